@@ -1,0 +1,57 @@
+# The commands of this project; `make` alone lists them. Made for GNU make 3.81 (macOS) and newer.
+
+PYTHON ?=# a Python to make the environment with, if not the first that fits
+ARGS ?=# further words for demo, test and bench: make test ARGS="-k relay"
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+# A program started with stdin closed would get its first file or socket as descriptor 0.
+STDIN := { true 3<&0; } 2>/dev/null || exec </dev/null;
+FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: help venv demo test check bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+venv: $(INSTALLED) ## the virtual environment .venv, with all that is needed
+
+# Installs anew when pyproject.toml has changed; an environment that works is kept.
+$(INSTALLED): pyproject.toml
+	@$(STDIN) \
+	if ! $(BIN)/python -c '$(FITS)' 2>/dev/null; then \
+	    for python in $(PYTHON) python3.13 python3.12 python3.11 python3 none; do \
+	        if $$python -c '$(FITS)' 2>/dev/null; then break; fi; \
+	    done; \
+	    if [ $$python = none ]; then \
+	        echo 'No Python 3.11 or newer with venv and pip (on Debian: apt-get install python3-venv).' >&2; \
+	        echo 'If you have one elsewhere: make venv PYTHON=/path/to/python3' >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "making .venv with $$python ($$($$python --version))"; \
+	    $$python -m venv --clear .venv || exit 1; \
+	fi; \
+	echo 'installing what pyproject.toml names'; \
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --editable '.[dev]' && touch $@
+
+# exec: Ctrl-C, and a signal sent to make, reach the program itself. A kubectl from .cache/kubectl is not on PATH yet.
+demo: $(INSTALLED) ## the main job on the embedded sandbox cluster, with config.example.yaml
+	@$(STDIN) KUBECTL=$$(tools/find-kubectl) || exit 1; \
+	export KUBECTL PATH="$$PATH:$$(dirname "$$KUBECTL")"; \
+	exec $(BIN)/kpf-supervise --sandbox config.example.yaml $(ARGS)
+
+test: $(INSTALLED) ## the whole test suite, on every kubectl found
+	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED) ## linter, formatter and type checker
+	@$(STDIN) $(BIN)/ruff check && $(BIN)/ruff format --check && exec $(BIN)/mypy
+
+bench: $(INSTALLED) ## the performance table
+	@$(STDIN) KUBECTL=$$(tools/find-kubectl) || exit 1; \
+	export KUBECTL PATH="$$PATH:$$(dirname "$$KUBECTL")"; \
+	exec $(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove what the commands above have made
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

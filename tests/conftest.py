@@ -1,0 +1,68 @@
+"""What every test shares: the kubectls it runs on, and the rule that no process outlives the run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+
+import psutil
+import pytest
+
+from tests.kubectls import KUBECTLS, Kubectl
+
+MARKER = "KPF_TEST_SESSION"  # in the environment of all that this run starts
+GRACE = 5.0  # seconds that a process has to end after the last test
+LEFT = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(params=KUBECTLS, ids=lambda k: k.label)
+def kubectl(request: pytest.FixtureRequest) -> Kubectl:
+    """Each kubectl found, in turn; `-k 1.33` picks one."""
+    assert isinstance(request.param, Kubectl)
+    return request.param
+
+
+def pytest_configure() -> None:
+    os.environ[MARKER] = str(uuid.uuid4())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Name the binaries. (Not `pytest_report_header`: that one is silent under `-q`.)"""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:
+        for kubectl in KUBECTLS:
+            terminal.write_line(str(kubectl))
+
+
+def leftovers() -> list[psutil.Process]:
+    """All living processes that this run started, whoever their parent is by now."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # ended meanwhile, or another user's
+            if process.pid != os.getpid() and process.environ().get(MARKER) == os.environ[MARKER]:
+                found.append(process)
+    return found
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if a process that it started is still alive (an orphaned kubectl, say), and kill it."""
+    deadline = time.monotonic() + GRACE
+    while (left := leftovers()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    lines = session.config.stash[LEFT] = []
+    for process in left:
+        with contextlib.suppress(psutil.Error, OSError):
+            test = process.environ().get("PYTEST_CURRENT_TEST", "no test")
+            lines.append(f"pid {process.pid}, started in {test}: {' '.join(process.cmdline())}")
+            process.kill()
+    if lines:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(LEFT, []):
+        terminalreporter.write_line(f"FAILED: a process outlived the tests: {line}", red=True)
