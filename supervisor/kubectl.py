@@ -1,0 +1,227 @@
+"""What we say to kubectl, and what kubectl says to us: command lines, and the meaning of its output.
+
+Every pattern was recorded from kubectl 1.20 to 1.36 against a real cluster.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .model import Cause, Cluster, Problem
+
+OLDEST = (1, 20)
+
+
+def command(binary: str, cluster: Cluster, *words: str) -> list[str]:
+    """A kubectl command line for this cluster."""
+    options = []
+    if cluster.kubeconfig is not None:
+        options.append(f"--kubeconfig={cluster.kubeconfig}")
+    if cluster.context is not None:
+        options.append(f"--context={cluster.context}")
+    return [binary, *options, *words]
+
+
+def port_forward(binary: str, cluster: Cluster, namespace: str, what: str, remote: int | str) -> list[str]:
+    """One child: always an ephemeral port of 127.0.0.1, since the local port that users see is ours."""
+    return command(
+        binary, cluster, f"--namespace={namespace}", "port-forward", "--address=127.0.0.1", what, f":{remote}"
+    )
+
+
+def environment(base: Mapping[str, str], protocol: str) -> dict[str, str]:
+    """The child's environment; kubectl 1.31 and later choose WebSocket unless this variable says otherwise."""
+    if protocol == "auto":
+        return dict(base)
+    return {**base, "KUBECTL_PORT_FORWARD_WEBSOCKETS": "true" if protocol == "websocket" else "false"}
+
+
+class Said(StrEnum):
+    """What one line of `kubectl port-forward` tells about the child."""
+
+    READY = "forwarding"
+    HANDLING = "took a connection"
+    UNREACHED = "the pod could not be dialled"
+    POD_GONE = "the pod's sandbox is gone"
+    RESET = "one connection broke inside the pod"
+    STALLED = "the tunnel answers no more"
+    LOST = "lost the tunnel"
+    OTHER = "something else"
+
+
+_SAID = [
+    (Said.HANDLING, re.compile(r"Handling connection for \d+")),
+    (Said.READY, re.compile(r"Forwarding from \S+:(?P<local>\d+) -> \d+")),
+    (Said.POD_GONE, re.compile(r"error occurred forwarding .*(failed to find sandbox|network namespace for sandbox)")),
+    (
+        Said.POD_GONE,
+        re.compile(r"error occurred forwarding .*(container not running|pod not found)"),
+    ),
+    # "connect: …" is the dial itself; a "read: connection reset" later on was a served connection
+    (Said.UNREACHED, re.compile(r"error occurred forwarding .*connect: (connection refused|connection timed out)")),
+    (Said.UNREACHED, re.compile(r"error occurred forwarding .*connect: (no route to host|network is unreachable)")),
+    (Said.RESET, re.compile(r"error occurred forwarding ")),
+    (Said.STALLED, re.compile(r"error creating (error|forwarding) stream .*[Tt]imeout occurr?ed")),
+    (Said.LOST, re.compile(r"lost connection to pod")),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a child: its meaning, its text (nothing secret in it), and the port of a READY line."""
+
+    said: Said
+    text: str
+    port: int = 0
+
+
+def read_line(raw: str) -> Line:
+    """The meaning of one line, whichever stream it came on.
+
+    1.36 glues a `kuberc: …` notice without a newline before the next line, so patterns are searched for.
+    """
+    text = scrub(raw.strip().replace('\\"', '"'))
+    for said, pattern in _SAID:
+        if found := pattern.search(text):
+            port = int(found["local"]) if said is Said.READY else 0
+            return Line(said, text, port)
+    return Line(Said.OTHER, text)
+
+
+_SECRETS = re.compile(
+    r"(?P<before>(?i:(authorization:\s*)?(bearer|basic)\s+|authorization:\s*|(token|password|client-key-data)[=:]\s*)"
+    r"|//[^/@\s:]*:)(?P<secret>[^\s\"'@,}]+)"
+)
+
+
+def scrub(text: str) -> str:
+    """The same text with whatever looks like a credential blotted out."""
+    return _SECRETS.sub(lambda found: found["before"] + "***", text)
+
+
+# What kubectl's last words mean: pattern → cause, sentence, next step; the first that is found counts.
+_CAUSES: list[tuple[re.Pattern[str], Cause, str, str]] = [
+    (
+        re.compile(
+            r'context "(?P<name>[^"]*)" does not exist|context was not found for specified context: (?P<other>\S+)'
+        ),
+        Cause.NO_SUCH_CONTEXT,
+        "the kubeconfig has no such context: {name}{other}",
+        "See: kubectl config get-contexts",
+    ),
+    (
+        re.compile(r'NotFound\): namespaces "(?P<name>[^"]*)" not found'),
+        Cause.NO_SUCH_NAMESPACE,
+        "there is no namespace {name}",
+        "See: kubectl get namespaces",
+    ),
+    (
+        re.compile(r'NotFound\): (?P<kind>[a-z]+?)s(\.\S+)? "(?P<name>[^"]*)" not found'),
+        Cause.NO_SUCH_OBJECT,
+        'there is no {kind} "{name}" in the namespace',
+        "See: kubectl get {kind}",
+    ),
+    (
+        re.compile(
+            r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"'
+            r'(?: in API group "(?P<group>[^"]*)")?(?: in the namespace "(?P<namespace>[^"]*)")?'
+        ),
+        Cause.FORBIDDEN,
+        "you ({user}) may not {verb} {resource} in namespace {namespace}",
+        'Ask for a role with the rule: apiGroups ["{group}"], resources [{resource}], verbs [{verb}]',
+    ),
+    (
+        re.compile(r"Forbidden\)?:? (?P<rest>.*)|forbidden: (?P<other>.*)"),
+        Cause.FORBIDDEN,
+        "forbidden: {rest}{other}",
+        "Ask for the permission that it names",
+    ),
+    (
+        re.compile(r"You must be logged in to the server|\(Unauthorized\)|upgrading connection: .*Unauthorized"),
+        Cause.UNAUTHORIZED,
+        "the API server does not accept your credentials (Unauthorized)",
+        "Log in again, then check with: kubectl auth can-i create pods/portforward",
+    ),
+    (
+        re.compile(r"getting credentials: (?P<rest>.*)"),
+        Cause.UNAUTHORIZED,
+        "the kubeconfig's credential plugin failed: {rest}",
+        "Log in as the plugin asks, then check with: kubectl get pods",
+    ),
+    (
+        re.compile(r"pod is not running\. Current status=(?P<phase>\w+)"),
+        Cause.POD_NOT_RUNNING,
+        "the pod is not running (it is {phase})",
+        "",
+    ),
+    (
+        re.compile(r"[Ss]ervice is defined without a selector"),
+        Cause.NO_SELECTOR,
+        "the service has no selector, so it leads to no pods",
+        "Name the pod, the workload or a selector instead",
+    ),
+    (
+        re.compile(r"(?P<what>(Service|Pod) .*does not have a (named port|service port) .*)"),
+        Cause.NO_SUCH_PORT,
+        "{what}",
+        "Mend the port in the configuration",
+    ),
+    (
+        re.compile(r"unable to upgrade connection: (?P<rest>.*)|error upgrading connection: (?P<other>.*)"),
+        Cause.UPGRADE_REFUSED,
+        "the API server or kubelet would not open the tunnel: {rest}{other}",
+        "",
+    ),
+    (
+        re.compile(r"(?P<rest>(tls|x509): .*)"),
+        Cause.TLS,
+        "no trusted connection to the API server: {rest}",
+        "Check certificate-authority and server in the kubeconfig",
+    ),
+    (
+        re.compile(
+            r"The connection to the server (?P<server>\S+) was refused|[Uu]nable to connect to the server: (?P<rest>.*)"
+            r"|dial tcp:? (?P<address>.*)|(?P<eof>unexpected EOF|i/o timeout|TLS handshake timeout|net/http: .*)"
+        ),
+        Cause.API_UNREACHABLE,
+        "the API server does not answer ({server}{rest}{address}{eof})",
+        "Is the cluster up, and the VPN? Check with: kubectl get --raw /version",
+    ),
+    (
+        re.compile(r"ServiceUnavailable|InternalError|the server is currently unable|Too Many Requests"),
+        Cause.API_UNREACHABLE,
+        "the API server is in trouble: {line}",
+        "",
+    ),
+]
+_BY_LINE: dict[Said, tuple[Cause, str]] = {
+    Said.UNREACHED: (Cause.REMOTE_REFUSED, "nothing in the pod listens on that port (connection refused)"),
+    Said.POD_GONE: (Cause.POD_GONE, "the pod is gone"),
+    Said.STALLED: (Cause.STALLED, "the tunnel to the pod answers no more"),
+    Said.RESET: (Cause.STREAM, "the pod broke one connection off, and kubectl ended with it"),
+    Said.LOST: (Cause.LOST, "lost connection to pod"),
+}
+
+
+def explain(words: Sequence[str], code: int | None) -> Problem:
+    """The cause behind a kubectl's last words (stderr, oldest first) and its exit code (None: still running).
+
+    Exit code 0 may be a lost connection too (kubectl 1.20).
+    """
+    lines = [read_line(word) for word in words if word.strip()]
+    for said, (cause, message) in _BY_LINE.items():
+        if any(line.said is said for line in lines):
+            return Problem(cause, message)
+    for pattern, cause, message, step in _CAUSES:
+        for line in reversed(lines):
+            if found := pattern.search(line.text):
+                facts = {name: value or "" for name, value in found.groupdict().items()} | {"line": line.text}
+                return Problem(cause, message.format_map(facts).rstrip("."), step.format_map(facts))
+    if lines:
+        return Problem(Cause.OTHER, f"kubectl said: {lines[-1].text.removeprefix('error: ')}")
+    if code is not None and code < 0:
+        return Problem(Cause.LOST, f"kubectl was killed by signal {-code}")
+    return Problem(Cause.LOST, f"kubectl ended without a word (exit code {code})")

@@ -1,0 +1,200 @@
+"""The words of the product as plain values, and the table of states. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+TARGET_KINDS = ("pod", "service", "deployment", "statefulset", "daemonset", "replicaset")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a forward leads to: an object of Kubernetes, or the pods that a label selector picks."""
+
+    kind: str  # one of TARGET_KINDS, or "selector"
+    name: str  # the object's name, or the selector's text
+
+    def __str__(self) -> str:
+        return self.name if self.kind == "selector" else f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """How a lost child is tried again. Times in seconds; `attempts` None is unlimited."""
+
+    attempts: int | None = 3
+    initial: float = 0.5
+    max: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Whom kubectl talks to; None is kubectl's own default."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """One declared forward: one local port to one remote port of one target. Times in seconds."""
+
+    id: str
+    target: Target
+    remote: int | str  # a number or a port's name
+    local: int | None = None  # None: any free port
+    cluster: Cluster = field(default_factory=Cluster)
+    namespace: str | None = None  # None: the context's
+    address: str = "localhost"  # "localhost" is 127.0.0.1 and ::1; otherwise one IP address
+    hold: float = 30.0
+    lazy: bool = False
+    idle_timeout: float | None = None  # None: a lazy child is kept once started
+    protocol: str = "auto"  # auto, spdy or websocket
+    reconnect: Reconnect = field(default_factory=Reconnect)
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file, defaults applied."""
+
+    forwards: tuple[Forward, ...]
+    kubectl: str = "kubectl"
+
+
+class State(StrEnum):
+    """What a user may rely on. ACTIVE: kubectl said that it forwards, and nothing since then says otherwise."""
+
+    WAITING = "waiting"
+    CONNECTING = "connecting"
+    ACTIVE = "active"
+    RECONNECTING = "reconnecting"
+    IDLE = "idle"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Happening(StrEnum):
+    """What can change a forward's state."""
+
+    NO_POD = "the target has no ready pod"
+    CONNECT = "a child is being started"
+    READY = "the child forwards"
+    RETRY = "the child ended or could not start; it will be tried again"
+    GIVE_UP = "no attempts are left, or none can help"
+    QUIET = "a lazy forward without connections"
+    STOP = "the user stopped it"
+
+
+_FROM_ANYWHERE = {Happening.STOP: State.STOPPED, Happening.GIVE_UP: State.FAILED}
+_LOOKING = _FROM_ANYWHERE | {Happening.NO_POD: State.WAITING, Happening.CONNECT: State.CONNECTING}
+_RETRYING = _LOOKING | {Happening.RETRY: State.RECONNECTING}
+_LETTING_GO = {Happening.QUIET: State.IDLE}
+
+# state × happening → state: whatever is not in this table can't happen.
+TRANSITIONS: dict[State, dict[Happening, State]] = {
+    State.STOPPED: _LOOKING | _LETTING_GO,
+    State.IDLE: _RETRYING,
+    State.WAITING: _RETRYING | _LETTING_GO,
+    State.CONNECTING: _RETRYING | _LETTING_GO | {Happening.READY: State.ACTIVE},
+    State.RECONNECTING: _RETRYING | _LETTING_GO,
+    State.ACTIVE: _RETRYING | _LETTING_GO,
+    State.FAILED: _RETRYING | _LETTING_GO,
+}
+
+
+class Cause(StrEnum):
+    """Why a forward is not active: one word for machines, beside the sentence for people."""
+
+    NO_SUCH_OBJECT = "no-such-object"
+    NO_SUCH_NAMESPACE = "no-such-namespace"
+    NO_SUCH_CONTEXT = "no-such-context"
+    NO_SUCH_PORT = "no-such-port"
+    NO_SELECTOR = "no-selector"
+    NO_READY_POD = "no-ready-pod"
+    POD_NOT_RUNNING = "pod-not-running"
+    POD_GONE = "pod-gone"
+    REMOTE_REFUSED = "remote-refused"
+    STREAM = "connection-broken"
+    LOST = "lost-connection"
+    STALLED = "stalled"
+    TOO_SLOW = "start-timeout"
+    API_UNREACHABLE = "api-unreachable"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    UPGRADE_REFUSED = "upgrade-refused"
+    TLS = "tls"
+    LOCAL_PORT = "local-port"
+    KUBECTL = "kubectl"
+    OTHER = "other"
+
+
+# Answers that another attempt would only repeat: these fail at once, until something changes.
+FINAL = frozenset(
+    {
+        Cause.NO_SUCH_OBJECT,
+        Cause.NO_SUCH_NAMESPACE,
+        Cause.NO_SUCH_CONTEXT,
+        Cause.NO_SUCH_PORT,
+        Cause.NO_SELECTOR,
+        Cause.UNAUTHORIZED,
+        Cause.FORBIDDEN,
+        Cause.LOCAL_PORT,
+        Cause.KUBECTL,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A cause in the user's words, and what he can do about it (may be empty)."""
+
+    cause: Cause
+    message: str
+    next_step: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.next_step}" if self.next_step else self.message
+
+
+class Trouble(Exception):
+    """Carries a Problem up to whoever decides about another attempt."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One change of one forward, or (`forward` None) one notice on the whole instance."""
+
+    time: float  # seconds since the epoch
+    forward: str | None
+    kind: str  # a State's value, "moved" (active on another pod) or "notice"
+    message: str
+    state: State | None = None
+    cause: Cause | None = None
+    pod: str | None = None
+    attempt: int | None = None
+    attempts: int | None = None
+    delay: float | None = None  # seconds until the attempt
+
+
+@dataclass(slots=True, kw_only=True)
+class Status:
+    """What is known of one forward now. The board owns it; the forward counts in it."""
+
+    forward: Forward
+    state: State = State.STOPPED
+    since: float = 0.0  # seconds since the epoch
+    port: int | None = None  # the local port that is bound
+    pod: str | None = None
+    problem: Problem | None = None
+    children: int = 0  # started so far and got ready
+    connections: int = 0
+    held: int = 0
+    bytes_in: int = 0  # from the client to the pod
+    bytes_out: int = 0  # from the pod to the client

@@ -1,0 +1,255 @@
+"""Pod events in, the pod to use out. Pure: dicts of the API and values of our own, no clocks, no processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .model import Cause, Problem, Target, Trouble
+from .selector import Selector, from_label_selector, from_map, parse_selector
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """What matters of a pod object."""
+
+    name: str
+    uid: str
+    created: str  # RFC 3339, so it sorts as text
+    labels: Mapping[str, str]
+    ready: bool
+    terminating: bool
+    restarts: int
+    family: tuple[str, str] | None  # the controller that would replace it: (kind, name)
+    ports: Mapping[str, int]  # named container ports
+    trouble: str  # why it is not ready, in the pod's own words; empty where it is
+
+    @property
+    def usable(self) -> bool:
+        """A terminating pod stays Running and Ready for a while, but no new connection should go there."""
+        return self.ready and not self.terminating
+
+    @property
+    def incarnation(self) -> tuple[str, int]:
+        """Equal for as long as the same processes run: a new UID is another pod, a restart other processes."""
+        return (self.uid, self.restarts)
+
+
+def read_pod(item: Mapping[str, Any]) -> Pod:
+    """A Pod from the API's object."""
+    meta, status = item["metadata"], item.get("status", {})
+    containers = status.get("containerStatuses") or []
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
+    return Pod(
+        name=meta["name"],
+        uid=meta["uid"],
+        created=meta.get("creationTimestamp") or "",
+        labels=meta.get("labels") or {},
+        ready=ready and status.get("phase") == "Running",
+        terminating=meta.get("deletionTimestamp") is not None,
+        restarts=sum(c.get("restartCount", 0) for c in containers),
+        family=_family(meta),
+        ports={
+            port["name"]: port["containerPort"]
+            for container in item.get("spec", {}).get("containers") or []
+            for port in container.get("ports") or []
+            if "name" in port
+        },
+        trouble="" if ready else _trouble(status),
+    )
+
+
+def _family(meta: Mapping[str, Any]) -> tuple[str, str] | None:
+    """A Deployment names its ReplicaSets NAME-HASH and puts HASH on the pods as pod-template-hash, so that the
+    Deployment can be told without asking for the ReplicaSet (which may be gone, or forbidden to read)."""
+    owner = next((o for o in meta.get("ownerReferences") or [] if o.get("controller")), None)
+    if owner is None:
+        return None
+    suffix = "-" + meta.get("labels", {}).get("pod-template-hash", "")
+    if owner["kind"] == "ReplicaSet" and suffix != "-" and owner["name"].endswith(suffix):
+        return ("Deployment", owner["name"].removesuffix(suffix))
+    return (owner["kind"], owner["name"])
+
+
+def _trouble(status: Mapping[str, Any]) -> str:
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        state = container.get("state", {})
+        reason = (state.get("waiting") or {}).get("reason") or ""
+        if reason and reason not in ("ContainerCreating", "PodInitializing"):
+            return str(reason)
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] != "True":
+            return f"{condition.get('reason', 'not scheduled')}: {condition.get('message', '')}".rstrip(": ")
+    phase = status.get("phase", "Unknown")
+    return "running, but not ready" if phase == "Running" else str(phase)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a target's pods are found, and how its ports are numbered.
+
+    `selector` is None for a pod named in full. `service` is the service object where ports are a service's.
+    """
+
+    target: Target
+    selector: Selector | None = None
+    service: Mapping[str, Any] | None = None
+
+
+def path_of(target: Target, namespace: str) -> str | None:
+    """The API path of the object that must be read before the target's pods are known; None where none must."""
+    if target.kind in ("pod", "selector"):
+        return None
+    api = "api/v1" if target.kind == "service" else "apis/apps/v1"
+    return f"/{api}/namespaces/{namespace}/{target.kind}s/{target.name}"
+
+
+def destination(target: Target, item: Mapping[str, Any] | None) -> Destination:
+    """The Destination of a target; `item` is the object at `path_of`, or None. Raises Trouble (NO_SELECTOR)."""
+    if target.kind == "pod":
+        return Destination(target)
+    if target.kind == "selector":
+        return Destination(target, parse_selector(target.name))
+    assert item is not None
+    spec = item["spec"]
+    if target.kind != "service":
+        return Destination(target, from_label_selector(spec["selector"]))
+    if spec.get("type") == "ExternalName" or not spec.get("selector"):
+        kind = "is of type ExternalName" if spec.get("type") == "ExternalName" else "has no selector"
+        raise Trouble(
+            Problem(
+                Cause.NO_SELECTOR,
+                f"{target} {kind}, so it leads to no pods",
+                "Name the pod, the workload or a label selector instead",
+            )
+        )
+    return Destination(target, from_map(spec["selector"]), item)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The pod to use now, or None and why there is none. `family` is to be handed in again next time."""
+
+    pod: Pod | None
+    family: tuple[str, str] | None = None
+    reason: str = ""
+    missing: bool = False  # the pod named in full is not there, and nothing is known of a controller
+
+
+def choose(
+    where: Destination, pods: Iterable[Pod], current: Pod | None = None, family: tuple[str, str] | None = None
+) -> Choice:
+    """Ready and not terminating; `current` as long as it stays so; else the newest.
+
+    A pod named in full counts alone for as long as it is there; once it is gone or terminating, its family
+    (learnt while it was there) counts.
+    """
+    if where.selector is not None:
+        candidates = [pod for pod in pods if where.selector.matches(pod.labels)]
+    else:
+        pods = list(pods)
+        named = next((pod for pod in pods if pod.name == where.target.name), None)
+        family = (named and named.family) or family
+        if named is None and family is None:
+            return Choice(None, None, f"there is no pod {where.target.name}", missing=True)
+        relatives = [pod for pod in pods if family is not None and pod.family == family]
+        moved_on = current is not None and current.name != where.target.name
+        alone = named is not None and not named.terminating and not moved_on
+        candidates = [named] if alone and named is not None else relatives
+    usable = [pod for pod in candidates if pod.usable]
+    if not usable:
+        return Choice(None, family, _why_none(candidates))
+    stay = next((pod for pod in usable if current is not None and pod.incarnation == current.incarnation), None)
+    return Choice(stay or max(usable, key=lambda pod: (pod.created, pod.name)), family)
+
+
+def _why_none(candidates: list[Pod]) -> str:
+    if not candidates:
+        return "it has no pods"
+    newest = max(candidates, key=lambda pod: (not pod.terminating, pod.created))
+    trouble = "terminating" if newest.terminating else newest.trouble
+    others = f", and {len(candidates) - 1} more" if len(candidates) > 1 else ""
+    return f"pod {newest.name} is {trouble}{others}" if trouble else f"pod {newest.name} is not ready{others}"
+
+
+def concerns(where: Destination, family: tuple[str, str] | None, pod: Pod) -> bool:
+    """Whether a change of `pod` can change the choice."""
+    if where.selector is not None:
+        return where.selector.matches(pod.labels)
+    return pod.name == where.target.name or (family is not None and pod.family == family)
+
+
+def remote_port(where: Destination, pod: Pod, remote: int | str) -> int:
+    """The container port behind `remote` in this pod. A service's port goes through its targetPort, but for a
+    headless service a number stays as it is (as kubectl has it). Raises Trouble (NO_SUCH_PORT)."""
+    if where.service is None:
+        return remote if isinstance(remote, int) else _named(pod, remote)
+    spec = where.service["spec"]
+    ports = spec.get("ports", [])
+    for port in ports:
+        if remote in (port["port"], port.get("name")):
+            if spec.get("clusterIP") == "None":
+                return int(port["port"])
+            behind = port.get("targetPort") or port["port"]
+            return behind if isinstance(behind, int) else _named(pod, behind)
+    known = ", ".join(f"{port['port']} ({port['name']})" if port.get("name") else str(port["port"]) for port in ports)
+    raise Trouble(
+        Problem(
+            Cause.NO_SUCH_PORT,
+            f"{where.target} has no port {remote}",
+            f"It has: {known}" if known else "It has no ports at all",
+        )
+    )
+
+
+def _named(pod: Pod, name: str) -> int:
+    if name in pod.ports:
+        return pod.ports[name]
+    known = ", ".join(f"{name} ({number})" for name, number in pod.ports.items())
+    raise Trouble(
+        Problem(
+            Cause.NO_SUCH_PORT,
+            f"pod {pod.name} has no port named {name}",
+            f"It has: {known}" if known else "It names no ports; give the number instead",
+        )
+    )
+
+
+class PodSet:
+    """The pods of one namespace, by list and by watch events, with the resource version to go on from."""
+
+    def __init__(self) -> None:
+        self._pods: dict[str, Pod] = {}
+        self.version = ""
+
+    def __iter__(self) -> Iterator[Pod]:
+        return iter(self._pods.values())
+
+    def replace(self, listing: Mapping[str, Any]) -> None:
+        """Take a PodList as the whole truth."""
+        self._pods = {item["metadata"]["name"]: read_pod(item) for item in listing["items"]}
+        self.version = listing["metadata"].get("resourceVersion", "")
+
+    def apply(self, event: Mapping[str, Any]) -> Pod | None:
+        """Take one watch event in; returns the pod that changed, as it is or last was. Raises Expired on a 410,
+        Trouble on other errors."""
+        kind, item = event["type"], event["object"]
+        if kind == "ERROR":
+            if item.get("code") == 410:
+                raise Expired
+            raise Trouble(Problem(Cause.API_UNREACHABLE, f"the watch of pods failed: {item.get('message', '')}"))
+        self.version = item["metadata"].get("resourceVersion", self.version)
+        if kind == "BOOKMARK":
+            return None
+        pod = read_pod(item)
+        known = self._pods.get(pod.name)
+        if kind != "DELETED":
+            self._pods[pod.name] = pod
+        elif known is not None and known.uid == pod.uid:  # else a namesake has already taken its place
+            del self._pods[pod.name]
+        return pod if known != pod or kind == "DELETED" else None
+
+
+class Expired(Exception):
+    """The resource version to go on from is too old (HTTP 410): the pods must be listed anew."""
