@@ -1,0 +1,126 @@
+"""One `kubectl port-forward` process, and what it says about itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import trio
+
+from .keeper import Keeper
+from .kubectl import Line, Said, explain, read_line
+from .model import Cause, Problem, Trouble
+from .process import lines, read_to_end, running
+
+START_TIMEOUT = 15.0  # seconds: an upgrade that is never answered hangs kubectl without limit
+_LAST_WORDS = 2.0  # seconds: what kubectl said longer before its end is no cause of it
+
+_DOUBTS = (Said.UNREACHED, Said.POD_GONE, Said.STALLED, Said.LOST)
+
+
+class Child:
+    """A kubectl that forwards 127.0.0.1:`port` to the pod that `label` names; `changed` is called at each news."""
+
+    def __init__(self, label: str, changed: Callable[[], None]) -> None:
+        self.label = label
+        self.port = 0
+        self.since = trio.current_time()  # until ready: of its start
+        self.took = 0.0  # seconds from its start to its readiness
+        self.opened = 0  # connections we made to it, in order
+        self.handled = 0  # connections it says it took: always the oldest of those opened
+        self.connections = 0  # open now
+        self.proven = False  # a byte came back from the pod
+        self.unreached = False  # it said that the pod could not be dialled, or is gone
+        self.doubt: Problem | None = None  # it lives, but said that it no longer forwards
+        self.problem: Problem | None = None  # it ended, and why
+        self._said: deque[tuple[float, str]] = deque(maxlen=40)  # stderr, with the time
+        self._news = trio.Event()  # replaced at each change of doubt or problem
+        self.scope = trio.CancelScope()
+        self._changed = changed
+
+    async def run(
+        self,
+        command: Sequence[str],
+        keeper: Keeper,
+        environment: Mapping[str, str],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Started when kubectl says that it forwards: the tunnel stands then, but nobody has dialled the port in
+        the pod yet. Raises Trouble if it ends or says nothing before that. Afterwards returns when the process has
+        ended, by itself or since `scope` was cancelled; `problem` is set then."""
+        ready = trio.Event()
+
+        def heard(line: Line) -> None:
+            if line.said is Said.READY and not ready.is_set():
+                self.port = line.port
+                ready.set()
+            elif line.said is Said.HANDLING:
+                self.handled += 1
+            elif line.said in _DOUBTS and self.doubt is None:
+                self.unreached = line.said in (Said.UNREACHED, Said.POD_GONE)
+                self.doubt = explain([line.text], None)
+                self._tell()
+
+        async def read_stdout(stream: trio.abc.ReceiveStream) -> None:
+            async for raw in lines(stream):
+                heard(read_line(raw.decode(errors="replace")))
+
+        async def read_stderr(stream: trio.abc.ReceiveStream) -> None:
+            async for raw in lines(stream):
+                line = read_line(raw.decode(errors="replace"))
+                self._said.append((trio.current_time(), line.text))
+                heard(line)
+
+        async def await_ready(deadline: trio.CancelScope) -> None:
+            await ready.wait()
+            deadline.deadline = float("inf")
+            self.took = trio.current_time() - self.since
+            self.since = trio.current_time()
+            task_status.started()
+
+        code = None
+        try:
+            with self.scope, trio.move_on_after(START_TIMEOUT) as deadline:
+                async with running(command, keeper, environment) as process, trio.open_nursery() as waiting:
+                    assert process.stdout is not None
+                    assert process.stderr is not None
+                    waiting.start_soon(await_ready, deadline)
+                    async with trio.open_nursery() as readers:
+                        readers.start_soon(read_stdout, process.stdout)
+                        readers.start_soon(read_stderr, process.stderr)
+                        code = await read_to_end(process, readers)
+                    waiting.cancel_scope.cancel()
+        finally:
+            self.problem = self._why(code, ready.is_set())
+            self._tell()
+        if not ready.is_set():
+            raise Trouble(self.problem)
+
+    def _why(self, code: int | None, was_ready: bool) -> Problem:
+        if code is None and not was_ready and not self.scope.cancelled_caught:
+            return Problem(Cause.TOO_SLOW, f"kubectl did not get through to {self.label} in {START_TIMEOUT:g} s")
+        recent = trio.current_time() - _LAST_WORDS
+        return explain([text for time, text in self._said if time >= recent or not was_ready], code)
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+        self._changed()
+
+    @property
+    def fault(self) -> Problem | None:
+        """Why it is no longer to be used, if so."""
+        return self.problem or self.doubt
+
+    async def settle(self, patience: float) -> None:
+        """Wait until it has a fault, at most `patience` seconds: its words may come after its deeds."""
+        with trio.move_on_after(patience):
+            while self.fault is None:
+                await self._news.wait()
+
+    async def ended_within(self, patience: float) -> None:
+        """Wait until it has ended, at most `patience` seconds."""
+        with trio.move_on_after(patience):
+            while self.problem is None:
+                await self._news.wait()

@@ -1,0 +1,78 @@
+"""The command kpf-supervise. Imports what a run needs only when it runs, so that --version and --check are quick."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+EPILOG = """
+\b
+Examples:
+  kpf-supervise forwards.yaml                     keep the forwards until Ctrl-C
+  kpf-supervise --check forwards.yaml             only say whether the file is right
+  kpf-supervise --sandbox config.example.yaml     try it without a cluster
+
+Exit codes: 0 done; 1 it failed; 2 usage or configuration.
+"""
+
+
+@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("config", required=False, type=click.Path(path_type=Path), metavar="CONFIG")
+@click.option("--check", is_flag=True, help="Read CONFIG, say what is wrong with it, and exit.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
+@click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: no Kubernetes needed, only kubectl.")
+@click.option(
+    "--kubectl", envvar="KUBECTL", metavar="PATH", help="The kubectl to run. [env: KUBECTL; default: kubectl]"
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="One line per event on stderr: for people, or a JSON object for machines.",
+)
+@click.version_option(version("kpf-supervise"), "-V", "--version", prog_name="kpf-supervise")
+def main(config: Path | None, check: bool, schema: bool, sandbox: bool, kubectl: str | None, log_format: str) -> None:
+    """Keep the Kubernetes port-forwards that the YAML file CONFIG declares.
+
+    Every local port stays usable for as long as this runs: a connection that comes while a pod restarts is held,
+    not refused, and goes to the next ready pod.
+    """
+    from .config import ConfigError, load
+    from .config import schema as schema_of_file
+    from .model import Config
+
+    if schema:
+        click.echo(json.dumps(schema_of_file(), indent=2))
+        return
+    if config is None and not sandbox:
+        raise click.UsageError("Name the configuration file, for example: kpf-supervise config.example.yaml")
+    try:
+        settings = load(config) if config is not None else Config(forwards=())
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    if check:
+        count = len(settings.forwards)
+        click.echo(f"{config}: right; it declares {count} forward{'s' if count != 1 else ''}")
+        return
+    if kubectl is not None:
+        settings = replace(settings, kubectl=kubectl)
+
+    import trio
+
+    from .app import run
+
+    try:
+        trio.run(lambda: run(settings, log_format=log_format, sandbox=sandbox))
+    except KeyboardInterrupt:  # before the signals were ours: nothing had begun
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

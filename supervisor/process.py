@@ -1,0 +1,112 @@
+"""One kubectl process: started in the keeper's group, stopped politely, read line by line."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from .keeper import Keeper
+from .kubectl import explain
+from .model import Cause, Problem, Trouble
+
+GRACE = 1.0  # seconds between SIGINT and SIGKILL; kubectl needs 10 ms
+_LINGER = 0.5  # seconds for the last words after the exit: a grandchild may hold the pipe open without end
+
+
+@asynccontextmanager
+async def running(
+    command: Sequence[str], keeper: Keeper, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[trio.Process]:
+    """Run `command` around the block, stdout and stderr piped, stdin closed so that it can't wait for a prompt.
+
+    On exit it has ended and been waited for: by itself, or by SIGINT and after GRACE seconds by SIGKILL.
+    Raises Trouble (KUBECTL) where the binary can't be run.
+    """
+    try:
+        process = await trio.lowlevel.open_process(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            process_group=keeper.group,
+        )
+    except OSError as error:
+        raise Trouble(
+            Problem(
+                Cause.KUBECTL,
+                f"cannot run {command[0]}: {error.strerror or error}",
+                "Install kubectl (1.20 or later), or name its path under kubectl: in the configuration",
+            )
+        ) from error
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                with trio.move_on_after(GRACE):
+                    await process.wait()
+                if process.poll() is None:
+                    process.kill()
+                    await process.wait()
+            await process.stdout.aclose()
+            await process.stderr.aclose()
+
+
+async def lines(stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None]:
+    """The lines of a stream without their ends; a last one without an end counts."""
+    rest = b""
+    async for chunk in stream:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line
+    if rest:
+        yield rest
+
+
+async def read_to_end(process: trio.Process, *readers: trio.Nursery) -> int:
+    """Wait for the exit, then give the nurseries that read its pipes a moment for the rest; returns the exit code."""
+    code = await process.wait()
+    for nursery in readers:
+        nursery.cancel_scope.deadline = trio.current_time() + _LINGER
+    return code
+
+
+async def output(command: Sequence[str], keeper: Keeper, timeout: float) -> bytes:
+    """The stdout of a kubectl that ends by itself. Raises Trouble: what it said, or TOO_SLOW after `timeout` s."""
+    out = bytearray()
+    said: list[str] = []
+
+    async def keep_stdout(stream: trio.abc.ReceiveStream) -> None:
+        async for chunk in stream:
+            out.extend(chunk)
+
+    async def keep_stderr(stream: trio.abc.ReceiveStream) -> None:
+        async for line in lines(stream):
+            said.append(line.decode(errors="replace"))
+
+    with trio.move_on_after(timeout):
+        async with running(command, keeper) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(keep_stdout, process.stdout)
+                nursery.start_soon(keep_stderr, process.stderr)
+                code = await read_to_end(process, nursery)
+        if code == 0:
+            return bytes(out)
+        raise Trouble(explain(said, code))
+    raise Trouble(
+        Problem(
+            Cause.TOO_SLOW,
+            f"the API server gave kubectl no answer in {timeout:g} s",
+            "Is the VPN up? Check with: kubectl get --raw /version",
+        )
+    )

@@ -1,0 +1,168 @@
+"""One client's connection: held while there is no child, then joined to the child's port, byte for byte."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+from .child import Child
+from .model import Status
+
+CHUNK = 256 * 1024  # bytes a read; on loopback larger ones won nothing, smaller ones lost
+HEAD = 64 * 1024  # bytes of a client that are kept for another try, until the pod's first byte
+SETTLE = 0.2  # seconds that kubectl gets to say why it closed a connection without a byte
+
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class Client:
+    """A connection of the user's program, with the first bytes it sent."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.head: bytearray | None = bytearray()  # None once it can't be sent again
+        self.ended = False  # it has sent its FIN
+
+    async def left(self) -> None:
+        """Read ahead while it is held; returns when the client has left, else never.
+
+        A FIN may be a half-close by a client that waits for its answer, or the end of one that gave up: the
+        kernel knows whether a socket of a process is still behind it (Linux); elsewhere it counts as left.
+        """
+        assert self.head is not None
+        while not self.ended and len(self.head) < HEAD:
+            try:
+                data = await self.stream.receive_some(HEAD - len(self.head))
+            except _GONE:
+                return
+            self.head += data
+            self.ended = not data
+        if self.ended and not _still_there(self.stream.socket):
+            return
+        await trio.sleep_forever()
+
+
+def _still_there(ours: trio.socket.SocketType) -> bool:
+    """Whether the peer, on this machine, has only shut its writing side. In /proc/net/tcp a socket that no process
+    holds any more has inode 0."""
+    if not sys.platform.startswith("linux"):
+        return False
+    (host, port), table = ours.getpeername()[:2], "tcp6" if ours.family == socket.AF_INET6 else "tcp"
+    packed = socket.inet_pton(ours.family, host)
+    words = [packed[i : i + 4] for i in range(0, len(packed), 4)]
+    peer = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words) + f":{port:04X}"
+    us = f":{ours.getsockname()[1]:04X}"
+    try:
+        rows = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    except OSError:
+        return False
+    return any(row[1] == peer and row[2].endswith(us) and row[9] != "0" for row in map(str.split, rows))
+
+
+async def carry(client: Client, child: Child, status: Status) -> bool:
+    """Join the client to a new connection to the child until both directions have ended, with half-close.
+
+    False where the client was never served, so that it may be tried on another child: the child was gone, or it
+    closed without one byte and said that the pod could not be dialled, or never took the connection. A connection
+    that got a byte, or whose fate is not known, is never tried again. Raises nothing of the network's.
+    """
+    child.opened += 1
+    turn = child.opened
+    remote = trio.socket.socket()
+    try:
+        await remote.connect(("127.0.0.1", child.port))
+        remote.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
+    except OSError:
+        child.opened -= 1
+        remote.close()
+        return False
+    child.connections += 1
+    exchange = _Exchange(client, child, trio.SocketStream(remote), status)
+    try:
+        await exchange.run()
+        if client.head is None or exchange.left or not await _never_served(child, turn, exchange.passed):
+            return True
+        status.bytes_in -= exchange.passed
+        return False
+    finally:
+        child.connections -= 1
+        await trio.aclose_forcefully(exchange.remote)
+
+
+async def _never_served(child: Child, turn: int, passed: int) -> bool:
+    """Judge a connection that the child ended without one byte: the `turn`-th it got, `passed` bytes sent to it."""
+    refused_before = child.unreached
+    if not refused_before:
+        await child.settle(SETTLE)
+    if child.fault is None:
+        return False  # the pod itself closed it
+    if passed == 0 or turn > child.handled:
+        return True
+    # said only after this connection ended: then it speaks of the newest
+    return refused_before or (child.unreached and turn == child.opened)
+
+
+class _Exchange:
+    """The two directions between a client and one connection to a child."""
+
+    def __init__(self, client: Client, child: Child, remote: trio.SocketStream, status: Status) -> None:
+        self.client, self.child, self.remote, self.status = client, child, remote, status
+        self.answered = False  # the pod's first byte has come
+        self.left = False  # the client broke off
+        self.passed = 0  # bytes sent to the child
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._to_pod, nursery.cancel_scope)
+            whole = await self._to_client()
+            if not whole or not self.answered:
+                nursery.cancel_scope.cancel()
+
+    async def _to_client(self) -> bool:
+        """True where the pod ended its side in peace, False where nothing more can be passed on."""
+        client, remote = self.client.stream, self.remote
+        try:
+            while data := await remote.receive_some(CHUNK):
+                if not self.answered:
+                    self.answered = self.child.proven = True
+                    self.client.head = None
+                self.status.bytes_out += len(data)
+                await client.send_all(data)
+            if self.answered:
+                await client.send_eof()
+        except _GONE:
+            return False
+        return True
+
+    async def _to_pod(self, both: trio.CancelScope) -> None:
+        """A client that broke off ends both directions; a child that takes no more leaves the other one open."""
+        if not self.client.head or await self._pass_on(bytes(self.client.head)):
+            while not self.client.ended:
+                try:
+                    data = await self.client.stream.receive_some(CHUNK)
+                except _GONE:
+                    self.left = True
+                    both.cancel()
+                    return
+                self.client.ended = not data
+                if self.client.head is not None:
+                    self.client.head += data
+                    if len(self.client.head) > HEAD:
+                        self.client.head = None
+                if data and not await self._pass_on(data):
+                    return
+            with suppress(*_GONE):
+                await self.remote.send_eof()
+
+    async def _pass_on(self, data: bytes) -> bool:
+        self.passed += len(data)
+        try:
+            await self.remote.send_all(data)
+        except _GONE:
+            return False
+        self.status.bytes_in += len(data)
+        return True

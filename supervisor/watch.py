@@ -1,0 +1,141 @@
+"""The pods of one namespace of one cluster, kept current by one streaming kubectl that all forwards there share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from .backoff import delay
+from .keeper import Keeper
+from .kubectl import command, explain
+from .model import Cause, Cluster, Problem, Trouble
+from .pods import Expired, Pod, PodSet
+from .process import lines, output, read_to_end, running
+
+TIMEOUT = 15.0  # seconds for a question that is answered at once by a healthy API server
+_BRIEF = 0.5  # seconds: a watch that ended sooner is no reason to ask again at once
+_RETRY = (0.5, 5.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
+
+
+class Watch:
+    """`pods` is the truth of a moment ago once `listed` is not 0 and while `problem` is None."""
+
+    def __init__(
+        self,
+        binary: str,
+        cluster: Cluster,
+        namespace: str,
+        keeper: Keeper,
+        notice: Callable[[str], None],
+    ) -> None:
+        self.namespace = namespace
+        self.cluster = cluster
+        self.pods = PodSet()
+        self.problem: Problem | None = None
+        self.denied = False  # watching is forbidden: `pods` is only as fresh as the last `refresh`
+        self.blind = False  # not even listing is allowed
+        self.listed = 0  # how many times a listing succeeded: a new one means that the API server answers
+        self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the one pod that changed, or None
+        self._binary = binary
+        self._keeper = keeper
+        self._notice = notice
+
+    async def run(self) -> None:
+        """Keep `pods` current, telling the listeners of each change. Returns only where watching is forbidden."""
+        failures = 0
+        while True:
+            try:
+                await self.refresh()
+            except Trouble as trouble:
+                if trouble.problem.cause is Cause.FORBIDDEN:
+                    return self._deny(trouble.problem)
+                self._tell(trouble.problem)
+                await trio.sleep(delay(*_RETRY, failures))
+                failures += 1
+                continue
+            begun = trio.current_time()
+            try:
+                await self._follow()
+            except Expired:
+                pass
+            except Trouble as trouble:
+                if trouble.problem.cause is Cause.FORBIDDEN:
+                    return self._deny(trouble.problem)
+            failures = failures + 1 if trio.current_time() - begun < _BRIEF else 0
+            if failures:  # a server that answers, but ends each watch at once
+                await trio.sleep(delay(*_RETRY, failures))
+
+    async def refresh(self) -> None:
+        """List the pods anew. Raises Trouble."""
+        listing = await self.ask(f"/api/v1/namespaces/{self.namespace}/pods")
+        self.pods.replace(listing)
+        self.listed += 1
+        self._tell(None)
+
+    async def ask(self, path: str) -> Any:
+        """The object at an API path. Raises Trouble."""
+        return json.loads(
+            await output(command(self._binary, self.cluster, "get", "--raw", path), self._keeper, TIMEOUT)
+        )
+
+    async def _follow(self) -> None:
+        """Watch on from the listing, anew whenever the server ends a watch in peace (it does every few minutes).
+
+        Raises Expired where the pods must be listed anew, Trouble where the watch failed."""
+        while True:
+            begun = trio.current_time()
+            await self._stream()
+            if trio.current_time() - begun < _BRIEF:
+                await trio.sleep(_BRIEF)
+
+    async def _stream(self) -> None:
+        path = (
+            f"/api/v1/namespaces/{self.namespace}/pods"
+            f"?watch=1&allowWatchBookmarks=true&resourceVersion={self.pods.version}"
+        )
+        said: list[str] = []
+        code: int | None = None
+        failure: Exception | None = None
+
+        async def read_stderr(stream: trio.abc.ReceiveStream) -> None:
+            async for line in lines(stream):
+                said.append(line.decode(errors="replace"))
+                del said[:-20]
+
+        async with running(command(self._binary, self.cluster, "get", "--raw", path), self._keeper) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read_stderr, process.stderr)
+                try:
+                    async for line in lines(process.stdout):
+                        if (pod := self.pods.apply(json.loads(line))) is not None:
+                            self._tell(None, pod)
+                    code = await read_to_end(process, nursery)
+                except (Expired, Trouble) as error:
+                    failure = error  # raised below: a nursery would wrap it
+                    nursery.cancel_scope.cancel()
+                except ValueError:
+                    failure = Trouble(Problem(Cause.API_UNREACHABLE, "the watch of pods was cut in mid-word"))
+                    nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if code != 0:
+            raise Trouble(explain(said, code))
+
+    def _deny(self, problem: Problem) -> None:
+        self.denied = True
+        self.blind = self.listed == 0
+        self._notice(
+            f"{problem.message}: pods are not followed there; a forward notices a restart only when kubectl does. "
+            f"{problem.next_step}"
+        )
+        self._tell(None)
+
+    def _tell(self, problem: Problem | None, pod: Pod | None = None) -> None:
+        self.problem = problem
+        for listener in list(self.listeners):
+            listener(pod)

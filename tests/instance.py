@@ -1,0 +1,136 @@
+"""Runs the real kpf-supervise in a process of its own, and reads what it tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import trio
+
+from supervisor.process import lines
+
+from .kubectls import Kubectl
+
+PATIENCE = 20.0  # seconds that an event may take on a busy machine; only a failure waits so long
+
+
+@dataclass
+class Instance:
+    """A running kpf-supervise. `events` are its JSON notices so far, `output` what else it wrote to stderr."""
+
+    process: trio.Process
+    events: list[dict[str, Any]] = field(default_factory=list)
+    output: list[str] = field(default_factory=list)
+    news: trio.Event = field(default_factory=trio.Event)
+    read: int = 0  # how many events `until` has passed
+
+    async def listen(self) -> None:
+        assert self.process.stderr is not None
+        async for line in lines(self.process.stderr):
+            try:
+                self.events.append(json.loads(line))
+            except ValueError:
+                self.output.append(line.decode())
+            self.tell()
+        self.tell()
+
+    def tell(self) -> None:
+        self.news.set()
+        self.news = trio.Event()
+
+    async def until(self, event: str, forward: str | None = None, **facts: Any) -> dict[str, Any]:
+        """The next event of that kind (after the last one returned) whose facts are these."""
+        wanted = {"event": event, **facts} | ({"forward": forward} if forward else {})
+        with trio.move_on_after(PATIENCE):
+            while True:
+                while self.read < len(self.events):
+                    found = self.events[self.read]
+                    self.read += 1
+                    if wanted.items() <= found.items():
+                        return found
+                await self.news.wait()
+        told = "\n".join(map(str, self.events)) + "\n".join(self.output)
+        raise AssertionError(f"waited for {wanted} in vain; told was:\n{told}")
+
+    async def all_active(self, *forwards: str) -> None:
+        """Until each of these has been active at least once."""
+        await self.told(lambda: set(forwards) <= {e["forward"] for e in self.events if e["event"] == "active"})
+
+    async def told(self, true: Callable[[], bool]) -> None:
+        with trio.fail_after(PATIENCE):
+            while not true():
+                await self.news.wait()
+
+    def kinds(self, forward: str) -> list[str]:
+        return [e["event"] for e in self.events if e.get("forward") == forward]
+
+    def port(self, forward: str) -> int:
+        """The local port, as the first `active` or `idle` line names it."""
+        found = next(e for e in self.events if e["forward"] == forward and e["event"] in ("active", "idle"))
+        return int(found["message"].split()[0].rpartition(":")[2])
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def kubectls(self, word: str = "port-forward") -> list[psutil.Process]:
+        return [p for p in self.children() if word in p.cmdline()]
+
+    async def stop(self, how: int = signal.SIGINT) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(how)
+        with trio.fail_after(PATIENCE):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def supervising(
+    folder: Path, kubectl: Kubectl | None, kubeconfig: Path | None, config: str, *words: str
+) -> AsyncIterator[Instance]:
+    """Run kpf-supervise with this configuration around the block, its HOME being `folder`."""
+    file = folder / "config.yaml"
+    file.write_text(textwrap.dedent(config))
+    environment = {**os.environ, "HOME": str(folder)}
+    environment.pop("KUBECONFIG", None)
+    environment.pop("KUBECTL", None)
+    if kubeconfig is not None:
+        environment["KUBECONFIG"] = str(kubeconfig)
+    options = ["--kubectl", kubectl.path] if kubectl else []
+    async with trio.open_nursery() as nursery:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "supervisor.cli", str(file), "--log-format=json", *options, *words],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        instance = Instance(process)
+        nursery.start_soon(instance.listen)
+        try:
+            yield instance
+        finally:
+            with trio.CancelScope(shield=True):
+                if process.poll() is None:
+                    process.terminate()
+                    with trio.move_on_after(5):
+                        await process.wait()
+                    if process.poll() is None:
+                        process.kill()
+                        await process.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def get(port: int, path: str = "/", host: str = "127.0.0.1") -> bytes:
+    """The body of one HTTP answer over a new connection; empty where the connection ended without one."""
+    async with await trio.open_tcp_stream(host, port) as stream:
+        await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join([chunk async for chunk in stream])
+    return answer.partition(b"\r\n\r\n")[2]

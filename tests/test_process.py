@@ -1,0 +1,115 @@
+"""Processes and their keeper, with shells in kubectl's place: what matters here is not kubectl's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+import trio
+
+from supervisor import process as module
+from supervisor.child import Child
+from supervisor.keeper import open_keeper
+from supervisor.model import Cause, Trouble
+from supervisor.process import output, running
+
+
+async def test_output_and_its_failures() -> None:
+    async with open_keeper() as keeper:
+        assert await output(["sh", "-c", "echo one; echo two"], keeper, 5) == b"one\ntwo\n"
+        with pytest.raises(Trouble) as caught:
+            await output(
+                ["sh", "-c", "echo 'Error from server (NotFound): pods \"x\" not found' >&2; exit 1"], keeper, 5
+            )
+        assert caught.value.problem.cause is Cause.NO_SUCH_OBJECT
+        with pytest.raises(Trouble) as caught:
+            await output(["sleep", "60"], keeper, 0.1)
+        assert caught.value.problem.cause is Cause.TOO_SLOW
+        with pytest.raises(Trouble) as caught:
+            await output(["no-such-kubectl"], keeper, 5)
+        assert str(caught.value).startswith("cannot run no-such-kubectl: No such file or directory. Install kubectl")
+
+
+async def test_one_that_ignores_sigint_is_killed_after_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRACE", 0.2)
+    async with open_keeper() as keeper:
+        async with running(["sh", "-c", "trap '' INT; echo up; while :; do sleep 1; done"], keeper) as process:
+            assert process.stdout is not None
+            assert await process.stdout.receive_some() == b"up\n"
+        assert process.returncode == -signal.SIGKILL
+
+
+async def test_a_grandchild_that_keeps_the_pipe_holds_nothing_up() -> None:
+    """As an exec credential plugin does. It ends with the keeper."""
+    async with open_keeper() as keeper:
+        with trio.fail_after(5):
+            assert await output(["sh", "-c", "sleep 60 & echo $!"], keeper, 30) != b""
+
+
+async def test_all_end_with_the_keeper_even_if_nobody_stops_them() -> None:
+    async with open_keeper() as keeper:
+        process = await trio.lowlevel.open_process(["sleep", "60"], process_group=keeper.group)
+    with trio.fail_after(5):
+        assert await process.wait() == -signal.SIGKILL
+
+
+SUPERVISOR = """
+import subprocess, sys, trio
+from supervisor.keeper import open_keeper
+async def main():
+    async with open_keeper() as keeper:
+        kubectl = await trio.lowlevel.open_process(["sleep", "60"], process_group=keeper.group)
+        print(keeper.group, kubectl.pid, flush=True)
+        await trio.sleep_forever()
+trio.run(main)
+"""
+
+
+async def test_kill_9_of_the_supervisor_leaves_nobody() -> None:
+    supervisor = await trio.lowlevel.open_process([sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE)
+    assert supervisor.stdout is not None
+    async with supervisor.stdout:
+        group, child = map(int, (await supervisor.stdout.receive_some(100)).split())
+    watched = [psutil.Process(group), psutil.Process(child)]
+    os.kill(supervisor.pid, signal.SIGKILL)
+    await supervisor.wait()
+    _, alive = await trio.to_thread.run_sync(psutil.wait_procs, watched, 5)
+    assert alive == []
+
+
+@pytest.mark.parametrize("pause", ["", "sleep 0.05;"])
+async def test_a_child_is_ready_when_it_says_so_and_its_last_words_are_kept(pause: str) -> None:
+    script = f"""
+        echo 'Forwarding from 127.0.0.1:34911 -> 8080'; echo 'Handling connection for 34911'; {pause}
+        echo 'error: lost connection to pod' >&2; exit 1"""
+    child = Child("web-1", lambda: None)
+    async with open_keeper() as keeper, trio.open_nursery() as nursery:
+        await nursery.start(child.run, ["sh", "-c", script], keeper, os.environ)
+        assert child.port == 34911
+        await child.ended_within(5)
+    assert child.handled == 1
+    assert child.problem is not None
+    assert (child.problem.cause, child.problem.message) == (Cause.LOST, "lost connection to pod")
+
+
+async def test_a_child_that_never_gets_ready_raises_its_cause() -> None:
+    child = Child("web-1", lambda: None)
+    script = "echo 'error: unable to forward port because pod is not running. Current status=Pending' >&2; exit 1"
+    async with open_keeper() as keeper:
+        with pytest.raises(Trouble) as caught:
+            await child.run(["sh", "-c", script], keeper, os.environ)
+    assert caught.value.problem.cause is Cause.POD_NOT_RUNNING
+
+
+async def test_a_million_lines_do_not_stop_a_child() -> None:
+    """kubectl writes a line for each connection; a full pipe would stop it."""
+    script = "echo 'Forwarding from 127.0.0.1:1 -> 2'; yes 'Handling connection for 1' | head -n 200000"
+    child = Child("web-1", lambda: None)
+    async with open_keeper() as keeper, trio.open_nursery() as nursery:
+        await nursery.start(child.run, ["sh", "-c", script], keeper, os.environ)
+        await child.ended_within(20)
+    assert child.handled == 200_000
