@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import trio
 
 from .board import Board
 from .keeper import Keeper, open_keeper
-from .model import Cluster, Config
+from .model import Cluster, Forward
 from .notices import print_events
 from .process import lines, running
 from .supervise import supervise
@@ -23,8 +23,9 @@ _STDERR = 2
 _LAST_LINES = 1.0  # seconds that a terminal gets to take the last notices
 
 
-async def run(config: Config, *, log_format: str = "text", sandbox: bool = False) -> None:
-    """Keep the configured forwards until SIGINT, SIGTERM or SIGHUP; then all ports are free and no kubectl lives.
+async def run(forwards: Sequence[Forward], binary: str, *, log_format: str = "text", sandbox: bool = False) -> None:
+    """Keep `forwards` with the kubectl `binary` until SIGINT, SIGTERM or SIGHUP; then all ports are free again and no
+    kubectl lives.
 
     With `sandbox` the embedded cluster is started first, and takes the place of every cluster that they name.
     """
@@ -36,21 +37,20 @@ async def run(config: Config, *, log_format: str = "text", sandbox: bool = False
         async with trio.open_nursery() as printing:
             await printing.start(print_events, board, log_format, _STDERR)
             with stop:
-                await _keep(config, sandbox, board)
+                await _keep(forwards, binary, sandbox, board)
             board.close()
             printing.cancel_scope.deadline = trio.current_time() + _LAST_LINES
         around.cancel_scope.cancel()
 
 
-async def _keep(config: Config, sandbox: bool, board: Board) -> None:
+async def _keep(forwards: Sequence[Forward], binary: str, sandbox: bool, board: Board) -> None:
     async with AsyncExitStack() as stack:
         keeper = await stack.enter_async_context(open_keeper())
-        forwards = config.forwards
         if sandbox:
             kubeconfig = await stack.enter_async_context(_open_sandbox(keeper))
             board.notice(f"the sandbox cluster is up: export KUBECONFIG={kubeconfig}")
-            forwards = tuple(replace(forward, cluster=Cluster(kubeconfig)) for forward in forwards)
-        await supervise(forwards, config.kubectl, keeper, board)
+            forwards = [replace(forward, cluster=Cluster(kubeconfig)) for forward in forwards]
+        await supervise(forwards, binary, keeper, board)
 
 
 async def _cancel_on_signal(

@@ -35,6 +35,7 @@ class Child:
         self.problem: Problem | None = None  # it ended, and why
         self._said: deque[tuple[float, str]] = deque(maxlen=40)  # stderr, with the time
         self._news = trio.Event()  # replaced at each change of doubt or problem
+        self.begun = trio.Event()  # it is ready, or has ended before it was
         self.scope = trio.CancelScope()
         self._changed = changed
 
@@ -49,12 +50,16 @@ class Child:
         """Started when kubectl says that it forwards: the tunnel stands then, but nobody has dialled the port in
         the pod yet. Raises Trouble if it ends or says nothing before that. Afterwards returns when the process has
         ended, by itself or since `scope` was cancelled; `problem` is set then."""
-        ready = trio.Event()
+        deadline = trio.CancelScope(deadline=trio.current_time() + START_TIMEOUT)
 
         def heard(line: Line) -> None:
-            if line.said is Said.READY and not ready.is_set():
+            if line.said is Said.READY and not self.port:
                 self.port = line.port
-                ready.set()
+                deadline.deadline = float("inf")
+                self.took = trio.current_time() - self.since
+                self.since = trio.current_time()
+                self.begun.set()
+                task_status.started()
             elif line.said is Said.HANDLING:
                 self.handled += 1
             elif line.said in _DOUBTS and self.doubt is None:
@@ -72,36 +77,27 @@ class Child:
                 self._said.append((trio.current_time(), line.text))
                 heard(line)
 
-        async def await_ready(deadline: trio.CancelScope) -> None:
-            await ready.wait()
-            deadline.deadline = float("inf")
-            self.took = trio.current_time() - self.since
-            self.since = trio.current_time()
-            task_status.started()
-
         code = None
         try:
-            with self.scope, trio.move_on_after(START_TIMEOUT) as deadline:
-                async with running(command, keeper, environment) as process, trio.open_nursery() as waiting:
+            with self.scope, deadline:
+                async with running(command, keeper, environment) as process, trio.open_nursery() as readers:
                     assert process.stdout is not None
                     assert process.stderr is not None
-                    waiting.start_soon(await_ready, deadline)
-                    async with trio.open_nursery() as readers:
-                        readers.start_soon(read_stdout, process.stdout)
-                        readers.start_soon(read_stderr, process.stderr)
-                        code = await read_to_end(process, readers)
-                    waiting.cancel_scope.cancel()
+                    readers.start_soon(read_stdout, process.stdout)
+                    readers.start_soon(read_stderr, process.stderr)
+                    code = await read_to_end(process, readers)
         finally:
-            self.problem = self._why(code, ready.is_set())
+            self.problem = self._why(code, deadline.cancelled_caught)
+            self.begun.set()
             self._tell()
-        if not ready.is_set():
+        if not self.port:
             raise Trouble(self.problem)
 
-    def _why(self, code: int | None, was_ready: bool) -> Problem:
-        if code is None and not was_ready and not self.scope.cancelled_caught:
+    def _why(self, code: int | None, too_slow: bool) -> Problem:
+        if too_slow:
             return Problem(Cause.TOO_SLOW, f"kubectl did not get through to {self.label} in {START_TIMEOUT:g} s")
         recent = trio.current_time() - _LAST_WORDS
-        return explain([text for time, text in self._said if time >= recent or not was_ready], code)
+        return explain([text for time, text in self._said if time >= recent or not self.port], code)
 
     def _tell(self) -> None:
         self._news.set()

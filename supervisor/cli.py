@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,9 +26,7 @@ Exit codes: 0 done; 1 it failed; 2 usage or configuration.
 @click.option("--check", is_flag=True, help="Read CONFIG, say what is wrong with it, and exit.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: no Kubernetes needed, only kubectl.")
-@click.option(
-    "--kubectl", envvar="KUBECTL", metavar="PATH", help="The kubectl to run. [env: KUBECTL; default: kubectl]"
-)
+@click.option("--kubectl", metavar="PATH", help="The kubectl to run; else the file's, $KUBECTL, or the one on PATH.")
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -61,15 +59,14 @@ def main(config: Path | None, check: bool, schema: bool, sandbox: bool, kubectl:
         count = len(settings.forwards)
         click.echo(f"{config}: right; it declares {count} forward{'s' if count != 1 else ''}")
         return
-    if kubectl is not None:
-        settings = replace(settings, kubectl=kubectl)
+    binary = kubectl or settings.kubectl or os.environ.get("KUBECTL") or "kubectl"
 
     import trio
 
     from .app import run
 
     try:
-        trio.run(lambda: run(settings, log_format=log_format, sandbox=sandbox))
+        trio.run(lambda: run(settings.forwards, binary, log_format=log_format, sandbox=sandbox))
     except KeyboardInterrupt:  # before the signals were ours: nothing had begun
         sys.exit(0)
 

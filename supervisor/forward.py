@@ -23,6 +23,7 @@ from .watches import Watches
 
 _PROOF = 1.0  # seconds of silence that prove that a pod which refused before now takes connections
 _GONE_GRACE = 3.0  # seconds that old connections keep after their pod is gone; a real tunnel ends them itself
+_BUSY = 1.0  # seconds that a starting kubectl counts as busy; healthy ones take 0.1
 _LONGEST_REST = 5.0  # seconds between the rounds that clients of a failed forward begin
 
 
@@ -231,14 +232,15 @@ class Forwarder:
         child = Child(pod.name if pod else what, self._news.tell)
         command = port_forward(self._tools.binary, self._watch.cluster, self._watch.namespace, what, remote)
         self._say(Happening.CONNECT, f"starting kubectl for {what}, port {remote}")
-        async with self._tools.starting:
-            self._starting = child
-            try:
-                await self._nursery.start(
-                    child.run, command, self._tools.keeper, environment(os.environ, self.settings.protocol)
-                )
-            finally:
-                self._starting = None
+        await self._tools.starting.acquire_on_behalf_of(child)
+        self._nursery.start_soon(self._give_way, child)
+        self._starting = child
+        try:
+            await self._nursery.start(
+                child.run, command, self._tools.keeper, environment(os.environ, self.settings.protocol)
+            )
+        finally:
+            self._starting = None
         if pod is not None and pod.incarnation == self._suspect:
             await self._prove(child)
         self._child = child
@@ -253,6 +255,14 @@ class Forwarder:
             message = f"{self.local} → {self.settings.target}, pod {child.label}:{remote} ({child.took:.2f} s)"
             self._say(Happening.READY, message)
         return child
+
+    async def _give_way(self, child: Child) -> None:
+        """Let the next child start when this one has, or hangs: it is the work of starting that is bounded."""
+        try:
+            with trio.move_on_after(_BUSY):
+                await child.begun.wait()
+        finally:
+            self._tools.starting.release_on_behalf_of(child)
 
     async def _prove(self, child: Child) -> None:
         """Connect to the pod ourselves before users may, since it refused them before. Raises Trouble."""
@@ -318,17 +328,19 @@ class Forwarder:
 
     async def _fail(self, problem: Problem, failed_rounds: int) -> None:
         """Say so, and wait for what may have mended it: a pod that becomes ready, the API server that answers again,
-        or a client, whose rounds are kept apart so that no storm comes of them."""
+        or a client that waits. Rounds are kept apart, so that no storm comes of them."""
         self._closing = problem.cause in FINAL or problem.cause is Cause.REMOTE_REFUSED
         self._say(Happening.GIVE_UP, str(problem), problem=problem)
         self._news.tell()
         usable, listed, arrived = self._usable(), self._listed(), self._arrived
         rested = trio.current_time() + delay(self.settings.reconnect.initial, _LONGEST_REST, failed_rounds)
-        while self._listed() == listed and self._usable() <= usable:
-            called = self._arrived > arrived
-            if called and trio.current_time() >= rested:
+        while True:
+            new_pod = not self._usable() <= usable
+            called = self._arrived > arrived or (self.status.held > 0 and not self._closing)
+            hope = new_pod or called or self._listed() != listed
+            if (new_pod and self._where is not None) or (hope and trio.current_time() >= rested):
                 return
-            with trio.move_on_at(rested if called else float("inf")):
+            with trio.move_on_at(rested if hope else float("inf")):
                 await self._news.wait()
 
     # ── the facts ──

@@ -61,7 +61,7 @@ class Config:
     """The whole file, defaults applied."""
 
     forwards: tuple[Forward, ...]
-    kubectl: str = "kubectl"
+    kubectl: str | None = None  # a name on PATH or a path; None: not said
 
 
 class State(StrEnum):

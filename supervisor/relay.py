@@ -49,17 +49,16 @@ class Client:
 def _still_there(ours: trio.socket.SocketType) -> bool:
     """Whether the peer, on this machine, has only shut its writing side. In /proc/net/tcp a socket that no process
     holds any more has inode 0."""
-    if not sys.platform.startswith("linux"):
+    table = "tcp6" if ours.family == socket.AF_INET6 else "tcp"
+    try:
+        host, port = ours.getpeername()[:2]
+        us = f":{ours.getsockname()[1]:04X}"
+        rows = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    except OSError:  # it was reset, or this system keeps no such table
         return False
-    (host, port), table = ours.getpeername()[:2], "tcp6" if ours.family == socket.AF_INET6 else "tcp"
     packed = socket.inet_pton(ours.family, host)
     words = [packed[i : i + 4] for i in range(0, len(packed), 4)]
     peer = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words) + f":{port:04X}"
-    us = f":{ours.getsockname()[1]:04X}"
-    try:
-        rows = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-    except OSError:
-        return False
     return any(row[1] == peer and row[2].endswith(us) and row[9] != "0" for row in map(str.split, rows))
 
 
@@ -72,16 +71,13 @@ async def carry(client: Client, child: Child, status: Status) -> bool:
     """
     child.opened += 1
     turn = child.opened
-    remote = trio.socket.socket()
     try:
-        await remote.connect(("127.0.0.1", child.port))
-        remote.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
-    except OSError:
+        remote = await _connect(child.port)
+    except OSError:  # it is gone, or we are out of descriptors
         child.opened -= 1
-        remote.close()
         return False
     child.connections += 1
-    exchange = _Exchange(client, child, trio.SocketStream(remote), status)
+    exchange = _Exchange(client, child, remote, status)
     try:
         await exchange.run()
         if client.head is None or exchange.left or not await _never_served(child, turn, exchange.passed):
@@ -91,6 +87,17 @@ async def carry(client: Client, child: Child, status: Status) -> bool:
     finally:
         child.connections -= 1
         await trio.aclose_forcefully(exchange.remote)
+
+
+async def _connect(port: int) -> trio.SocketStream:
+    """Faster than trio.open_tcp_stream, which looks names up and races addresses. Raises OSError."""
+    remote = trio.socket.socket()
+    try:
+        await remote.connect(("127.0.0.1", port))
+    except BaseException:
+        remote.close()
+        raise
+    return trio.SocketStream(remote)
 
 
 async def _never_served(child: Child, turn: int, passed: int) -> bool:
