@@ -100,7 +100,10 @@ class Forwarder:
         self._closing = False
         self._news.tell()
         try:
-            while (child := await self._hold(client, deadline)) is not None:
+            while await self._hold(client, deadline):
+                child = self._admitting()
+                if child is None:  # retired while the waiting ended
+                    continue
                 self.status.connections += 1
                 try:
                     if await carry(client, child, self.status):
@@ -116,10 +119,10 @@ class Forwarder:
             self._news.tell()
             await trio.aclose_forcefully(stream)
 
-    async def _hold(self, client: Client, deadline: float) -> Child | None:
-        """The child to use, at once if there is one; None where the client left, its time is up, or all is lost."""
-        if (child := self._admitting()) is not None:
-            return child
+    async def _hold(self, client: Client, deadline: float) -> bool:
+        """Wait until there is a child to use; False where the client left, its time is up, or all is lost."""
+        if self._admitting() is not None:
+            return True
         self.status.held += 1
         try:
             async with trio.open_nursery() as nursery:
@@ -132,9 +135,10 @@ class Forwarder:
                 nursery.start_soon(leave)
                 await self._news.until(lambda: self._admitting() is not None or self._closing)
                 nursery.cancel_scope.cancel()
-            return self._admitting()
+                return not self._closing
         finally:
             self.status.held -= 1
+        return False
 
     def _admitting(self) -> Child | None:
         child = self._child

@@ -134,9 +134,9 @@ _CAUSES: list[tuple[re.Pattern[str], Cause, str, str]] = [
         'Ask for a role with the rule: apiGroups ["{group}"], resources [{resource}], verbs [{verb}]',
     ),
     (
-        re.compile(r"Forbidden\)?:? (?P<rest>.*)|forbidden: (?P<other>.*)"),
+        re.compile(r"[Ff]orbidden"),
         Cause.FORBIDDEN,
-        "forbidden: {rest}{other}",
+        "forbidden: {line}",
         "Ask for the permission that it names",
     ),
     (

@@ -70,15 +70,16 @@ async def carry(client: Client, child: Child, status: Status) -> bool:
     that got a byte, or whose fate is not known, is never tried again. Raises nothing of the network's.
     """
     child.opened += 1
+    child.connections += 1  # before anything is awaited: a retired child ends with its last connection
     turn = child.opened
+    remote = None
     try:
-        remote = await _connect(child.port)
-    except OSError:  # it is gone, or we are out of descriptors
-        child.opened -= 1
-        return False
-    child.connections += 1
-    exchange = _Exchange(client, child, remote, status)
-    try:
+        try:
+            remote = await _connect(child.port)
+        except OSError:  # it is gone, or we are out of descriptors
+            child.opened -= 1
+            return False
+        exchange = _Exchange(client, child, remote, status)
         await exchange.run()
         if client.head is None or exchange.left or not await _never_served(child, turn, exchange.passed):
             return True
@@ -86,7 +87,8 @@ async def carry(client: Client, child: Child, status: Status) -> bool:
         return False
     finally:
         child.connections -= 1
-        await trio.aclose_forcefully(exchange.remote)
+        if remote is not None:
+            await trio.aclose_forcefully(remote)
 
 
 async def _connect(port: int) -> trio.SocketStream:

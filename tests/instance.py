@@ -64,7 +64,7 @@ class Instance:
 
     async def all_active(self, *forwards: str) -> None:
         """Until each of these has been active at least once."""
-        await self.told(lambda: set(forwards) <= {e["forward"] for e in self.events if e["event"] == "active"})
+        await self.told(lambda: set(forwards) <= {e.get("forward") for e in self.events if e["event"] == "active"})
 
     async def told(self, true: Callable[[], bool]) -> None:
         with trio.fail_after(PATIENCE):
@@ -76,7 +76,7 @@ class Instance:
 
     def port(self, forward: str) -> int:
         """The local port, as the first `active` or `idle` line names it."""
-        found = next(e for e in self.events if e["forward"] == forward and e["event"] in ("active", "idle"))
+        found = next(e for e in self.events if e.get("forward") == forward and e["event"] in ("active", "idle"))
         return int(found["message"].split()[0].rpartition(":")[2])
 
     def children(self) -> list[psutil.Process]:

@@ -1,0 +1,58 @@
+"""`python -m supervisor.sandbox`: the cluster by itself, for people and for benchmarks of other programs."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from supervisor.sandbox.cluster import open_cluster
+from supervisor.sandbox.timing import Timing
+
+
+async def _until_signal(scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            scope.cancel()
+
+
+async def _until_eof(scope: trio.CancelScope) -> None:
+    """Cancel when our standard input ends, so that we don't outlive whoever started us."""
+    async with trio.lowlevel.FdStream(sys.stdin.fileno()) as stdin:
+        while await stdin.receive_some():
+            pass
+    scope.cancel()
+
+
+async def run(directory: Path, timing: Timing, until_eof: bool) -> None:
+    """Serve until SIGINT or SIGTERM (or the end of stdin); then remove the kubeconfig."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_until_signal, nursery.cancel_scope)
+        if until_eof:
+            nursery.start_soon(_until_eof, nursery.cancel_scope)
+        async with open_cluster(directory, timing) as cluster:
+            print(f"KUBECONFIG={cluster.kubeconfig}", flush=True)
+            await trio.sleep_forever()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m supervisor.sandbox", description=__doc__)
+    parser.add_argument("--directory", type=Path, help="where to write the kubeconfig (default: a temporary one)")
+    parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
+    parser.add_argument("--real-times", action="store_true", help="take as long for everything as a real cluster")
+    options = parser.parse_args()
+    timing = Timing.real() if options.real_times else Timing()
+    with tempfile.TemporaryDirectory(prefix="kpf-sandbox-") as temporary:
+        directory = (options.directory or Path(temporary)).resolve()
+        directory.mkdir(parents=True, exist_ok=True)
+        trio.run(partial(run, directory, timing, options.until_eof))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What is in a new sandbox cluster."""
+
+from __future__ import annotations
+
+from supervisor.sandbox import objects
+from supervisor.sandbox.store import Object, Store
+
+NAMESPACE = "dev"  # the kubeconfig's
+NAMESPACES = ("data", "default", "dev", "kube-system")
+WEB = {"http": 8080, "echo": 9090}
+DB = {"db": 5432, "http": 8080}
+
+
+def _node() -> Object:
+    meta = objects.metadata(objects.NODE, labels={"kubernetes.io/hostname": objects.NODE})
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
+    status = {"conditions": [ready], "addresses": [{"type": "InternalIP", "address": objects.NODE_IP}]}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": {}, "status": status}
+
+
+def _services() -> list[Object]:
+    http = {"name": "http", "port": 80, "targetPort": "http"}
+    echo = {"name": "echo", "port": 9090, "targetPort": "echo"}
+    db = {"name": "db", "port": 5432, "targetPort": "db"}
+    extname = {"type": "ExternalName", "externalName": "example.invalid"}
+    return [
+        objects.service("web", NAMESPACE, [http, echo], {"app": "web"}, clusterIP="10.96.0.10"),
+        objects.service("db", NAMESPACE, [db, {**http, "port": 8080}], {"app": "db"}, clusterIP="None"),
+        objects.service("search", NAMESPACE, [{**http, "port": 9200}], {"app": "search"}, clusterIP="10.96.0.11"),
+        objects.service("noselector", NAMESPACE, [http], None, clusterIP="10.96.0.12"),
+        objects.service("extname", NAMESPACE, [http], None, **extname),
+        objects.service("noendpoints", NAMESPACE, [http], {"app": "nosuch"}, clusterIP="10.96.0.13"),
+    ]
+
+
+def fill(store: Store) -> None:
+    """Put the default content in; the controllers and the kubelet make the pods of it."""
+    store.add("nodes", _node())
+    for name in NAMESPACES:
+        store.add("namespaces", objects.namespace(name))
+    web = objects.template({"app": "web"}, WEB)
+    store.add("deployments", objects.workload("Deployment", "web", NAMESPACE, web, replicas=2))
+    search = objects.template({"app": "search", "tier": "backend"}, {"http": 9200})
+    store.add("deployments", objects.workload("Deployment", "search", NAMESPACE, search))
+    db = objects.template({"app": "db"}, DB)
+    store.add("statefulsets", objects.workload("StatefulSet", "db", NAMESPACE, db, serviceName="db"))
+    for service in _services():
+        store.add("services", service)
+    pending = objects.template({"app": "pending"}, {"http": 8080}, image=f"{objects.UNPULLABLE}app:1")
+    store.add("pods", objects.pod(pending, "pending", NAMESPACE))

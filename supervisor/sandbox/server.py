@@ -1,0 +1,101 @@
+"""The API server's sockets: they can be taken away, frozen and given back, always on the same port."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+
+import trio
+
+HOST = "127.0.0.1"
+BACKLOG = 128
+
+
+class Gate:
+    """Open, or closed: then nothing is read and nothing is written, as in a process that was sent SIGSTOP."""
+
+    def __init__(self) -> None:
+        self._opened: trio.Event | None = None  # set when the closed gate opens; None while it is open
+
+    def close(self) -> None:
+        self._opened = self._opened or trio.Event()
+
+    def open(self) -> None:
+        if self._opened:
+            self._opened.set()
+            self._opened = None
+
+    async def passed(self) -> None:
+        while self._opened:
+            await self._opened.wait()
+
+
+class GatedStream(trio.abc.Stream):
+    """A connection whose bytes wait at the gate."""
+
+    def __init__(self, stream: trio.SocketStream, gate: Gate) -> None:
+        self._stream = stream
+        self._gate = gate
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._gate.passed()
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        await self._gate.passed()
+        data = await self._stream.receive_some(max_bytes)
+        await self._gate.passed()
+        return data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def bound_socket(port: int = 0) -> socket.socket:
+    """A socket that has the port (0: any free one) but does not listen: connections to it are refused."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((HOST, port))
+    return bound
+
+
+class Server:
+    """Accepts connections on one port of 127.0.0.1 while `serving`."""
+
+    def __init__(self, serve: Callable[[GatedStream], Awaitable[None]]) -> None:
+        self.gate = Gate()
+        self._serve = serve
+        self._socket = bound_socket()
+        self.port: int = self._socket.getsockname()[1]
+        self._scope: trio.CancelScope | None = None
+        self._stopped = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen until `stop`, which also cuts all connections; started when connections are accepted."""
+        self._socket.listen(BACKLOG)
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
+        self._stopped = trio.Event()
+        try:
+            with trio.CancelScope() as self._scope:
+                await trio.serve_listeners(self._connected, [listener], task_status=task_status)
+        finally:
+            self._stopped.set()
+
+    async def _connected(self, stream: trio.SocketStream) -> None:
+        await self._serve(GatedStream(stream, self.gate))
+
+    async def stop(self) -> None:
+        """Return when all is closed; the port stays ours, and refuses."""
+        if self._scope:
+            self._scope.cancel()
+            await self._stopped.wait()
+            self._socket = bound_socket(self.port)
+            self._scope = None
+
+    def close(self) -> None:
+        """Give up the port of a stopped server."""
+        if self._scope is None:
+            self._socket.close()

@@ -1,0 +1,40 @@
+"""How long things take in the sandbox cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Timing:
+    """All in seconds; may be changed while the cluster runs. The defaults are quick; `real()` is as it was measured."""
+
+    control: float = 0.02  # from a change to what a controller does about it
+    create: float = 0.05  # a pod: from ADDED to Running
+    ready: float = 0.05  # from Running to Ready
+    notice: float = 0.1  # from a crash to the pod status that tells it
+    restart: float = 0.3  # from a crash to the next process
+    terminate: float = 1.0  # how long a process serves on after SIGTERM (a container's env TERM_DELAY goes before)
+    teardown: float = 0.05  # from the end of the process to the end of its network; connections are refused meanwhile
+    delete: float = 0.2  # from the end of its network to DELETED
+    collect: float = 0.5  # from DELETED to the runtime's "failed to find sandbox"
+    bookmark: float = 60.0  # between the bookmarks of a watch
+    # None: a tunnel passes on each side's end at once, half-closes too. A number is what containerd does (2.1): the
+    # client's half-close isn't passed on, and so long after one direction has ended the other is ended too. So a
+    # pod's close reaches the client a second late, and a half-closed client has a second to get its answer.
+    linger: float | None = None
+
+    @classmethod
+    def real(cls) -> Timing:
+        """As measured with kubelet and API server 1.36, containerd 2.1."""
+        return cls(
+            create=0.25,
+            ready=0.5,
+            notice=0.66,
+            restart=0.74,
+            terminate=2.0,
+            teardown=0.2,
+            delete=0.76,
+            collect=20.0,
+            linger=1.0,
+        )

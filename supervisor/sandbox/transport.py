@@ -1,0 +1,76 @@
+"""The byte streams under a tunnel: the upgraded TCP connection itself, or WebSocket messages in it.
+
+Each has `receive`, b"" at the end, and `send`. Both raise trio.BrokenResourceError when the connection breaks.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import trio
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+RECEIVE = 256 * 1024  # bytes taken from the socket at a time
+
+
+class Transport(Protocol):
+    async def receive(self) -> bytes: ...
+
+    async def send(self, data: bytes) -> None: ...
+
+
+class Raw:
+    """SPDY right on the connection, after `Upgrade: SPDY/3.1`."""
+
+    def __init__(self, stream: trio.abc.Stream, received: bytes) -> None:
+        self._stream = stream
+        self._received = received  # what came together with the request
+
+    async def receive(self) -> bytes:
+        if self._received:
+            received, self._received = self._received, b""
+            return received
+        return bytes(await self._stream.receive_some(RECEIVE))
+
+    async def send(self, data: bytes) -> None:
+        await self._stream.send_all(data)
+
+
+class WebSocket:
+    """SPDY in binary messages, whose edges mean nothing: kubectl sends each field of a frame as one, some empty."""
+
+    def __init__(self, stream: trio.abc.Stream, received: bytes) -> None:
+        self._stream = stream
+        self._received = received
+        self._connection = Connection(ConnectionType.SERVER)
+        self._lock = trio.Lock()  # a pong may come between two messages, never inside one
+
+    async def receive(self) -> bytes:
+        while True:
+            data = self._received or bytes(await self._stream.receive_some(RECEIVE))
+            self._received = b""
+            pieces = []
+            try:
+                self._connection.receive_data(data or None)
+                for event in self._connection.events():
+                    match event:
+                        case BytesMessage(data=piece):
+                            pieces.append(piece)
+                        case Ping():
+                            await self._write(self._connection.send(event.response()))
+                        case CloseConnection() if self._connection.state is ConnectionState.REMOTE_CLOSING:
+                            await self._write(self._connection.send(event.response()))
+            except (LocalProtocolError, RemoteProtocolError):
+                return b""
+            joined = b"".join(pieces)
+            if joined or self._connection.state is not ConnectionState.OPEN:
+                return joined
+
+    async def send(self, data: bytes) -> None:
+        await self._write(self._connection.send(BytesMessage(data=data)))
+
+    async def _write(self, data: bytes) -> None:
+        async with self._lock:
+            await self._stream.send_all(data)

@@ -1,0 +1,269 @@
+"""What goes wrong, with real kubectl: the state, the notice and the cause that a user sees, and that it recovers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from supervisor.sandbox import open_cluster
+from supervisor.sandbox.watch import End
+
+from .instance import get, supervising
+from .kubectls import KUBECTLS, Kubectl
+
+FAILS_AT_ONCE = {
+    "pod/nosuch": ("80", "no-such-object", 'there is no pod "nosuch" in namespace dev'),
+    "service/nosuch": ("80", "no-such-object", 'there is no service "nosuch" in namespace dev'),
+    "deployment/nosuch": ("80", "no-such-object", 'there is no deployment "nosuch" in namespace dev'),
+    "service/noselector": ("80", "no-selector", "service/noselector has no selector"),
+    "service/extname": ("80", "no-selector", "service/extname is of type ExternalName"),
+    "service/web": ("nosuch", "no-such-port", "service/web has no port nosuch. It has: 80 (http), 9090 (echo)"),
+    "svc/web": ("81", "no-such-port", "service/web has no port 81. It has: 80 (http), 9090 (echo)"),
+    "deployment/web": ("nosuch", "no-such-port", "has no port named nosuch. It has: http (8080), echo (9090)"),
+}
+
+
+async def test_definite_answers_fail_at_once_and_say_why(kubectl: Kubectl, tmp_path: Path) -> None:
+    """One file with all of them, and a good one that none of them hurts."""
+    wrong = "".join(
+        f'  f{number}: {{target: {target}, ports: ":{port}"}}\n'
+        for number, (target, (port, *_)) in enumerate(FAILS_AT_ONCE.items())
+    )
+    config = f'forwards:\n{wrong}  good: {{target: service/web, ports: ":80"}}\n'
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.all_active("good")
+            names = [f"f{number}" for number in range(len(FAILS_AT_ONCE))]
+            await instance.told(lambda: all("failed" in instance.kinds(name) for name in names))
+            for name, (target, (_, cause, message)) in zip(names, FAILS_AT_ONCE.items(), strict=True):
+                failed = next(e for e in instance.events if e.get("forward") == name and e["event"] == "failed")
+                assert failed["cause"] == cause, target
+                assert message in failed["message"], target
+                assert "reconnecting" not in instance.kinds(name), target
+            assert (await get(instance.port("good"))).startswith(b"web-")
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("pod/pending", "pod pending is ImagePullBackOff"),
+        ("service/noendpoints", "it has no pods"),
+        ("selector", "it has no pods"),
+    ],
+)
+async def test_without_a_ready_pod_it_waits_and_says_for_what(
+    target: str, reason: str, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    what = "selector: app=nothing" if target == "selector" else f"target: {target}"
+    async with open_cluster(tmp_path) as cluster:
+        config = f'forwards: {{it: {{{what}, ports: ":80"}}}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            waiting = await instance.until("waiting", "it", cause="no-ready-pod")
+            assert reason in waiting["message"]
+            assert instance.kubectls() == []
+
+
+async def test_scaled_to_nothing_and_back(kubectl: Kubectl, tmp_path: Path) -> None:
+    """A held connection is answered by the first pod that gets ready."""
+    async with open_cluster(tmp_path) as cluster:
+        config = 'forwards: {it: {target: deployment/web, ports: ":http"}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            cluster.scale("deployment/web", 0)
+            waiting = await instance.until("waiting", "it")
+            assert "lost web-" in waiting["message"]
+            async with trio.open_nursery() as nursery:
+                answers: list[bytes] = []
+
+                async def ask() -> None:
+                    answers.append(await get(instance.port("it")))
+
+                nursery.start_soon(ask)
+                await instance.told(lambda: "waiting" in instance.kinds("it"))
+                cluster.scale("deployment/web", 1)
+            moved = await instance.until("moved", "it")
+            assert answers == [f"{moved['pod']}\n".encode()]
+            assert "reconnecting" not in instance.kinds("it")
+
+
+async def test_a_cut_tunnel_is_mended_at_once(kubectl: Kubectl, tmp_path: Path) -> None:
+    """kubelet or API server gone for a moment: kubectl says `lost connection to pod` and ends (1.20: with code 0)."""
+    async with open_cluster(tmp_path) as cluster:
+        config = 'forwards: {it: {target: service/web, ports: ":http"}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            cluster.cut_tunnels()
+            lost = await instance.until("reconnecting", "it", cause="lost-connection", attempt=1)
+            assert lost["message"].startswith("attempt 1 of 3 now: lost connection to pod")
+            await instance.until("active", "it")
+            assert (await get(instance.port("it"))).startswith(b"web-")
+
+
+async def test_nothing_listens_on_the_port(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Accepted by kubectl, refused in the pod: never green again until it is proven, and the client gets its end."""
+    async with open_cluster(tmp_path) as cluster:
+        config = """
+            forwards:
+              it: {target: service/web, ports: ":9090", reconnect: {initial: 50ms}}
+              good: {target: service/web, ports: ":80"}
+            """
+        cluster.faults.refuse_port(9090)
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.all_active("it", "good")
+            async with await trio.open_tcp_stream("127.0.0.1", instance.port("it")) as stream:
+                await stream.send_all(b"hello")
+                failed = await instance.until("failed", "it", cause="remote-refused")
+                with trio.fail_after(5):
+                    assert await stream.receive_some() == b""
+            assert "nothing in the pod listens on that port" in failed["message"]
+            assert instance.kinds("it").count("active") == 1
+            assert instance.kinds("good") == ["connecting", "active"]
+            cluster.faults.clear()
+            async with await trio.open_tcp_stream("127.0.0.1", instance.port("it")) as stream:
+                await stream.send_all(b"hello")
+                with trio.fail_after(20):
+                    assert await stream.receive_some() == b"hello"
+            await instance.until("active", "it")
+
+
+async def test_a_container_that_restarts_holds_connections(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Same pod, same UID, restartCount + 1: what comes in the gap is held, not refused."""
+    async with open_cluster(tmp_path) as cluster:
+        config = 'forwards: {it: {target: statefulset/db, ports: ":http"}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            cluster.restart_container("db-0", down=0.5)
+            with trio.fail_after(20):
+                for _ in range(10):
+                    assert await get(instance.port("it")) == b"db-0\n"
+            moved = await instance.until("moved", "it")
+            assert "restarted" in moved["message"] or "not ready" in moved["message"]
+
+
+async def test_lost_readiness_moves_to_the_other_pod(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        config = 'forwards: {it: {target: service/web, ports: ":http"}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            active = await instance.until("active", "it")
+            cluster.set_ready(active["pod"], False)
+            moved = await instance.until("moved", "it")
+            assert moved["message"].startswith(f"{active['pod']} is not ready → {moved['pod']}")
+            assert (await get(instance.port("it"))).decode() == moved["pod"] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"), [(401, "unauthorized"), (403, "forbidden"), (404, "upgrade-refused"), (500, "upgrade-refused")]
+)
+async def test_an_upgrade_that_is_refused(status: int, cause: str, kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.refuse_upgrade(status)
+        config = 'forwards: {it: {target: service/web, ports: ":http", reconnect: {initial: 50ms}}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            failed = await instance.until("failed", "it")
+            assert failed["cause"] == cause, failed
+            tries = instance.kinds("it").count("reconnecting")
+            assert tries == (0 if cause in ("unauthorized", "forbidden") else 3)
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "message"),
+    [
+        ("get", "services", "may not get services in namespace dev"),
+        ("create", "pods/portforward", "may not create pods/portforward in namespace dev"),
+    ],
+)
+async def test_forbidden_names_the_rule_to_ask_for(
+    verb: str, resource: str, message: str, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.forbid(verb, resource)
+        if resource == "pods/portforward":
+            cluster.faults.forbid("get", resource)
+        config = 'forwards: {it: {target: service/web, ports: ":http"}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            failed = await instance.until("failed", "it", cause="forbidden")
+            assert message in failed["message"]
+            assert f"resources [{resource}], verbs [{verb}]" in failed["message"]
+
+
+async def test_without_the_right_to_watch_it_works_on_its_childs_end_alone(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.forbid("watch", "pods")
+        config = """
+            forwards:
+              one: {target: service/web, ports: ":http"}
+              two: {target: statefulset/db, ports: ":http"}
+            """
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.all_active("one", "two")
+            await instance.told(lambda: "notice" in [e["event"] for e in instance.events])
+            active = next(e for e in instance.events if e.get("forward") == "one" and e["event"] == "active")
+            cluster.delete_pod(active["pod"])
+            with trio.fail_after(20):
+                answer = b""
+                while not answer or answer.decode().strip() == active["pod"]:
+                    answer = await get(instance.port("one"))
+            notices = [e["message"] for e in instance.events if e["event"] == "notice"]
+            assert len(notices) == 1
+            assert "may not watch pods in namespace dev" in notices[0]
+
+
+async def test_without_the_right_to_list_a_pod_named_in_full_works(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.forbid("watch", "pods")
+        cluster.faults.forbid("list", "pods")
+        config = 'forwards: {it: {target: pod/db-0, ports: ":8080"}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            assert await get(instance.port("it")) == b"db-0\n"
+
+
+async def test_the_api_server_is_down_and_comes_back(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        config = 'forwards: {it: {target: service/web, ports: ":http", reconnect: {initial: 100ms}}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            await cluster.stop_api()
+            await instance.until("reconnecting", "it")
+            failed = await instance.until("failed", "it", cause="api-unreachable")
+            assert "the API server does not answer" in failed["message"]
+            async with trio.open_nursery() as nursery:
+                answers: list[bytes] = []
+
+                async def ask() -> None:
+                    answers.append(await get(instance.port("it")))
+
+                nursery.start_soon(ask)  # held, though failed
+                await trio.testing.wait_all_tasks_blocked(0.3)
+                await cluster.start_api()
+            assert answers[0].startswith(b"web-")
+            assert instance.events[-1]["event"] == "active"
+
+
+async def test_an_upgrade_that_is_never_answered_is_given_up(tmp_path: Path) -> None:
+    """kubectl itself would wait without limit, in every version."""
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.hang_upgrade()
+        config = 'forwards: {it: {target: service/web, ports: ":http"}}'
+        async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
+            await instance.told(lambda: bool(instance.kubectls()))
+            slow = await instance.until("reconnecting", "it", cause="start-timeout")
+            assert "did not get through" in slow["message"]
+            cluster.faults.clear()
+            await instance.until("active", "it")
+
+
+@pytest.mark.parametrize("how", ["clean", "abrupt", "expired"])
+async def test_a_watch_that_ends_is_taken_up_again(how: End, kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        config = 'forwards: {it: {target: service/web, ports: ":http"}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            active = await instance.until("active", "it")
+            cluster.end_watches(how)
+            cluster.delete_pod(active["pod"])
+            moved = await instance.until("moved", "it")
+            assert moved["pod"] != active["pod"]
+            assert "failed" not in instance.kinds("it")
