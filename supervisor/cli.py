@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -34,7 +33,7 @@ Exit codes: 0 done; 1 it failed; 2 usage or configuration.
     show_default=True,
     help="One line per event on stderr: for people, or a JSON object for machines.",
 )
-@click.version_option(version("kpf-supervise"), "-V", "--version", prog_name="kpf-supervise")
+@click.version_option(None, "-V", "--version", package_name="kpf-supervise", prog_name="kpf-supervise")
 def main(config: Path | None, check: bool, schema: bool, sandbox: bool, kubectl: str | None, log_format: str) -> None:
     """Keep the Kubernetes port-forwards that the YAML file CONFIG declares.
 

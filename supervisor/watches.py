@@ -28,8 +28,8 @@ class Watches:
         self._watches: dict[tuple[Cluster, str], Watch] = {}
 
     async def of(self, cluster: Cluster, namespace: str | None) -> Watch:
-        """The watch of a namespace, None being the context's own. Raises Trouble where there is no such context,
-        or kubectl can't be run or is too old."""
+        """The watch of a namespace, None being the context's own. Raises Trouble where there is no such context, or
+        kubectl can't be run."""
         async with self._asking:
             if cluster not in self._contexts:
                 self._contexts[cluster] = await self._resolve(cluster)
@@ -44,7 +44,7 @@ class Watches:
         """The cluster with its context named, so that a later `kubectl config use-context` in another terminal moves
         no forward; and the context's namespace."""
         if not self._contexts:
-            await self._check_version()
+            self._nursery.start_soon(self._check_version)
         config = await self._ask(command(self._binary, cluster, "config", "view", "-o", "json"))
         name = cluster.context or config.get("current-context") or None
         contexts = {each["name"]: each.get("context") or {} for each in config.get("contexts") or []}
@@ -61,17 +61,15 @@ class Watches:
         return Cluster(cluster.kubeconfig, name), namespace or "default"
 
     async def _check_version(self) -> None:
-        answer = await self._ask([self._binary, "version", "--client", "-o", "json"])
+        """Say so once if kubectl is too old. What it then can't do is each forward's own trouble."""
+        try:
+            answer = await self._ask([self._binary, "version", "--client", "-o", "json"])
+        except Trouble:
+            return  # whoever needs it will say so
         text = answer["clientVersion"]["gitVersion"]
         major, minor = (int(part) for part in text.lstrip("v").split(".")[:2])
         if (major, minor) < OLDEST:
-            raise Trouble(
-                Problem(
-                    Cause.KUBECTL,
-                    f"{self._binary} is {text}, and 1.{OLDEST[1]} is the oldest that works",
-                    "Install a newer one, or name its path under kubectl: in the configuration",
-                )
-            )
+            self._notice(f"{self._binary} is {text}; nothing older than {OLDEST[0]}.{OLDEST[1]} is known to work")
 
     async def _ask(self, words: list[str]) -> Any:
         return json.loads(await output(words, self._keeper, TIMEOUT))

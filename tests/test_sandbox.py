@@ -27,7 +27,7 @@ SIZE = 20_000_000
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with open_cluster(tmp_path) as cluster:
+    async with open_cluster(tmp_path, Timing(terminate=0.3, delete=0.1)) as cluster:
         yield cluster
 
 
@@ -58,7 +58,7 @@ async def test_get(client: Client) -> None:
     assert names(json.loads(await client.output("get", "pods", "-o", "json"))["items"]) == names(cluster.pods())
     some = await client.output("get", "po", "-l", "app=search,tier=backend", "-o", "name")
     assert some == f"pod/{names(cluster.pods(app='search'))[0]}\n"
-    everything = await client.output("get", "deploy,sts,rs,svc,ns,pod/db-0")
+    everything = await client.output("get", "deploy,sts,rs,svc,ns,po")
     for name in ("deployment.apps/web", "statefulset.apps/db", "service/extname", "namespace/kube-system", "pod/db-0"):
         assert name in everything
     assert (await client.output("get", "ns", "-o", "name")).split() == [
