@@ -21,8 +21,9 @@ _DOUBTS = (Said.UNREACHED, Said.POD_GONE, Said.STALLED, Said.LOST)
 class Child:
     """A kubectl that forwards 127.0.0.1:`port` to the pod that `label` names; `changed` is called at each news."""
 
-    def __init__(self, label: str, changed: Callable[[], None]) -> None:
+    def __init__(self, label: str, changed: Callable[[], None], wedges: bool = False) -> None:
         self.label = label
+        self.wedges = wedges  # a client that breaks a download off may stop it for good (kubectl before 1.32)
         self.port = 0
         self.since = trio.current_time()  # until ready: of its start
         self.took = 0.0  # seconds from its start to its readiness
@@ -33,6 +34,8 @@ class Child:
         self.unreached = False  # it said that the pod could not be dialled, or is gone
         self.doubt: Problem | None = None  # it lives, but said that it no longer forwards
         self.problem: Problem | None = None  # it ended, and why
+        self.worn = ""  # it works, but new connections had better get a fresh one: why
+        self.blocked: dict[int, float] = {}  # since when which connections have waited for their client to read
         self._said: deque[tuple[float, str]] = deque(maxlen=40)  # stderr, with the time
         self._news = trio.Event()  # replaced at each change of doubt or problem
         self.begun = trio.Event()  # it is ready, or has ended before it was
@@ -103,6 +106,17 @@ class Child:
         self._news.set()
         self._news = trio.Event()
         self._changed()
+
+    def wear(self, reason: str) -> None:
+        """Let it keep its connections, and get no new ones."""
+        self.worn = self.worn or reason
+        self._tell()
+
+    @property
+    def stalled(self) -> float:
+        """Seconds for which some client has read nothing. All connections of its kubectl then wait, in every version:
+        the tunnel has no flow control of its own."""
+        return trio.current_time() - min(self.blocked.values()) if self.blocked else 0.0
 
     @property
     def fault(self) -> Problem | None:

@@ -13,7 +13,7 @@ from .backoff import HEALTHY, Tries, delay
 from .board import Board
 from .child import Child
 from .keeper import Keeper
-from .kubectl import environment, port_forward
+from .kubectl import WEDGE_FREE, environment, port_forward
 from .listener import Listening
 from .model import FINAL, Cause, Happening, Problem, State, Status, Trouble
 from .pods import Destination, Pod, choose, concerns, destination, path_of, remote_port
@@ -23,6 +23,7 @@ from .watches import Watches
 
 _PROOF = 1.0  # seconds of silence that prove that a pod which refused before now takes connections
 _GONE_GRACE = 3.0  # seconds that old connections keep after their pod is gone; a real tunnel ends them itself
+_STALL = 0.1  # seconds: whoever lets its kubectl wait so long makes the others there wait too
 _BUSY = 1.0  # seconds that a starting kubectl counts as busy; healthy ones take 0.1
 _LONGEST_REST = 5.0  # seconds between the rounds that clients of a failed forward begin
 
@@ -74,6 +75,7 @@ class Forwarder:
         self._suspect: tuple[str, int] | None = None  # the incarnation of a pod that refused connections
         self._child: Child | None = None  # new connections go there; None: they are held
         self._starting: Child | None = None
+        self._worn = ""  # why the last child was let go though it works
         self._clients = 0
         self._arrived = 0
         self._quiet_since = trio.current_time()
@@ -98,6 +100,8 @@ class Forwarder:
         self._clients += 1
         self._arrived += 1
         self._closing = False
+        if (child := self._admitting()) is not None and child.stalled > _STALL:
+            child.wear("a client reads nothing, which stalls all connections of its kubectl")
         self._news.tell()
         try:
             while await self._hold(client, deadline):
@@ -142,7 +146,7 @@ class Forwarder:
 
     def _admitting(self) -> Child | None:
         child = self._child
-        return child if child is not None and child.fault is None else None
+        return child if child is not None and child.fault is None and not child.worn else None
 
     # ── the way of the forward ──
 
@@ -208,7 +212,7 @@ class Forwarder:
                     await self._ask(f"/api/v1/namespaces/{watch.namespace}/pods/{target.name}")
                 if watch.denied:
                     raise Trouble(Problem(Cause.NO_READY_POD, f"{target} has no ready pod: {choice.reason}"))
-                if choice.reason != said:
+                if not said or (choice.stuck and choice.reason != said):
                     said = choice.reason
                     self._wait_for_pod(said)
             await self._news.wait()
@@ -233,7 +237,8 @@ class Forwarder:
         """A child that takes the connections from now on. Raises Trouble, also where the pod goes away meanwhile."""
         assert self._watch is not None
         self._pod = pod
-        child = Child(pod.name if pod else what, self._news.tell)
+        version = self._tools.watches.version
+        child = Child(pod.name if pod else what, self._news.tell, version is not None and version < WEDGE_FREE)
         command = port_forward(self._tools.binary, self._watch.cluster, self._watch.namespace, what, remote)
         self._say(Happening.CONNECT, f"starting kubectl for {what}, port {remote}")
         await self._tools.starting.acquire_on_behalf_of(child)
@@ -252,12 +257,14 @@ class Forwarder:
         self.status.pod = child.label
         self.status.children += 1
         left, self._served = self._served, pod
-        if left is not None and pod is not None and left.incarnation != pod.incarnation:
+        if self._worn:
+            message = f"{self._worn} → a fresh kubectl on {child.label}:{remote} ({child.took:.2f} s)"
+        elif left is not None and pod is not None and left.incarnation != pod.incarnation:
             message = f"{left.name} {self._why_left(left)} → {child.label}:{remote} ({child.took:.2f} s)"
-            self._say(Happening.READY, message, kind="moved")
         else:
             message = f"{self.local} → {self.settings.target}, pod {child.label}:{remote} ({child.took:.2f} s)"
-            self._say(Happening.READY, message)
+        self._say(Happening.READY, message, kind=None if message.startswith(self.local) else "moved")
+        self._worn = ""
         return child
 
     async def _give_way(self, child: Child) -> None:
@@ -286,7 +293,7 @@ class Forwarder:
     async def _serve(self, child: Child) -> Problem | None:
         """Until the child is no longer the one to use: why, or None where that costs no attempt."""
         while child.fault is None:
-            if self._moved_on():
+            if self._moved_on() or child.worn:
                 return None
             quiet_until = float("inf")
             if self.settings.lazy and self.settings.idle_timeout is not None and not self._clients:
@@ -302,6 +309,7 @@ class Forwarder:
     def _retire(self, child: Child, problem: Problem | None) -> float:
         """Give it no new connections; returns for how many seconds it was a good child."""
         self._child = None
+        self._worn = child.worn
         self.status.pod = None
         self._nursery.start_soon(self._drain, child, self._pod)
         if problem is not None and problem.cause is Cause.STREAM and child.proven:

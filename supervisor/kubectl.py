@@ -13,6 +13,7 @@ from enum import StrEnum
 from .model import Cause, Cluster, Problem
 
 OLDEST = (1, 20)
+WEDGE_FREE = (1, 32)  # before it, one client that aborts a large download can stop a kubectl for good
 
 
 def command(binary: str, cluster: Cluster, *words: str) -> list[str]:

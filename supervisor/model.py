@@ -95,7 +95,7 @@ _LETTING_GO = {Happening.QUIET: State.IDLE}
 
 # state × happening → state: whatever is not in this table can't happen.
 TRANSITIONS: dict[State, dict[Happening, State]] = {
-    State.STOPPED: _LOOKING | _LETTING_GO,
+    State.STOPPED: _RETRYING | _LETTING_GO,
     State.IDLE: _RETRYING,
     State.WAITING: _RETRYING | _LETTING_GO,
     State.CONNECTING: _RETRYING | _LETTING_GO | {Happening.READY: State.ACTIVE},

@@ -40,13 +40,14 @@ def read_pod(item: Mapping[str, Any]) -> Pod:
     """A Pod from the API's object."""
     meta, status = item["metadata"], item.get("status", {})
     containers = status.get("containerStatuses") or []
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
+    condition = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
+    ready = condition and status.get("phase") == "Running"
     return Pod(
         name=meta["name"],
         uid=meta["uid"],
         created=meta.get("creationTimestamp") or "",
         labels=meta.get("labels") or {},
-        ready=ready and status.get("phase") == "Running",
+        ready=ready,
         terminating=meta.get("deletionTimestamp") is not None,
         restarts=sum(c.get("restartCount", 0) for c in containers),
         family=_family(meta),
@@ -72,6 +73,10 @@ def _family(meta: Mapping[str, Any]) -> tuple[str, str] | None:
     return (owner["kind"], owner["name"])
 
 
+_NOT_READY = "running, but not ready"
+_PASSING = ("terminating", "Pending", _NOT_READY)  # what a healthy pod goes through
+
+
 def _trouble(status: Mapping[str, Any]) -> str:
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         state = container.get("state", {})
@@ -82,7 +87,7 @@ def _trouble(status: Mapping[str, Any]) -> str:
         if condition["type"] == "PodScheduled" and condition["status"] != "True":
             return f"{condition.get('reason', 'not scheduled')}: {condition.get('message', '')}".rstrip(": ")
     phase = status.get("phase", "Unknown")
-    return "running, but not ready" if phase == "Running" else str(phase)
+    return _NOT_READY if phase == "Running" else str(phase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,7 @@ class Choice:
     pod: Pod | None
     family: tuple[str, str] | None = None
     reason: str = ""
+    stuck: bool = False  # the reason is not one that passes by itself
     missing: bool = False  # the pod named in full is not there, and nothing is known of a controller
 
 
@@ -159,18 +165,19 @@ def choose(
         candidates = [named] if alone and named is not None else relatives
     usable = [pod for pod in candidates if pod.usable]
     if not usable:
-        return Choice(None, family, _why_none(candidates))
+        reason, stuck = _why_none(candidates)
+        return Choice(None, family, reason, stuck)
     stay = next((pod for pod in usable if current is not None and pod.incarnation == current.incarnation), None)
     return Choice(stay or max(usable, key=lambda pod: (pod.created, pod.name)), family)
 
 
-def _why_none(candidates: list[Pod]) -> str:
+def _why_none(candidates: list[Pod]) -> tuple[str, bool]:
     if not candidates:
-        return "it has no pods"
+        return "it has no pods", False
     newest = max(candidates, key=lambda pod: (not pod.terminating, pod.created))
     trouble = "terminating" if newest.terminating else newest.trouble
     others = f", and {len(candidates) - 1} more" if len(candidates) > 1 else ""
-    return f"pod {newest.name} is {trouble}{others}" if trouble else f"pod {newest.name} is not ready{others}"
+    return f"pod {newest.name} is {trouble}{others}", trouble not in _PASSING
 
 
 def concerns(where: Destination, family: tuple[str, str] | None, pod: Pod) -> bool:

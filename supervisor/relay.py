@@ -79,8 +79,10 @@ async def carry(client: Client, child: Child, status: Status) -> bool:
         except OSError:  # it is gone, or we are out of descriptors
             child.opened -= 1
             return False
-        exchange = _Exchange(client, child, remote, status)
+        exchange = _Exchange(client, child, remote, status, turn)
         await exchange.run()
+        if exchange.left and exchange.answered and child.wedges:
+            child.wear("a client broke a download off, which wedges kubectl before 1.32")
         if client.head is None or exchange.left or not await _never_served(child, turn, exchange.passed):
             return True
         status.bytes_in -= exchange.passed
@@ -118,8 +120,8 @@ async def _never_served(child: Child, turn: int, passed: int) -> bool:
 class _Exchange:
     """The two directions between a client and one connection to a child."""
 
-    def __init__(self, client: Client, child: Child, remote: trio.SocketStream, status: Status) -> None:
-        self.client, self.child, self.remote, self.status = client, child, remote, status
+    def __init__(self, client: Client, child: Child, remote: trio.SocketStream, status: Status, turn: int) -> None:
+        self.client, self.child, self.remote, self.status, self.turn = client, child, remote, status, turn
         self.answered = False  # the pod's first byte has come
         self.left = False  # the client broke off
         self.passed = 0  # bytes sent to the child
@@ -133,18 +135,26 @@ class _Exchange:
 
     async def _to_client(self) -> bool:
         """True where the pod ended its side in peace, False where nothing more can be passed on."""
-        client, remote = self.client.stream, self.remote
+        client, remote, blocked = self.client.stream, self.remote, self.child.blocked
         try:
             while data := await remote.receive_some(CHUNK):
                 if not self.answered:
                     self.answered = self.child.proven = True
                     self.client.head = None
                 self.status.bytes_out += len(data)
-                await client.send_all(data)
+                blocked[self.turn] = trio.current_time()
+                try:
+                    await client.send_all(data)
+                except _GONE:
+                    self.left = True
+                    return False
+                del blocked[self.turn]
             if self.answered:
                 await client.send_eof()
         except _GONE:
             return False
+        finally:
+            blocked.pop(self.turn, None)
         return True
 
     async def _to_pod(self, both: trio.CancelScope) -> None:

@@ -23,6 +23,7 @@ class Watches:
         self._keeper = keeper
         self._nursery = nursery
         self._notice = notice
+        self.version: tuple[int, int] | None = None  # of kubectl; None until it has said so
         self._asking = trio.Lock()
         self._contexts: dict[Cluster, tuple[Cluster, str]] = {}
         self._watches: dict[tuple[Cluster, str], Watch] = {}
@@ -67,8 +68,9 @@ class Watches:
         except Trouble:
             return  # whoever needs it will say so
         text = answer["clientVersion"]["gitVersion"]
-        major, minor = (int(part) for part in text.lstrip("v").split(".")[:2])
-        if (major, minor) < OLDEST:
+        major, minor = text.lstrip("v").split(".")[:2]
+        self.version = (int(major), int(minor))
+        if self.version < OLDEST:
             self._notice(f"{self._binary} is {text}; nothing older than {OLDEST[0]}.{OLDEST[1]} is known to work")
 
     async def _ask(self, words: list[str]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -87,7 +86,7 @@ class Running:
 
 @asynccontextmanager
 async def running(client: Client, *words: str) -> AsyncIterator[Running]:
-    """kubectl for the length of the block; then SIGINT."""
+    """kubectl for the length of the block; then SIGTERM (SIGINT does nothing while an upgrade isn't answered)."""
     process = await trio.lowlevel.open_process(
         [client.kubectl.path, *words], env=client.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -102,7 +101,7 @@ async def running(client: Client, *words: str) -> AsyncIterator[Running]:
         finally:
             with trio.CancelScope(shield=True):
                 if kubectl.alive:
-                    process.send_signal(signal.SIGINT)
+                    process.terminate()
                 with trio.move_on_after(PATIENCE):
                     await process.wait()
                 process.kill()

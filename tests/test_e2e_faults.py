@@ -155,7 +155,14 @@ async def test_lost_readiness_moves_to_the_other_pod(kubectl: Kubectl, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("status", "cause"), [(401, "unauthorized"), (403, "forbidden"), (404, "upgrade-refused"), (500, "upgrade-refused")]
+    ("status", "cause"),
+    [
+        (401, "unauthorized"),
+        (403, "forbidden"),
+        (404, "upgrade-refused"),
+        (409, "upgrade-refused"),
+        (503, "upgrade-refused"),
+    ],
 )
 async def test_an_upgrade_that_is_refused(status: int, cause: str, kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
@@ -241,6 +248,100 @@ async def test_the_api_server_is_down_and_comes_back(kubectl: Kubectl, tmp_path:
                 await cluster.start_api()
             assert answers[0].startswith(b"web-")
             assert instance.events[-1]["event"] == "active"
+
+
+async def test_a_namespace_that_is_not_there(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {it: {target: pod/web, namespace: nosuchns, ports: '0:80'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            failed = await instance.until("failed", "it", cause="no-such-namespace")
+            assert failed["message"] == "there is no namespace nosuchns. See: kubectl get namespaces"
+
+
+async def test_credentials_that_are_not_accepted(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.answer(401)
+        config = "forwards: {it: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            failed = await instance.until("failed", "it", cause="unauthorized")
+            assert "does not accept your credentials" in failed["message"]
+            cluster.faults.clear()
+            await instance.until("active", "it")
+
+
+async def test_an_api_server_that_is_down_at_the_start(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        await cluster.stop_api()
+        config = "forwards: {it: {target: service/web, ports: ':http', reconnect: {initial: 50ms}}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("failed", "it", cause="api-unreachable")
+            assert instance.kinds("it").count("reconnecting") == 3
+            await cluster.start_api()
+            await instance.until("active", "it")
+
+
+async def test_an_api_server_that_freezes_for_a_moment(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Nothing ends, connections hang; when it goes on, so do they, and no kubectl was changed for it."""
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {it: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            cluster.pause_api()
+            async with trio.open_nursery() as nursery:
+                answers: list[bytes] = []
+
+                async def ask() -> None:
+                    answers.append(await get(instance.port("it")))
+
+                nursery.start_soon(ask)
+                await trio.testing.wait_all_tasks_blocked(0.3)
+                assert answers == []
+                cluster.resume_api()
+            assert answers[0].startswith(b"web-")
+            assert instance.kinds("it") == ["connecting", "active"]
+
+
+async def test_a_client_that_reads_nothing_stalls_no_new_connection(kubectl: Kubectl, tmp_path: Path) -> None:
+    """In every version it stalls all connections of its kubectl: new ones get a fresh one."""
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {it: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            port = instance.port("it")
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stalled:
+                await stalled.send_all(b"GET /bytes/500000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+                await stalled.receive_some()
+                await trio.testing.wait_all_tasks_blocked(1)
+                with trio.fail_after(20):
+                    assert (await get(port)).startswith(b"web-")
+                moved = await instance.until("moved", "it")
+                assert moved["message"].startswith("a client reads nothing, which stalls all connections")
+                assert len(instance.kubectls()) == 2
+                got = 0
+                while got < 20_000_000:  # the stalled one goes on where it was
+                    got += len(await stalled.receive_some())
+            assert "reconnecting" not in instance.kinds("it")
+
+
+async def test_a_download_that_is_broken_off_wedges_nobody(kubectl: Kubectl, tmp_path: Path) -> None:
+    """kubectl before 1.32 may take no connection ever after."""
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {it: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            port = instance.port("it")
+            for _ in range(3):
+                stream = await trio.open_tcp_stream("127.0.0.1", port)
+                await stream.send_all(b"GET /bytes/50000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+                await stream.receive_some()
+                await trio.aclose_forcefully(stream)
+                with trio.fail_after(20):
+                    assert (await get(port)).startswith(b"web-")
+            if kubectl.version < (1, 32, 0):
+                moved = await instance.until("moved", "it")
+                assert moved["message"].startswith("a client broke a download off")
+            else:
+                assert instance.kinds("it") == ["connecting", "active"]
 
 
 async def test_an_upgrade_that_is_never_answered_is_given_up(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ SIZE = 20_000_000
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with open_cluster(tmp_path, Timing(terminate=0.3, delete=0.1)) as cluster:
+    async with open_cluster(
+        tmp_path, Timing(create=0.01, ready=0.01, terminate=0.05, teardown=0.01, delete=0.02)
+    ) as cluster:
         yield cluster
 
 
@@ -44,6 +46,10 @@ def tunnel(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
 
 def names(objects: list[Object]) -> list[str]:
     return [object["metadata"]["name"] for object in objects]
+
+
+def uid_of_db(cluster: Cluster) -> str | None:
+    return next((pod["metadata"]["uid"] for pod in cluster.pods(app="db")), None)
 
 
 async def until(cluster: Cluster, holds: Callable[[], bool]) -> None:
@@ -99,11 +105,14 @@ async def test_a_deleted_pod_is_replaced(client: Client) -> None:
 
 async def test_a_stateful_pod_comes_back_under_its_name(client: Client) -> None:
     cluster = client.cluster
-    before = cluster.pod("db-0")["metadata"]["uid"]
+    before, version = uid_of_db(cluster), cluster.store.version
     await client.output("delete", "pod", "db-0", "--wait=false")
-    await until(cluster, lambda: cluster.pods(app="db") == [])  # not before the old one is gone
-    await cluster.settled()
-    assert cluster.pod("db-0")["metadata"]["uid"] != before
+    await until(cluster, lambda: uid_of_db(cluster) not in (before, None))
+    changes = [change for change in cluster.store.since(version) if change.key == ("pods", "dev", "db-0")]
+    *old, new = changes[: [change.type for change in changes].index("ADDED") + 1]
+    assert [change.type for change in old] == ["MODIFIED"] * (len(old) - 1) + ["DELETED"]  # and only then a new one
+    assert {change.object["metadata"]["uid"] for change in old} == {before}
+    assert new.object["metadata"]["uid"] == uid_of_db(cluster)
 
 
 async def test_rollout_and_scale(client: Client) -> None:
@@ -126,11 +135,9 @@ async def test_rollout_and_scale(client: Client) -> None:
     assert not set(old) & set(names(cluster.pods(app="web")))
     await client.output("scale", "deployment/web", "--replicas=1")
     await until(cluster, lambda: len(cluster.pods(app="web")) == 1)
-    uid = cluster.pod("db-0")["metadata"]["uid"]
+    uid = uid_of_db(cluster)
     await client.output("rollout", "restart", "statefulset/db")
-    await until(cluster, lambda: cluster.pods(app="db") == [])
-    await cluster.settled()
-    assert cluster.pod("db-0")["metadata"]["uid"] != uid
+    await until(cluster, lambda: uid_of_db(cluster) not in (uid, None))
 
 
 @pytest.mark.parametrize(
@@ -205,18 +212,18 @@ async def test_a_client_that_leaves_in_the_middle(tunnel: Client) -> None:
 
 async def test_the_runtime_as_slow_as_a_real_one(tmp_path: Path) -> None:
     """containerd 2.1: the pod's close is passed on late, the client's half-close ends all soon after."""
-    async with open_cluster(tmp_path, Timing(linger=0.5)) as cluster:
+    async with open_cluster(tmp_path, Timing(linger=0.3)) as cluster:
         client = Client(NEWEST, cluster)
         async with forwarding(client, "pod/db-0", ":8080", ":5432") as forward:
             began = trio.current_time()
             assert await forward.get() == b"db-0\n"
-            assert 0.5 <= trio.current_time() - began < 0.9
+            assert 0.3 <= trio.current_time() - began < 0.8
             async with await forward.connect(5432) as stream:
                 await stream.send_all(b"once")
                 await stream.send_eof()
                 began = trio.current_time()
                 assert [bytes(chunk) async for chunk in stream] == [b"once"]
-                assert 0.5 <= trio.current_time() - began < 0.9
+                assert 0.3 <= trio.current_time() - began < 0.8
 
 
 @pytest.mark.parametrize("how", ["signal", "eof"])

@@ -22,7 +22,9 @@ PODS = "/api/v1/namespaces/dev/pods?watch=1&allowWatchBookmarks=true"
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with open_cluster(tmp_path, Timing(terminate=0.3, delete=0.1, collect=0.4)) as cluster:
+    async with open_cluster(
+        tmp_path, Timing(create=0.01, ready=0.01, terminate=0.25, delete=0.05, collect=0.2)
+    ) as cluster:
         yield cluster
 
 
@@ -133,13 +135,24 @@ async def test_readiness(cluster: Cluster) -> None:
         assert await forward.get() == b"db-0\n"
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 500])
-async def test_an_upgrade_refused(status: int, tunnel: Client) -> None:
-    tunnel.cluster.faults.refuse_upgrade(status, "not today")
-    done = await tunnel.run("port-forward", "pod/db-0", ":8080")
-    assert done.returncode == 1
-    assert done.stderr.decode().startswith("error: error upgrading connection: ")
-    assert done.stderr.decode().endswith("not today\n")
+async def test_an_upgrade_refused(tunnel: Client) -> None:
+    for status in (401, 403, 404, 409, 500, 503):
+        tunnel.cluster.faults.refuse_upgrade(status, "not today")
+        done = await tunnel.run("port-forward", "pod/db-0", ":8080")
+        assert done.returncode == 1
+        assert done.stderr.decode().startswith("error: error upgrading connection: ")
+        assert done.stderr.decode().endswith("not today\n")
+
+
+async def test_an_upgrade_refused_in_the_usual_words(client: Client) -> None:
+    for status, text in {
+        401: "Unauthorized",
+        403: 'pods "db-0" is forbidden: User "sandbox" cannot create resource "pods/portforward"',
+        404: 'pods "db-0" not found',
+        500: "error dialing backend: dial tcp",
+    }.items():
+        client.cluster.faults.refuse_upgrade(status)
+        assert text in (await client.run("port-forward", "pod/db-0", ":8080")).stderr.decode()
 
 
 async def test_an_upgrade_never_answered(tunnel: Client) -> None:
@@ -201,7 +214,7 @@ async def test_an_api_server_frozen(tunnel: Client) -> None:
             answers.append(await forward.get())
 
         nursery.start_soon(ask)
-        with trio.move_on_after(0.3):
+        with trio.move_on_after(0.2):
             await tunnel.output("get", "pods")
         assert (answers, forward.kubectl.alive) == ([], True)
         tunnel.cluster.resume_api()
@@ -211,7 +224,7 @@ async def test_an_api_server_frozen(tunnel: Client) -> None:
 async def test_data_swallowed(tunnel: Client) -> None:
     tunnel.cluster.faults.swallow = True
     async with forwarding(tunnel, "pod/db-0") as forward:
-        with trio.move_on_after(0.3) as waiting:
+        with trio.move_on_after(0.2) as waiting:
             await forward.get()
         assert waiting.cancelled_caught
         assert tunnel.cluster.connections == {}
@@ -233,32 +246,20 @@ async def test_the_end_of_a_watch(how: str, code: int, last: str, client: Client
         assert json.loads(again)["object"]["reason"] == "Expired"
 
 
-@pytest.mark.parametrize(
-    ("verb", "resource", "words", "message"),
-    [
-        (
-            "get",
-            "pods",
-            "port-forward pod/db-0 :80",
-            'pods "db-0" is forbidden: User "sandbox" cannot get resource "pods"',
-        ),
-        ("list", "pods", "port-forward svc/web :80", 'pods is forbidden: User "sandbox" cannot list resource "pods"'),
-        ("get", "services", "port-forward svc/web :80", 'services "web" is forbidden: User "sandbox" cannot get'),
-        ("watch", "pods", f"get --raw {PODS}", 'pods is forbidden: User "sandbox" cannot watch resource "pods"'),
-        (
-            "*",
-            "pods/portforward",
-            "port-forward pod/db-0 :80",
-            'cannot create resource "pods/portforward" in API group ""',
-        ),
-    ],
-)
-async def test_forbidden(verb: str, resource: str, words: str, message: str, client: Client) -> None:
-    client.cluster.faults.forbid(verb, resource)
-    done = await client.run(*words.split())
-    assert done.returncode == 1
-    assert message in done.stderr.decode()
-    assert 'in the namespace "dev"' in done.stderr.decode()
+async def test_forbidden(client: Client) -> None:
+    for verb, resource, words, message in [
+        ("get", "pods", "port-forward pod/db-0 :80", 'pods "db-0" is forbidden: {} get resource "pods"'),
+        ("list", "pods", "port-forward svc/web :80", 'pods is forbidden: {} list resource "pods"'),
+        ("get", "services", "port-forward svc/web :80", 'services "web" is forbidden: {} get resource "services"'),
+        ("watch", "pods", f"get --raw {PODS}", 'pods is forbidden: {} watch resource "pods"'),
+        ("*", "pods/portforward", "port-forward pod/db-0 :80", '{} create resource "pods/portforward"'),
+    ]:
+        client.cluster.faults.forbid(verb, resource)
+        done = await client.run(*words.split())
+        assert done.returncode == 1
+        expected = message.format('User "sandbox" cannot') + ' in API group "" in the namespace "dev"'
+        assert expected in done.stderr.decode()
+        client.cluster.faults.clear()
 
 
 async def test_errors_of_the_api(client: Client) -> None:

@@ -59,11 +59,16 @@ class Cluster:
         self.kubeconfig.write_text(KUBECONFIG.format(url=self.url, namespace=content.NAMESPACE))
 
     async def start(self) -> None:
-        """Bring up the API server and all the default content; return when all of it is ready."""
+        """Bring up all the default content, as fast as can be, and the API server; return when all is ready."""
+        self._kubelet.timing = Timing(create=0, ready=0)
         await self._nursery.start(self._kubelet.run)
         content.fill(self.store)
+        while not controllers.settled(self.store):
+            version = self.store.version
+            controllers.reconcile(self.store)
+            await self.store.wait_past(version)
+        self._kubelet.timing = self.timing
         self._nursery.start_soon(controllers.run, self.store, self.timing)
-        await self.settled()
         await self.start_api()
 
     async def settled(self) -> None:

@@ -95,7 +95,6 @@ class PodWorker:
 
     async def _live(self) -> None:
         """Start it and keep it running, until cancelled."""
-        timing = self._kubelet.timing
         image: str = self._pod["spec"]["containers"][0]["image"]
         self._report(pod_status.scheduled)
         if image.startswith(UNPULLABLE):
@@ -103,12 +102,13 @@ class PodWorker:
             self._report(lambda pod: pod_status.creating(pod, *waiting))
             await trio.sleep_forever()
         self._report(pod_status.creating)
-        await trio.sleep(timing.create)
+        await trio.sleep(self._kubelet.timing.create)
         process = await self._start(pod_status.running)
-        await trio.sleep(timing.ready)
+        await trio.sleep(self._kubelet.timing.ready)
         self._report(pod_status.ready)
         while True:
             await process.ended.wait()
+            timing = self._kubelet.timing
             pause = timing.restart if self.pause is None else self.pause
             code = process.exit_code or 0
             await trio.sleep(min(timing.notice, pause))

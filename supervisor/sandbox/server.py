@@ -15,18 +15,18 @@ class Gate:
     """Open, or closed: then nothing is read and nothing is written, as in a process that was sent SIGSTOP."""
 
     def __init__(self) -> None:
-        self._opened: trio.Event | None = None  # set when the closed gate opens; None while it is open
+        self._opened = trio.Event()
+        self._opened.set()
 
     def close(self) -> None:
-        self._opened = self._opened or trio.Event()
+        if self._opened.is_set():
+            self._opened = trio.Event()
 
     def open(self) -> None:
-        if self._opened:
-            self._opened.set()
-            self._opened = None
+        self._opened.set()
 
     async def passed(self) -> None:
-        while self._opened:
+        while not self._opened.is_set():
             await self._opened.wait()
 
 
