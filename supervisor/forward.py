@@ -24,6 +24,7 @@ from .watches import Watches
 _PROOF = 1.0  # seconds of silence that prove that a pod which refused before now takes connections
 _GONE_GRACE = 3.0  # seconds that old connections keep after their pod is gone; a real tunnel ends them itself
 _STALL = 0.1  # seconds: whoever lets its kubectl wait so long makes the others there wait too
+_NOTICE = 0.005  # seconds: a client that broke off before this one came is seen by then
 _BUSY = 1.0  # seconds that a starting kubectl counts as busy; healthy ones take 0.1
 _LONGEST_REST = 5.0  # seconds between the rounds that clients of a failed forward begin
 
@@ -100,9 +101,12 @@ class Forwarder:
         self._clients += 1
         self._arrived += 1
         self._closing = False
-        if (child := self._admitting()) is not None and child.stalled > _STALL:
-            child.wear("a client reads nothing, which stalls all connections of its kubectl")
         self._news.tell()
+        if (child := self._admitting()) is not None:
+            if child.wedges and child.connections:
+                await trio.sleep(_NOTICE)
+            if child.stalled > _STALL:
+                child.wear("a client reads nothing, which stalls all connections of its kubectl")
         try:
             while await self._hold(client, deadline):
                 child = self._admitting()
@@ -228,7 +232,7 @@ class Forwarder:
 
     def _wait_for_pod(self, reason: str) -> None:
         lost = ""
-        if self.status.state is State.ACTIVE and self._served is not None:
+        if self.status.state in (State.ACTIVE, State.CONNECTING) and self._served is not None:
             lost = f"lost {self._served.name}, which {self._why_left(self._served)}. "
         problem = Problem(Cause.NO_READY_POD, f"{self.settings.target} has no ready pod: {reason}")
         self._say(Happening.NO_POD, f"{lost}{problem.message}; new connections are held", problem=problem)

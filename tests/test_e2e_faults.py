@@ -350,7 +350,6 @@ async def test_an_upgrade_that_is_never_answered_is_given_up(tmp_path: Path) -> 
         cluster.faults.hang_upgrade()
         config = 'forwards: {it: {target: service/web, ports: ":http"}}'
         async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
-            await instance.told(lambda: bool(instance.kubectls()))
             slow = await instance.until("reconnecting", "it", cause="start-timeout")
             assert "did not get through" in slow["message"]
             cluster.faults.clear()

@@ -17,6 +17,7 @@ from .sandbox_tools import Client, Forward, forwarding, running
 OLDEST, NEWEST = KUBECTLS[0], KUBECTLS[-1]
 TUNNELS = [(OLDEST, "spdy"), (NEWEST, "spdy")] + [(NEWEST, "websocket")] * (NEWEST.version >= (1, 29, 0))
 ENDS_WITH_A_FAILED_CONNECTION = (1, 27, 0)  # from here on kubectl exits when one connection can't be made
+WELL_AFTER_AN_ABORT = (1, 32, 0)
 PODS = "/api/v1/namespaces/dev/pods?watch=1&allowWatchBookmarks=true"
 
 
@@ -219,6 +220,24 @@ async def test_an_api_server_frozen(tunnel: Client) -> None:
         assert (answers, forward.kubectl.alive) == ([], True)
         tunnel.cluster.resume_api()
     assert answers == [b"db-0\n"]
+
+
+async def test_a_client_that_aborts_a_large_download(tunnel: Client) -> None:
+    """Up to 1.31 kubectl is wedged by that for good; the cluster isn't, not even when kubectl is killed."""
+    async with forwarding(tunnel, "pod/db-0") as forward:
+        async with await forward.connect() as stream:
+            await stream.send_all(b"GET /bytes/50000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200" in await stream.receive_some()
+        if tunnel.kubectl.version >= WELL_AFTER_AN_ABORT:
+            assert await forward.get() == b"db-0\n"
+        else:
+            with trio.move_on_after(0.2) as waiting:
+                await forward.get()
+            assert waiting.cancelled_caught
+        forward.kubectl.process.kill()
+        await forward.kubectl.exit_code()
+    async with forwarding(tunnel, "pod/db-0") as forward:
+        assert await forward.get() == b"db-0\n"
 
 
 async def test_data_swallowed(tunnel: Client) -> None:

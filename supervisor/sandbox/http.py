@@ -87,7 +87,7 @@ class HttpConnection:
                 if self._h11.our_state is not h11.DONE:
                     return
                 self._h11.start_next_cycle()
-        except (trio.BrokenResourceError, h11.RemoteProtocolError, BrokenOff):
+        except (trio.BrokenResourceError, h11.ProtocolError, BrokenOff):
             pass
 
     async def _request(self) -> Request | None:
@@ -104,7 +104,7 @@ class HttpConnection:
                 body += event.data
             elif isinstance(event, h11.EndOfMessage) and head is not None:
                 url = urlsplit(head.target.decode())
-                headers = {name.decode(): value.decode() for name, value in head.headers}
+                headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
                 query = dict(parse_qsl(url.query, keep_blank_values=True))
                 return Request(head.method.decode(), url.path, query, headers, bytes(body))
             else:

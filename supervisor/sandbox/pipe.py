@@ -40,9 +40,13 @@ class PipeEnd(trio.abc.HalfCloseableStream):
         self._outgoing.close()
         await trio.lowlevel.checkpoint()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
+        """Whoever waits in `receive_chunk` or `send_all` of this end gets ClosedResourceError."""
         self._outgoing.close()
         self._incoming.close()
+
+    async def aclose(self) -> None:
+        self.close()
         await trio.lowlevel.checkpoint()
 
 

@@ -69,7 +69,11 @@ class WebSocket:
                 return joined
 
     async def send(self, data: bytes) -> None:
-        await self._write(self._connection.send(BytesMessage(data=data)))
+        try:
+            message = self._connection.send(BytesMessage(data=data))
+        except LocalProtocolError as error:  # the peer has begun to close
+            raise trio.BrokenResourceError from error
+        await self._write(message)
 
     async def _write(self, data: bytes) -> None:
         async with self._lock:

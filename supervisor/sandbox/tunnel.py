@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -25,8 +26,9 @@ class Pair:
     error: int
     data: int = 0
     port: int = 0
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     uploads: trio.MemorySendChannel[bytes] | None = None  # what kubectl sent, on its way to the pod
+    connection: PipeEnd | None = None  # once it is dialled
+    reset: trio.Event = field(default_factory=trio.Event)  # kubectl wants no more of it (1.32+: after each one)
 
 
 class Tunnel:
@@ -38,6 +40,7 @@ class Tunnel:
         self._faults = faults
         self._timing = timing
         self._spdy = spdy.Connection()
+        self._session = trio.CancelScope()
         self._lock = trio.Lock()  # compressed headers must be written in the order in which they were compressed
         self._waiting: dict[str, Pair] = {}  # by requestid: error streams whose data stream is to come
         self._pairs: dict[int, Pair] = {}  # by data stream
@@ -47,30 +50,35 @@ class Tunnel:
 
         The pod's end doesn't end it: later connections fail, each with a text on its error stream.
         """
-        async with trio.open_nursery() as nursery:
-            try:
-                while chunk := await self._transport.receive():
-                    for event in self._spdy.receive(chunk):
-                        await self._handle(event, nursery)
-            except (trio.BrokenResourceError, spdy.ProtocolError):
-                pass
-            nursery.cancel_scope.cancel()
+        with self._session:
+            async with trio.open_nursery() as nursery:
+                with suppress(trio.BrokenResourceError, spdy.ProtocolError):
+                    while chunk := await self._transport.receive():
+                        for event in self._spdy.receive(chunk):
+                            await self._handle(event, nursery)
+                self._session.cancel()
 
     async def _send(self, *parts: bytes | memoryview) -> None:
         async with self._lock:
-            await self._transport.send(b"".join(parts))
+            await self._write(b"".join(parts))
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            await self._transport.send(data)
+        except trio.BrokenResourceError:
+            self._session.cancel()
 
     async def _handle(self, event: spdy.Event, nursery: trio.Nursery) -> None:
         match event:
             case spdy.SynStream(stream, headers):
                 if not self._faults.no_reply:
                     async with self._lock:
-                        await self._transport.send(self._spdy.syn_reply(stream, {}))
+                        await self._write(self._spdy.syn_reply(stream, {}))
                     self._open(stream, headers, nursery)
             case spdy.Data(stream, data, fin) if stream in self._pairs:
                 await self._upload(self._pairs[stream], data, fin)
             case spdy.RstStream(stream) if stream in self._pairs:
-                self._pairs[stream].scope.cancel()
+                self._reset(self._pairs[stream])
             case spdy.Ping(id):
                 await self._send(spdy.ping(id))
 
@@ -94,63 +102,75 @@ class Tunnel:
         if fin:
             pair.uploads.close()
 
+    def _reset(self, pair: Pair) -> None:
+        pair.reset.set()
+        if pair.uploads:
+            pair.uploads.close()
+        if pair.connection:
+            pair.connection.close()
+
     async def _serve(self, pair: Pair, uploads: trio.MemoryReceiveChannel[bytes]) -> None:
-        """One connection from its dial to the FINs; returns early when kubectl resets it or is gone."""
-        try:
-            with pair.scope, uploads:
-                error = await self._connect(pair, uploads)
-                if error:
-                    await self._send(
-                        spdy.data(pair.error, error.encode(), fin=True), spdy.data(pair.data, b"", fin=True)
-                    )
-                else:  # in this order: kubectl ends the local connection when the error stream ends
-                    await self._send(spdy.data(pair.data, b"", fin=True), spdy.data(pair.error, b"", fin=True))
-        except trio.BrokenResourceError:
-            pass  # the reader will see it too and end the session
-        finally:
+        """One connection from its dial to the FINs."""
+        with uploads:
+            error = await self._connect(pair, uploads)
             del self._pairs[pair.data]
+            fin_data = b"" if pair.reset.is_set() else spdy.data(pair.data, b"", fin=True)
+            if error:
+                await self._send(spdy.data(pair.error, error.encode(), fin=True), fin_data)
+            else:  # in this order: kubectl ends the local connection when the error stream ends
+                await self._send(fin_data, spdy.data(pair.error, b"", fin=True))
 
     async def _connect(self, pair: Pair, uploads: trio.MemoryReceiveChannel[bytes]) -> str | None:
         """Dial and copy; the text for the error stream if it could not be dialled."""
         if self._faults.swallow:
             async for _ in uploads:
                 pass
-            await trio.sleep_forever()
+            await pair.reset.wait()
+            return None
+        if pair.reset.is_set():
+            return None
         text = self._faults.error_of(self._sandbox.pod, pair.port)
         try:
             if text is not None:
                 raise DialError(text)
-            connection = self._sandbox.dial(pair.port, refuse=self._faults.refuses(self._sandbox.pod, pair.port))
+            refuse = self._faults.refuses(self._sandbox.pod, pair.port)
+            pair.connection = self._sandbox.dial(pair.port, refuse)
         except DialError as error:
             return f"error forwarding port {pair.port} to pod {self._sandbox.id}, uid : {error}"
-        async with connection:
-            await self._copy(pair, uploads, connection)
+        async with pair.connection:
+            await self._copy(pair, uploads, pair.connection)
         return None
 
     async def _copy(self, pair: Pair, uploads: trio.MemoryReceiveChannel[bytes], connection: PipeEnd) -> None:
-        """Both directions, until the pod has closed its side (see Timing.linger for what else ends it)."""
+        """Both directions, until the pod has closed its side or kubectl has reset the stream.
+
+        What ends it otherwise closes the connection, and cancels nothing: a frame must not be cut in the middle.
+        """
         linger = self._timing.linger
+        uploaded = trio.Event()
         async with trio.open_nursery() as nursery:
-
-            def one_ended() -> None:
-                nursery.cancel_scope.deadline = trio.current_time() + (linger or 0)
-
-            nursery.start_soon(self._to_pod, uploads, connection, one_ended if linger is not None else None)
-            while chunk := await connection.receive_chunk():
-                for at in range(0, len(chunk), CHUNK):
-                    part = chunk[at : at + CHUNK]
-                    await self._send(spdy.data_head(pair.data, len(part)), part)
-            one_ended()
+            nursery.start_soon(self._to_pod, uploads, connection, uploaded)
+            with suppress(trio.ClosedResourceError):
+                while chunk := await connection.receive_chunk():
+                    for at in range(0, len(chunk), CHUNK):
+                        part = chunk[at : at + CHUNK]
+                        await self._send(spdy.data_head(pair.data, len(part)), part)
+                if linger is not None:
+                    with trio.move_on_after(linger):
+                        await uploaded.wait()
+            nursery.cancel_scope.cancel()
 
     async def _to_pod(
-        self, uploads: trio.MemoryReceiveChannel[bytes], connection: PipeEnd, ended: Callable[[], None] | None
+        self, uploads: trio.MemoryReceiveChannel[bytes], connection: PipeEnd, uploaded: trio.Event
     ) -> None:
-        try:
+        """What kubectl sends, and its end (see Timing.linger)."""
+        linger = self._timing.linger
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async for data in uploads:
                 await connection.send_all(data)
-            if ended is None:
+            if linger is None:
                 await connection.send_eof()
-        except trio.BrokenResourceError:
-            return  # the pod has closed
-        if ended is not None:
-            ended()
+        uploaded.set()
+        if linger is not None:
+            await trio.sleep(linger)
+            connection.close()

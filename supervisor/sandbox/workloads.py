@@ -1,7 +1,7 @@
 """What runs in a pod: a process with a handler for each port, dialled through pipes.
 
 Ports named "http" serve HTTP, all others echo what they get. Beside `/` (the pod's name) and `/healthz`: `/bytes/N`,
-`/slow[/SECONDS]`, `/stream`, `POST /upload` (answers the byte count) and `/exit` (the process crashes).
+`/slow`, `/stream`, `POST /upload` (answers the byte count) and `/exit` (the process crashes).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Process:
                 await handler(stream)
             except Crash:
                 self.end(1)
-            except (trio.BrokenResourceError, h11.RemoteProtocolError):
+            except (trio.BrokenResourceError, h11.ProtocolError):
                 pass  # the client left or spoke nonsense; its connection ends
 
 
@@ -128,8 +128,8 @@ async def _answer(connection: h11.Connection, stream: PipeEnd, request: h11.Requ
             for chunk in content(int(size)):
                 await send(h11.Data(data=chunk))  # type: ignore[arg-type]  # passed through untouched
             await send(h11.EndOfMessage())
-        case ["GET", "slow", *seconds]:
-            await trio.sleep(float(seconds[0]) if seconds else SLOW)
+        case ["GET", "slow"]:
+            await trio.sleep(SLOW)
             await send_text(200, "slow\n")
         case ["GET", "stream"]:
             await send(h11.Response(status_code=200, headers=[("Transfer-Encoding", "chunked")]))
