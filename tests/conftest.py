@@ -24,8 +24,14 @@ def kubectl(request: pytest.FixtureRequest) -> Kubectl:
     return request.param
 
 
-def pytest_configure() -> None:
-    os.environ[MARKER] = str(uuid.uuid4())
+def pytest_configure(config: pytest.Config) -> None:
+    if not is_worker(config):
+        os.environ[MARKER] = str(uuid.uuid4())
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of pytest-xdist's processes: they inherit the marker, and leave the check to their parent."""
+    return hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(trylast=True)
@@ -37,12 +43,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             terminal.write_line(str(kubectl))
 
 
-def leftovers() -> list[psutil.Process]:
-    """All living processes that this run started, whoever their parent is by now."""
+def leftovers(workers: bool) -> list[psutil.Process]:
+    """All living processes that this run started, whoever their parent is by now, but for pytest-xdist's `workers`."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):  # ended meanwhile, or another user's
-            if process.pid != os.getpid() and process.environ().get(MARKER) == os.environ[MARKER]:
+            if process.pid == os.getpid() or (workers and process.ppid() == os.getpid()):
+                continue
+            if process.environ().get(MARKER) == os.environ[MARKER]:
                 found.append(process)
     return found
 
@@ -50,8 +58,11 @@ def leftovers() -> list[psutil.Process]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a process that it started is still alive (an orphaned kubectl, say), and kill it."""
+    if is_worker(session.config):
+        return
+    workers = bool(session.config.getoption("numprocesses", None))
     deadline = time.monotonic() + GRACE
-    while (left := leftovers()) and time.monotonic() < deadline:
+    while (left := leftovers(workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
     lines = session.config.stash[LEFT] = []
     for process in left:

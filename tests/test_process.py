@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import aclosing
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ from supervisor import process as module
 from supervisor.child import Child
 from supervisor.keeper import open_keeper
 from supervisor.model import Cause, Trouble
-from supervisor.process import output, running
+from supervisor.process import lines, output, running
 
 
 async def test_output_and_its_failures() -> None:
@@ -72,8 +73,8 @@ trio.run(main)
 async def test_kill_9_of_the_supervisor_leaves_nobody() -> None:
     supervisor = await trio.lowlevel.open_process([sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE)
     assert supervisor.stdout is not None
-    async with supervisor.stdout:
-        group, child = map(int, (await supervisor.stdout.receive_some(100)).split())
+    async with supervisor.stdout, aclosing(lines(supervisor.stdout)) as said:
+        group, child = map(int, (await anext(said)).split())
     watched = [psutil.Process(group), psutil.Process(child)]
     os.kill(supervisor.pid, signal.SIGKILL)
     await supervisor.wait()

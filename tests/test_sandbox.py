@@ -90,6 +90,7 @@ async def test_a_deleted_pod_is_replaced(client: Client) -> None:
         await watch.says(r"(.*\n){2}")
         assert f'pod "{gone}"' in await client.output("delete", "pod", gone)  # it waits for the end
         await cluster.settled()
+        await watch.says('{"type":"DELETED"')
     events = [json.loads(line) for line in watch.printed.splitlines()]
     steps = [event for event in events if event["object"]["metadata"]["name"] == gone]
     assert [event["type"] for event in steps][0 :: len(steps) - 1] == ["ADDED", "DELETED"]

@@ -117,8 +117,8 @@ class Cluster:
         """The outcome of the readiness probe. The process serves on all the same."""
         self.store.update("pods", namespace, name, lambda pod: pod_status.ready(pod, ready))
 
-    def restart_container(self, name: str, namespace: str = content.NAMESPACE, down: float | None = None) -> None:
-        """The process crashes and is back after `down` seconds; connections in between are refused."""
+    def restart_container(self, name: str, down: float | None = None, namespace: str = content.NAMESPACE) -> None:
+        """The process crashes and is back after `down` seconds (None: Timing.restart), and refused in between."""
         worker = self._kubelet.worker(namespace, name)
         worker.pause = down
         if worker.sandbox.process:
@@ -151,11 +151,17 @@ class Cluster:
 
     async def start_api(self) -> None:
         """Listen (again), on the same port as ever."""
-        await self._nursery.start(self._server.run)
+        await self._nursery.start(self._server.run, self._nursery)
 
-    async def stop_api(self) -> None:
-        """The API server dies: all its connections are cut, the tunnels too, and new ones refused."""
-        await self._server.stop()
+    async def stop_api(self, keep_tunnels: bool = False) -> None:
+        """The API server dies: new connections are refused, the open ones are cut.
+
+        With `keep_tunnels` it is stopping gracefully, for which a real one takes a minute: watches end in order, the
+        tunnels work on. Call it again to end those too.
+        """
+        await self._server.stop(keep_connections=keep_tunnels)
+        if keep_tunnels:
+            self._api.end_watches("clean")
 
     def pause_api(self) -> None:
         """The API server freezes: connections are accepted, no byte goes in or out, in tunnels either."""
@@ -181,6 +187,10 @@ class Cluster:
         """Answer 410 to whoever wants to go on from a version seen so far."""
         self.store.compact()
 
+    def close(self) -> None:
+        self._server.close()
+        self.kubeconfig.unlink(missing_ok=True)
+
     # --- connections
 
     async def _connected(self, stream: GatedStream) -> None:
@@ -199,7 +209,8 @@ class Cluster:
 async def open_cluster(directory: Path, timing: Timing | None = None) -> AsyncIterator[Cluster]:
     """A cluster on a free port of 127.0.0.1, with all its default content ready.
 
-    Writes `directory`/kubeconfig (context `sandbox`, namespace `dev`). All ends with the block, whatever is open.
+    Writes `directory`/kubeconfig (context `sandbox`, namespace `dev`). All ends with the block, whatever is open, and
+    the file goes too.
     """
     async with trio.open_nursery() as nursery:
         cluster = Cluster(directory, timing or Timing(), nursery)
@@ -208,4 +219,4 @@ async def open_cluster(directory: Path, timing: Timing | None = None) -> AsyncIt
             yield cluster
         finally:
             nursery.cancel_scope.cancel()
-            cluster._server.close()
+            cluster.close()

@@ -63,39 +63,55 @@ def bound_socket(port: int = 0) -> socket.socket:
 
 
 class Server:
-    """Accepts connections on one port of 127.0.0.1 while `serving`."""
+    """Listens on one port of 127.0.0.1, or only holds it."""
 
     def __init__(self, serve: Callable[[GatedStream], Awaitable[None]]) -> None:
         self.gate = Gate()
         self._serve = serve
         self._socket = bound_socket()
         self.port: int = self._socket.getsockname()[1]
-        self._scope: trio.CancelScope | None = None
-        self._stopped = trio.Event()
+        self._listening: trio.CancelScope | None = None
+        self._refusing = trio.Event()
+        self._connections: set[trio.CancelScope] = set()
 
-    async def run(self, *, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED) -> None:
-        """Listen until `stop`, which also cuts all connections; started when connections are accepted."""
+    async def run(
+        self,
+        nursery: trio.Nursery,
+        *,
+        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen until `stop`, started when connections are accepted. They are served in `nursery`."""
         self._socket.listen(BACKLOG)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
-        self._stopped = trio.Event()
+        self._refusing = trio.Event()
         try:
-            with trio.CancelScope() as self._scope:
-                await trio.serve_listeners(self._connected, [listener], task_status=task_status)
+            with trio.CancelScope() as self._listening:
+                await trio.serve_listeners(
+                    self._connected, [listener], handler_nursery=nursery, task_status=task_status
+                )
         finally:
-            self._stopped.set()
+            self._refusing.set()
 
     async def _connected(self, stream: trio.SocketStream) -> None:
-        await self._serve(GatedStream(stream, self.gate))
+        with trio.CancelScope() as scope:
+            self._connections.add(scope)
+            try:
+                await self._serve(GatedStream(stream, self.gate))
+            finally:
+                self._connections.discard(scope)
 
-    async def stop(self) -> None:
-        """Return when all is closed; the port stays ours, and refuses."""
-        if self._scope:
-            self._scope.cancel()
-            await self._stopped.wait()
+    async def stop(self, keep_connections: bool = False) -> None:
+        """Return when new connections are refused; the port stays ours. The open ones are cut, unless kept."""
+        if self._listening:
+            self._listening.cancel()
+            await self._refusing.wait()
             self._socket = bound_socket(self.port)
-            self._scope = None
+            self._listening = None
+        if not keep_connections:
+            for scope in self._connections:
+                scope.cancel()
 
     def close(self) -> None:
         """Give up the port of a stopped server."""
-        if self._scope is None:
+        if self._listening is None:
             self._socket.close()
