@@ -88,21 +88,19 @@ class Happening(StrEnum):
     STOP = "the user stopped it"
 
 
-_FROM_ANYWHERE = {Happening.STOP: State.STOPPED, Happening.GIVE_UP: State.FAILED}
-_LOOKING = _FROM_ANYWHERE | {Happening.NO_POD: State.WAITING, Happening.CONNECT: State.CONNECTING}
-_RETRYING = _LOOKING | {Happening.RETRY: State.RECONNECTING}
-_LETTING_GO = {Happening.QUIET: State.IDLE}
-
-# state × happening → state: whatever is not in this table can't happen.
-TRANSITIONS: dict[State, dict[Happening, State]] = {
-    State.STOPPED: _RETRYING | _LETTING_GO,
-    State.IDLE: _RETRYING,
-    State.WAITING: _RETRYING | _LETTING_GO,
-    State.CONNECTING: _RETRYING | _LETTING_GO | {Happening.READY: State.ACTIVE},
-    State.RECONNECTING: _RETRYING | _LETTING_GO,
-    State.ACTIVE: _RETRYING | _LETTING_GO,
-    State.FAILED: _RETRYING | _LETTING_GO,
+_ALWAYS = {
+    Happening.NO_POD: State.WAITING,
+    Happening.CONNECT: State.CONNECTING,
+    Happening.RETRY: State.RECONNECTING,
+    Happening.GIVE_UP: State.FAILED,
+    Happening.QUIET: State.IDLE,
+    Happening.STOP: State.STOPPED,
 }
+
+# state × happening → state: whatever is not in this table can't happen. Only a child that was being started can
+# make a forward active.
+TRANSITIONS: dict[State, dict[Happening, State]] = {state: dict(_ALWAYS) for state in State}
+TRANSITIONS[State.CONNECTING][Happening.READY] = State.ACTIVE
 
 
 class Cause(StrEnum):

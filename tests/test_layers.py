@@ -11,9 +11,10 @@ import supervisor
 LAYERS = [
     ["model", "problems"],
     ["selector", "schema", "notation", "yaml_marks", "config", "kubectl", "backoff", "pods"],
-    ["board", "keeper", "process", "listener"],
+    ["board", "news", "keeper", "process", "listener"],
     ["child", "watch", "notices"],
     ["watches", "relay"],
+    ["lookout", "reception"],
     ["forward"],
     ["supervise"],
     ["app"],

@@ -1,0 +1,134 @@
+"""Where one forward's pods are: its target, looked up once, and the shared watch that follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .model import Cause, Forward, Problem, Trouble
+from .news import News
+from .pods import Destination, Pod, choose, concerns, destination, path_of, remote_port
+from .watch import Watch
+from .watches import Watches
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a child is to forward to. `pod` is None where pods may not be listed: kubectl then finds it itself."""
+
+    watch: Watch
+    pod: Pod | None
+    what: str  # as kubectl is to be told
+    remote: int | str
+
+    @property
+    def label(self) -> str:
+        return self.pod.name if self.pod else self.what
+
+
+class Lookout:
+    """Finds the pod to use, and knows when it is no longer that one."""
+
+    def __init__(self, settings: Forward, watches: Watches, news: News, changed: Callable[[], None]) -> None:
+        self.pod: Pod | None = None  # the one in use or last used
+        self.look_again = False  # the target's object may have changed since it was read
+        self._settings = settings
+        self._watches = watches
+        self._news = news
+        self._changed = changed
+        self._watch: Watch | None = None
+        self._where: Destination | None = None
+        self._family: tuple[str, str] | None = None  # the controller of a pod named in full
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.listeners.discard(self._hear)
+
+    async def find(self, waiting: Callable[[str], None]) -> Goal:
+        """The pod to use, as soon as there is one; `waiting` is told why there is none. Raises Trouble."""
+        target = self._settings.target
+        if self._watch is None:
+            self._watch = await self._watches.of(self._settings.cluster, self._settings.namespace)
+            self._watch.listeners.add(self._hear)
+        watch = self._watch
+        if self._where is None or self.look_again:
+            path = path_of(target, watch.namespace)
+            self._where = destination(target, await self._ask(path) if path else None)
+            self.look_again = False
+        if watch.denied and not watch.blind:
+            await watch.refresh()
+        said = ""
+        while True:
+            if watch.problem is not None:
+                raise Trouble(watch.problem)
+            if watch.blind:
+                if target.kind == "selector":
+                    raise Trouble(Problem(Cause.FORBIDDEN, "a selector needs the right to list pods"))
+                return Goal(watch, None, str(target), self._settings.remote)
+            if watch.listed:
+                choice = choose(self._where, watch.pods, self.pod, self._family)
+                self._family = choice.family
+                if choice.pod is not None:
+                    remote = remote_port(self._where, choice.pod, self._settings.remote)
+                    return Goal(watch, choice.pod, f"pod/{choice.pod.name}", remote)
+                if choice.missing:  # kubectl's own answer also tells whether there is such a namespace
+                    await self._ask(f"/api/v1/namespaces/{watch.namespace}/pods/{target.name}")
+                if watch.denied:
+                    raise Trouble(Problem(Cause.NO_READY_POD, f"{target} has no ready pod: {choice.reason}"))
+                if not said or (choice.stuck and choice.reason != said):
+                    said = choice.reason
+                    waiting(said)
+            await self._news.wait()
+
+    async def _ask(self, path: str) -> Any:
+        assert self._watch is not None
+        try:
+            return await self._watch.ask(path)
+        except Trouble as trouble:
+            problem = trouble.problem
+            named = problem.message.replace("in the namespace", f"in namespace {self._watch.namespace}")
+            raise Trouble(replace(problem, message=named)) from None
+
+    def _hear(self, pod: Pod | None) -> None:
+        if pod is None or self._where is None or concerns(self._where, self._family, pod):
+            self._changed()
+
+    def moved_on(self) -> bool:
+        """Whether the watch knows that the pod in use is not the one to use any more."""
+        watch, pod = self._watch, self.pod
+        if watch is None or watch.denied or watch.problem or self._where is None or pod is None:
+            return False
+        choice = choose(self._where, watch.pods, pod, self._family)
+        return choice.pod is None or choice.pod.incarnation != pod.incarnation
+
+    def why_left(self, pod: Pod) -> str:
+        now = next((each for each in self._watch.pods if each.uid == pod.uid), None) if self._watch else None
+        if now is None:
+            return "was deleted"
+        if now.terminating:
+            return "is terminating"
+        return "restarted" if now.restarts != pod.restarts else "is not ready"
+
+    def is_gone(self, pod: Pod | None) -> bool:
+        return pod is not None and self._watch is not None and all(each.uid != pod.uid for each in self._watch.pods)
+
+    def usable(self) -> set[tuple[str, int]]:
+        """The incarnations that could be chosen; all of the namespace while the target is not known."""
+        if self._watch is None:
+            return set()
+        where, family = self._where, self._family
+        return {
+            pod.incarnation
+            for pod in self._watch.pods
+            if pod.usable and (where is None or concerns(where, family, pod))
+        }
+
+    @property
+    def knows_target(self) -> bool:
+        return self._where is not None
+
+    @property
+    def listed(self) -> int:
+        """Grows when the API server has answered (again)."""
+        return self._watch.listed if self._watch else 0
