@@ -1,7 +1,7 @@
 """`make bench`: kpf-supervise beside raw kubectl, in one run, on the sandbox cluster. Prints a Markdown table.
 
-Every figure is measured on both in turn, round after round, so that a busy machine hurts both alike; shown are the
-medians, and the ratio of the medians.
+Every figure is measured on both one right after the other, round after round and in changing order, so that a busy
+machine hurts both alike; shown are the medians, and the median (and range) of the ratios of the pairs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -124,33 +125,44 @@ class Bench:
             yield int(json.loads(line)["message"].split()[0].rpartition(":")[2]), took
 
 
-def measure(bench: Bench, rounds: int, size: int, connections: int) -> list[tuple[str, str, float, float]]:
-    """Rows of the table: what, unit, raw kubectl, ours."""
-    seen: dict[str, tuple[list[float], list[float]]] = {}
+@dataclass
+class Row:
+    """One line of the table: pairs of (raw kubectl, ours), measured one right after the other."""
 
-    def note(what: str, side: int, value: float) -> None:
-        seen.setdefault(what, ([], []))[side].append(value)
+    name: str
+    unit: str
+    pairs: list[tuple[float, float]]
 
+    def __str__(self) -> str:
+        raw, ours = (statistics.median(side) for side in zip(*self.pairs, strict=True))
+        ratios = sorted(ours / raw for raw, ours in self.pairs)
+        shown = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+        return f"| {self.name} | {raw:.3g} {self.unit} | {ours:.3g} {self.unit} | {shown} |"
+
+
+def measure(bench: Bench, rounds: int, size: int, connections: int) -> list[Row]:
+    starts = Row("time to ready, from the start of the program", "s", [])
+    medians = Row("GET over a new connection, median", "ms", [])
+    slowest = Row("GET over a new connection, p99", "ms", [])
+    one, eight = Row("download, 1 stream", "MB/s", []), Row("download, 8 streams", "MB/s", [])
     for _ in range(rounds):
-        for side, way in enumerate((bench.raw, bench.ours)):
-            with way() as (port, ready):
-                note("time to ready|s", side, ready)
-                new_connections(port, 20)
-                times = sorted(new_connections(port, connections))
-                note("a GET over a new connection, median|ms", side, statistics.median(times))
-                note("a GET over a new connection, p99|ms", side, times[len(times) * 99 // 100])
-                note("download, 1 stream|MB/s", side, throughput(port, 1, size))
-                note("download, 8 streams|MB/s", side, throughput(port, 8, size))
-    rows = []
-    for what, (raw, ours) in seen.items():
-        name, _, unit = what.partition("|")
-        rows.append((name, unit, statistics.median(raw), statistics.median(ours)))
-    return rows
+        with bench.raw() as (_, raw), bench.ours() as (_, ours):
+            starts.pairs.append((raw, ours))
+    with bench.raw() as (raw_port, _), bench.ours() as (our_port, _):
+        for turn in range(rounds):
+            in_turn = [raw_port, our_port] if turn % 2 else [our_port, raw_port]
+            gets = {port: sorted(new_connections(port, connections)) for port in in_turn}
+            medians.pairs.append((statistics.median(gets[raw_port]), statistics.median(gets[our_port])))
+            slowest.pairs.append((gets[raw_port][connections * 99 // 100], gets[our_port][connections * 99 // 100]))
+            for row, streams in ((one, 1), (eight, 8)):
+                speeds = {port: throughput(port, streams, size) for port in in_turn}
+                row.pairs.append((speeds[raw_port], speeds[our_port]))
+    return [starts, medians, slowest, one, eight]
 
 
 @click.command()
 @click.option("--kubectl", default=lambda: os.environ.get("KUBECTL", "kubectl"), help="The kubectl to measure.")
-@click.option("--rounds", default=5, show_default=True, help="How often each is measured.")
+@click.option("--rounds", default=9, show_default=True, help="How often each is measured.")
 @click.option("--megabytes", default=300, show_default=True, help="Size of each download.")
 @click.option("--connections", default=200, show_default=True, help="GETs over a new connection in each round.")
 def main(kubectl: str, rounds: int, megabytes: int, connections: int) -> None:
@@ -161,9 +173,9 @@ def main(kubectl: str, rounds: int, megabytes: int, connections: int) -> None:
     answer = json.loads(subprocess.check_output([kubectl, "version", "--client", "-o", "json"]))
     version, machine = answer["clientVersion"]["gitVersion"], f"{platform.system()}, {os.cpu_count()} cores"
     click.echo(f"{datetime.now(UTC):%Y-%m-%d}, kubectl {version}, {machine}, medians of {rounds}\n")
-    click.echo("| | raw kubectl | kpf-supervise | ratio |\n| --- | --: | --: | --: |")
-    for name, unit, raw, ours in rows:
-        click.echo(f"| {name} | {raw:.3g} {unit} | {ours:.3g} {unit} | {ours / raw:.2f} |")
+    click.echo("| | raw kubectl | kpf-supervise | ratio (range) |\n| --- | --: | --: | --: |")
+    for row in rows:
+        click.echo(str(row))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class Lookout:
                 if choice.pod is not None:
                     remote = remote_port(self._where, choice.pod, self._settings.remote)
                     return Goal(watch, choice.pod, f"pod/{choice.pod.name}", remote)
-                if choice.missing:  # kubectl's own answer also tells whether there is such a namespace
+                if choice.missing:
                     await self._ask(f"/api/v1/namespaces/{watch.namespace}/pods/{target.name}")
                 if watch.denied:
                     raise Trouble(Problem(Cause.NO_READY_POD, f"{target} has no ready pod: {choice.reason}"))
@@ -82,13 +82,22 @@ class Lookout:
             await self._news.wait()
 
     async def _ask(self, path: str) -> Any:
+        """The object at an API path. Raises Trouble; where it is not found, that may be for want of the namespace."""
         assert self._watch is not None
+        namespace = self._watch.namespace
         try:
             return await self._watch.ask(path)
         except Trouble as trouble:
             problem = trouble.problem
-            named = problem.message.replace("in the namespace", f"in namespace {self._watch.namespace}")
-            raise Trouble(replace(problem, message=named)) from None
+        if problem.cause is Cause.NO_SUCH_OBJECT:
+            try:
+                await self._watch.ask(f"/api/v1/namespaces/{namespace}")
+            except Trouble as trouble:
+                if trouble.problem.cause is Cause.NO_SUCH_NAMESPACE:
+                    raise
+        raise Trouble(
+            replace(problem, message=problem.message.replace("in the namespace", f"in namespace {namespace}"))
+        )
 
     def _hear(self, pod: Pod | None) -> None:
         if pod is None or self._where is None or concerns(self._where, self._family, pod):

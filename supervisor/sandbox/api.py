@@ -130,17 +130,11 @@ class Api:
                 return await self._port_forward(request, location)
             return self._serve(request, location, verb)
         except NotFound:
-            return self._not_found(location)
+            return not_found(location)
         except Conflict:
             return failure(409, f'{location.resource.qualified} "{location.name}" already exists')
         except (selectors.BadSelector, ValueError, KeyError, TypeError) as error:
             return failure(400, str(error))
-
-    def _not_found(self, location: Location) -> Response:
-        """A namespace that isn't there is what a real API server names first (recorded: b09-no-such-ns)."""
-        if location.namespace and self._store.find("namespaces", "", location.namespace) is None:
-            return failure(404, f'namespaces "{location.namespace}" not found')
-        return not_found(location)
 
     def _serve(self, request: Request, location: Location, verb: str) -> Answer:
         name, namespace = location.resource.name, location.namespace
