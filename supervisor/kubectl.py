@@ -33,11 +33,17 @@ def port_forward(binary: str, cluster: Cluster, namespace: str, what: str, remot
     )
 
 
+# One stream through kubectl 1.33 beside our relay, on two cores, 25 rounds: 1.01 of raw kubectl's with these, 0.89
+# without; eight streams 0.94 and 0.89. They cost it memory and a core that the relay needs more.
+_GO = {"GOMAXPROCS": "1", "GOGC": "50"}
+
+
 def environment(base: Mapping[str, str], protocol: str) -> dict[str, str]:
-    """The child's environment; kubectl 1.31 and later choose WebSocket unless this variable says otherwise."""
+    """The child's environment; what the user has set himself wins. kubectl 1.31 and later choose WebSocket unless the
+    variable says otherwise."""
     if protocol == "auto":
-        return dict(base)
-    return {**base, "KUBECTL_PORT_FORWARD_WEBSOCKETS": "true" if protocol == "websocket" else "false"}
+        return _GO | dict(base)
+    return _GO | dict(base) | {"KUBECTL_PORT_FORWARD_WEBSOCKETS": "true" if protocol == "websocket" else "false"}
 
 
 class Said(StrEnum):

@@ -127,6 +127,6 @@ def test_command_lines() -> None:
         "pod/web-1",
         ":8080",
     ]
-    assert environment({"A": "1"}, "auto") == {"A": "1"}
+    assert environment({"A": "1", "GOGC": "100"}, "auto") == {"A": "1", "GOGC": "100", "GOMAXPROCS": "1"}
     assert environment({"A": "1"}, "spdy")["KUBECTL_PORT_FORWARD_WEBSOCKETS"] == "false"
     assert environment({"A": "1"}, "websocket")["KUBECTL_PORT_FORWARD_WEBSOCKETS"] == "true"
