@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -64,11 +65,20 @@ def main(config: Path | None, check: bool, schema: bool, sandbox: bool, kubectl:
 
     from .app import run
 
+    trio.run(lambda: run(settings.forwards, binary, log_format=log_format, sandbox=sandbox))
+
+
+def program() -> None:
+    """The command, with an answer to Ctrl-C even before and after the run has its own: nothing is there to stop."""
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in stops:
+        signal.signal(number, lambda *_: os._exit(0))
     try:
-        trio.run(lambda: run(settings.forwards, binary, log_format=log_format, sandbox=sandbox))
-    except KeyboardInterrupt:  # before the signals were ours: nothing had begun
-        sys.exit(0)
+        main()
+    finally:
+        for number in stops:
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
-    main()
+    program()

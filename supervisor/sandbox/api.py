@@ -133,7 +133,7 @@ class Api:
             return not_found(location)
         except Conflict:
             return failure(409, f'{location.resource.qualified} "{location.name}" already exists')
-        except (selectors.BadSelector, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             return failure(400, str(error))
 
     def _serve(self, request: Request, location: Location, verb: str) -> Answer:

@@ -7,53 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 from supervisor.sandbox.store import Object
+from supervisor.selector import parse_selector
 
 Predicate = Callable[[Object], bool]
 
-REQUIREMENT = re.compile(
-    r"""\s*(?:
-        (?P<set_key>[^\s,=!()]+)\s+(?P<set>in|notin)\s*\((?P<values>[^)]*)\)
-      | (?P<key>[^\s,=!()]+)\s*(?P<operator>==|=|!=)\s*(?P<value>[^\s,]*)
-      | (?P<absent>!?)\s*(?P<name>[^\s,=!()]+)
-    )\s*(?:,|$)""",
-    re.VERBOSE,
-)
-
-
-class BadSelector(Exception):
-    """The text is no selector (HTTP 400)."""
+_FIELD = re.compile(r"\s*(?P<path>[\w.]+)\s*(?P<operator>==|=|!=)\s*(?P<value>[^\s,]*)\s*")
 
 
 def _labels(object: Object) -> dict[str, str]:
     return object["metadata"].get("labels") or {}
 
 
-def _requirement(match: re.Match[str], value_of: Callable[[Object, str], str | None]) -> Predicate:
-    if key := match["set_key"]:
-        values = {value.strip() for value in match["values"].split(",")}
-        wanted = match["set"] == "in"
-        return lambda object: (value_of(object, key) in values) == wanted
-    if key := match["key"]:
-        equal = match["operator"] != "!="
-        return lambda object: (value_of(object, key) == match["value"]) == equal
-    present = not match["absent"]
-    return lambda object: (value_of(object, match["name"]) is not None) == present
-
-
-def _parse(text: str, value_of: Callable[[Object, str], str | None]) -> Predicate:
-    requirements: list[Predicate] = []
-    at = 0
-    while at < len(text):
-        if not (match := REQUIREMENT.match(text, at)):
-            raise BadSelector(f"unable to parse requirement: {text[at:]!r}")
-        requirements.append(_requirement(match, value_of))
-        at = match.end()
-    return lambda object: all(holds(object) for holds in requirements)
-
-
 def labels(text: str) -> Predicate:
-    """`app=web,tier!=x,env in (a,b),!old`; raises BadSelector."""
-    return _parse(text, lambda object, key: _labels(object).get(key))
+    """`app=web,tier!=x,env in (a,b),!old`; raises ValueError."""
+    if not text.strip():
+        return lambda _: True
+    selector = parse_selector(text)
+    return lambda object: selector.matches(_labels(object))
 
 
 def _field(object: Object, path: str) -> str:
@@ -64,8 +34,14 @@ def _field(object: Object, path: str) -> str:
 
 
 def fields(text: str) -> Predicate:
-    """`metadata.name=x,status.phase!=Running`; raises BadSelector. Unlike the API, any path will do."""
-    return _parse(text, _field)
+    """`metadata.name=x,status.phase!=Running`; raises ValueError. Unlike the API, any path will do."""
+    wanted: list[tuple[str, bool, str]] = []
+    for part in filter(str.strip, text.split(",")):
+        found = _FIELD.fullmatch(part)
+        if not found:
+            raise ValueError(f"unable to parse requirement: {part!r}")
+        wanted.append((found["path"], found["operator"] != "!=", found["value"]))
+    return lambda object: all((_field(object, path) == value) == equal for path, equal, value in wanted)
 
 
 def matching(wanted: dict[str, str]) -> Predicate:

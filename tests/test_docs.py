@@ -1,0 +1,77 @@
+"""The README can't go stale: every option, state, event and target that the program knows stands in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from supervisor.cli import main
+from supervisor.config import parse, schema
+from supervisor.model import TARGET_KINDS, State
+from supervisor.schema import FORWARD, RECONNECT, TOP
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_command_line_option_is_shown() -> None:
+    for parameter in main.params:
+        if isinstance(parameter, click.Option):
+            for option in parameter.opts:
+                assert f"`{option}" in README, option
+
+
+def test_every_option_of_the_file_is_shown_in_the_readme_and_in_the_example() -> None:
+    example = (ROOT / "config.example.yaml").read_text()
+    for option in {*TOP, *FORWARD, *RECONNECT}:
+        assert f"`{option}`" in README or f"{option}:" in README, option
+        assert f"{option}:" in example, option
+
+
+def test_every_state_and_kind_of_target_is_shown() -> None:
+    for state in State:
+        assert f"| `{state}` |" in README, state
+    for kind in TARGET_KINDS:
+        assert f"`{kind}/…`" in README, kind
+
+
+def test_the_readmes_configurations_are_right() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        parse(block, "README.md")
+
+
+def test_the_readmes_mistakes_are_what_is_printed(tmp_path: Path) -> None:
+    shown = [line for line in README.splitlines() if line.startswith("forwards.yaml:")]
+    assert shown
+    file = tmp_path / "forwards.yaml"
+    file.write_text(
+        "forwards:\n  web:\n    target: service/web\n    ports: 8080\n  api:\n    prots: 80\n    target: pod/api-1\n"
+        "  db:\n    target: pod/db-0\n    ports: 8080:5432\n"
+    )
+    result = CliRunner().invoke(main, ["--check", str(file)])
+    assert result.exit_code == 2
+    printed = result.stderr.replace(f"{tmp_path}/", "").splitlines()
+    assert set(shown) <= set(printed), printed
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["--check", str(ROOT / "config.example.yaml")], 0, "right; it declares 4 forwards"),
+        (["--check", "nosuch.yaml"], 2, "nosuch.yaml: cannot be read: No such file or directory"),
+        ([], 2, "Name the configuration file"),
+        (["--nosuch"], 2, "No such option"),
+        (["--schema"], 0, schema()["title"]),
+        (["--version"], 0, "kpf-supervise, version "),
+        (["-h"], 0, "Exit codes: 0 done; 1 it failed; 2 usage or configuration."),
+    ],
+)
+def test_commands_that_run_nothing(words: list[str], code: int, text: str) -> None:
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, text in result.output) == (code, True), result.output
