@@ -58,6 +58,7 @@ class Board:
                 state=state,
                 cause=cause,
                 pod=status.pod,
+                port=status.port,
                 **facts,
             )
         )

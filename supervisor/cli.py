@@ -16,13 +16,15 @@ Examples:
   kpf-supervise forwards.yaml                     keep the forwards until Ctrl-C
   kpf-supervise --check forwards.yaml             only say whether the file is right
   kpf-supervise --sandbox config.example.yaml     try it without a cluster
+  kpf-supervise forwards.yaml -- make test        run a command while they are up
 
-Exit codes: 0 done; 1 it failed; 2 usage or configuration.
+Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its own.
 """
 
 
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("config", required=False, type=click.Path(path_type=Path), metavar="CONFIG")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 @click.option("--check", is_flag=True, help="Read CONFIG, say what is wrong with it, and exit.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: no Kubernetes needed, only kubectl.")
@@ -34,12 +36,32 @@ Exit codes: 0 done; 1 it failed; 2 usage or configuration.
     show_default=True,
     help="One line per event on stderr: for people, or a JSON object for machines.",
 )
+@click.option(
+    "--ready-timeout",
+    type=click.FloatRange(min=0),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="With a COMMAND: how long it waits for the forwards to be active.",
+)
 @click.version_option(None, "-V", "--version", package_name="kpf-supervise", prog_name="kpf-supervise")
-def main(config: Path | None, check: bool, schema: bool, sandbox: bool, kubectl: str | None, log_format: str) -> None:
+def main(
+    config: Path | None,
+    command: tuple[str, ...],
+    check: bool,
+    schema: bool,
+    sandbox: bool,
+    kubectl: str | None,
+    log_format: str,
+    ready_timeout: float,
+) -> None:
     """Keep the Kubernetes port-forwards that the YAML file CONFIG declares.
 
     Every local port stays usable for as long as this runs: a connection that comes while a pod restarts is held,
     not refused, and goes to the next ready pod.
+
+    With a COMMAND: run it once all forwards are active, with KPF_<NAME>_HOST, KPF_<NAME>_PORT and KPF_<NAME>_ADDR in
+    its environment, stop all when it ends, and exit with its code.
     """
     from .config import ConfigError, load
     from .config import schema as schema_of_file
@@ -59,13 +81,24 @@ def main(config: Path | None, check: bool, schema: bool, sandbox: bool, kubectl:
         count = len(settings.forwards)
         click.echo(f"{config}: right; it declares {count} forward{'s' if count != 1 else ''}")
         return
-    binary = kubectl or settings.kubectl or os.environ.get("KUBECTL") or "kubectl"
 
     import trio
 
-    from .app import run
+    from .app import Job, run
+    from .command import alike
 
-    trio.run(lambda: run(settings.forwards, binary, log_format=log_format, sandbox=sandbox))
+    if command and (pair := alike(settings.forwards)):
+        raise click.UsageError(f"{pair[0].id} and {pair[1].id} would share their KPF_… variables: rename one")
+    job = Job(
+        config=settings,
+        path=config,
+        kubectl=kubectl or settings.kubectl or os.environ.get("KUBECTL") or "kubectl",
+        log_format=log_format,
+        sandbox=sandbox,
+        command=command,
+        ready_timeout=ready_timeout,
+    )
+    sys.exit(trio.run(run, job))
 
 
 def program() -> None:

@@ -176,6 +176,7 @@ class Event:
     state: State | None = None
     cause: Cause | None = None
     pod: str | None = None
+    port: int | None = None  # the local one
     attempt: int | None = None
     attempts: int | None = None
     delay: float | None = None  # seconds until the attempt

@@ -34,6 +34,7 @@ def as_json(event: Event) -> str:
         "state": event.state,
         "cause": event.cause,
         "pod": event.pod,
+        "port": event.port,
         "attempt": event.attempt,
         "attempts": event.attempts,
         "delay": event.delay,

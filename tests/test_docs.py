@@ -69,7 +69,7 @@ def test_the_readmes_mistakes_are_what_is_printed(tmp_path: Path) -> None:
         (["--nosuch"], 2, "No such option"),
         (["--schema"], 0, schema()["title"]),
         (["--version"], 0, "kpf-supervise, version "),
-        (["-h"], 0, "Exit codes: 0 done; 1 it failed; 2 usage or configuration."),
+        (["-h"], 0, "Exit codes: 0 done; 1 it failed; 2 usage or configuration; with"),
     ],
 )
 def test_commands_that_run_nothing(words: list[str], code: int, text: str) -> None:

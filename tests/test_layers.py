@@ -10,9 +10,9 @@ import supervisor
 # Each layer may import from those above it, and from itself.
 LAYERS = [
     ["model", "problems"],
-    ["selector", "schema", "notation", "yaml_marks", "config", "kubectl", "backoff", "pods"],
+    ["selector", "schema", "notation", "yaml_marks", "config", "kubectl", "backoff", "pods", "plan"],
     ["board", "news", "keeper", "process", "listener"],
-    ["child", "watch", "notices"],
+    ["child", "watch", "notices", "edits", "command"],
     ["watches", "relay"],
     ["lookout", "reception"],
     ["forward"],
