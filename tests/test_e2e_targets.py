@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from supervisor.sandbox import Cluster, open_cluster
+from supervisor.sandbox import Cluster, Timing, open_cluster
 
 from .instance import get, supervising
 from .kubectls import Kubectl
@@ -73,6 +73,7 @@ TARGETS = {
     "a deployment": ("target: deployment/web", "8080", "web"),
     "a statefulset": ("target: statefulset/db", "http", "db"),
     "a pod of a statefulset": ("target: pod/db-0", "8080", "db"),
+    "a replicaset": ("target: rs/{rs}", "8080", "web"),
     "a selector": ('selector: "app=web"', "8080", "web"),
 }
 
@@ -82,10 +83,11 @@ async def test_a_deleted_pod_costs_no_request(case: str, kubectl: Kubectl, tmp_p
     target, remote, app = TARGETS[case]
     async with open_cluster(tmp_path) as cluster:
         web = cluster.pods(app="web")[0]["metadata"]["name"]
+        rs = cluster.pods(app="web")[0]["metadata"]["ownerReferences"][0]["name"]
         config = f"""
             forwards:
               it:
-                {target.format(web=web)}
+                {target.format(web=web, rs=rs)}
                 ports: ":{remote}"
             """
         async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
@@ -130,7 +132,7 @@ async def test_a_rollout_costs_no_request(kubectl: Kubectl, tmp_path: Path) -> N
 
 async def test_an_open_connection_runs_on_while_new_ones_move(kubectl: Kubectl, tmp_path: Path) -> None:
     """Make before break: a terminating pod serves what it has begun."""
-    async with open_cluster(tmp_path) as cluster:
+    async with open_cluster(tmp_path, Timing(terminate=30)) as cluster:
         config = "forwards: {web: {target: service/web, ports: ':http'}}"
         async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
             active = await instance.until("active", "web")
