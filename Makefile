@@ -2,6 +2,7 @@
 
 PYTHON ?=# a Python to make the environment with, if not the first that fits
 ARGS ?=# further words for demo, test and bench: make test ARGS="-k relay"
+WORKERS ?= 4# test processes beside each other: most tests wait for a kubectl most of their time
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -42,7 +43,7 @@ demo: $(INSTALLED) ## the main job on the embedded sandbox cluster, with config.
 	exec $(BIN)/kpf-supervise --sandbox config.example.yaml $(ARGS)
 
 test: $(INSTALLED) ## the whole test suite, on every kubectl found
-	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m pytest -n auto $(ARGS)
+	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: $(INSTALLED) ## linter, formatter and type checker
 	@$(STDIN) $(BIN)/ruff check && $(BIN)/ruff format --check && exec $(BIN)/mypy
