@@ -133,5 +133,5 @@ def raise_open_files_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # macOS says infinity and means less
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    except (OSError, ValueError):  # macOS says infinity and means OPEN_MAX
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 10_240), hard))

@@ -59,14 +59,15 @@ def _missing(board: Board) -> list[Status]:
 
 
 class Command:
-    """`code` is its exit code as a shell has it; None until it has ended."""
+    """What the user wants to run. It shares our terminal and our process group."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._words = words
         self._process: trio.Process | None = None
 
     async def run(self, board: Board) -> int:
-        """Run it to its end, in our terminal. Returns 127 or 126 where it can't be run."""
+        """Run it to its end. Returns its exit code as a shell has it: 127 or 126 where it can't be run, 128 and more
+        where a signal ended it."""
         environment = {**os.environ, **variables(board.statuses)}
         try:
             self._process = await trio.lowlevel.open_process(list(self._words), env=environment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
 import trio
@@ -111,9 +112,10 @@ class Watch:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(read_stderr, process.stderr)
                 try:
-                    async for line in lines(process.stdout):
-                        if (pod := self.pods.apply(json.loads(line))) is not None:
-                            self._tell(None, pod)
+                    async with aclosing(lines(process.stdout)) as events:
+                        async for line in events:
+                            if (pod := self.pods.apply(json.loads(line))) is not None:
+                                self._tell(None, pod)
                     code = await read_to_end(process, nursery)
                 except (Expired, Trouble) as error:
                     failure = error  # raised below: a nursery would wrap it
