@@ -280,6 +280,23 @@ async def test_an_api_server_that_is_down_at_the_start(kubectl: Kubectl, tmp_pat
             await instance.until("active", "it")
 
 
+async def test_an_api_server_that_stops_in_order_leaves_the_tunnels_to_work(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Children that still carry traffic are left alone; what the pods did meanwhile is seen when it is back."""
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {it: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            active = await instance.until("active", "it")
+            await cluster.stop_api(keep_tunnels=True)
+            for _ in range(5):
+                assert (await get(active["port"])).decode() == active["pod"] + "\n"
+            assert instance.kinds("it") == ["connecting", "active"]
+            cluster.set_ready(active["pod"], False)
+            await cluster.start_api()
+            moved = await instance.until("moved", "it")
+            assert (await get(active["port"])).decode() == moved["pod"] + "\n"
+            assert instance.kinds("it") == ["connecting", "active", "connecting", "moved"]
+
+
 async def test_an_api_server_that_freezes_for_a_moment(kubectl: Kubectl, tmp_path: Path) -> None:
     """Nothing ends, connections hang; when it goes on, so do they, and no kubectl was changed for it."""
     async with open_cluster(tmp_path) as cluster:
