@@ -10,8 +10,12 @@ import uuid
 import psutil
 import pytest
 
+from supervisor.sandbox import Cluster
 from tests.kubectls import KUBECTLS, Kubectl
+from tests.sandbox_tools import Client
 
+OLDEST, NEWEST = KUBECTLS[0], KUBECTLS[-1]
+TUNNELS = [(OLDEST, "spdy"), (NEWEST, "spdy")] + [(NEWEST, "websocket")] * (NEWEST.version >= (1, 29, 0))
 MARKER = "KPF_TEST_SESSION"  # in the environment of all that this run starts
 GRACE = 5.0  # seconds that a process has to end after the last test
 LEFT = pytest.StashKey[list[str]]()
@@ -22,6 +26,19 @@ def kubectl(request: pytest.FixtureRequest) -> Kubectl:
     """Each kubectl found, in turn; `-k 1.33` picks one."""
     assert isinstance(request.param, Kubectl)
     return request.param
+
+
+@pytest.fixture(params=dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
+def client(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
+    """The oldest and the newest kubectl, on the `cluster` of the test's module."""
+    return Client(request.param, cluster)
+
+
+@pytest.fixture(params=dict.fromkeys(TUNNELS), ids=lambda pair: f"{pair[0].label}-{pair[1]}")
+def tunnel(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
+    """The same for each protocol that they can speak."""
+    kubectl, tunnel = request.param
+    return Client(kubectl, cluster, tunnel)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,8 +20,6 @@ from supervisor.sandbox.store import Object
 from .kubectls import KUBECTLS
 from .sandbox_tools import PATIENCE, Client, forwarding, running
 
-OLDEST, NEWEST = KUBECTLS[0], KUBECTLS[-1]
-TUNNELS = [(OLDEST, "spdy"), (NEWEST, "spdy")] + [(NEWEST, "websocket")] * (NEWEST.version >= (1, 29, 0))
 SIZE = 20_000_000
 
 
@@ -31,17 +29,6 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         tmp_path, Timing(create=0.01, ready=0.01, terminate=0.05, teardown=0.01, delete=0.02)
     ) as cluster:
         yield cluster
-
-
-@pytest.fixture(params=dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
-def client(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
-    return Client(request.param, cluster)
-
-
-@pytest.fixture(params=dict.fromkeys(TUNNELS), ids=lambda pair: f"{pair[0].label}-{pair[1]}")
-def tunnel(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
-    kubectl, tunnel = request.param
-    return Client(kubectl, cluster, tunnel)
 
 
 def names(objects: list[Object]) -> list[str]:
@@ -214,7 +201,7 @@ async def test_a_client_that_leaves_in_the_middle(tunnel: Client) -> None:
 async def test_the_runtime_as_slow_as_a_real_one(tmp_path: Path) -> None:
     """containerd 2.1: the pod's close is passed on late, the client's half-close ends all soon after."""
     async with open_cluster(tmp_path, Timing(linger=0.3)) as cluster:
-        client = Client(NEWEST, cluster)
+        client = Client(KUBECTLS[-1], cluster)
         async with forwarding(client, "pod/db-0", ":8080", ":5432") as forward:
             began = trio.current_time()
             assert await forward.get() == b"db-0\n"

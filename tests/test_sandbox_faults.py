@@ -14,8 +14,6 @@ from supervisor.sandbox import Cluster, Timing, open_cluster
 from .kubectls import KUBECTLS
 from .sandbox_tools import PATIENCE, Client, Forward, forwarding, running
 
-OLDEST, NEWEST = KUBECTLS[0], KUBECTLS[-1]
-TUNNELS = [(OLDEST, "spdy"), (NEWEST, "spdy")] + [(NEWEST, "websocket")] * (NEWEST.version >= (1, 29, 0))
 ENDS_WITH_A_FAILED_CONNECTION = (1, 27, 0)  # from here on kubectl exits when one connection can't be made
 WELL_AFTER_AN_ABORT = (1, 32, 0)
 PODS = "/api/v1/namespaces/dev/pods?watch=1&allowWatchBookmarks=true"
@@ -27,17 +25,6 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         tmp_path, Timing(create=0.01, ready=0.01, terminate=0.25, delete=0.05, collect=0.2)
     ) as cluster:
         yield cluster
-
-
-@pytest.fixture(params=dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
-def client(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
-    return Client(request.param, cluster)
-
-
-@pytest.fixture(params=dict.fromkeys(TUNNELS), ids=lambda pair: f"{pair[0].label}-{pair[1]}")
-def tunnel(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
-    kubectl, tunnel = request.param
-    return Client(kubectl, cluster, tunnel)
 
 
 async def stream(forward: Forward) -> trio.SocketStream:
@@ -127,7 +114,7 @@ async def test_a_container_that_restarts(tunnel: Client) -> None:
 
 async def test_readiness(cluster: Cluster) -> None:
     """It changes what the pod says, and nothing else."""
-    client = Client(NEWEST, cluster)
+    client = Client(KUBECTLS[-1], cluster)
     cluster.set_ready("db-0", False)
     pod = json.loads(await client.output("get", "pod", "db-0", "-o", "json"))
     assert {"type": "Ready", "status": "False"}.items() <= pod["status"]["conditions"][2].items()
@@ -169,7 +156,7 @@ async def test_an_upgrade_never_answered(tunnel: Client) -> None:
 
 async def test_websockets_not_served(cluster: Cluster) -> None:
     """kubectl falls back to SPDY, for lack of the protocol as for lack of the Accept header."""
-    client = Client(NEWEST, cluster, "websocket")
+    client = Client(KUBECTLS[-1], cluster, "websocket")
     for fault in ("no_websocket", "no_accept_header"):
         setattr(cluster.faults, fault, True)
         async with forwarding(client, "pod/db-0") as forward:
