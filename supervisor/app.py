@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
+import socket
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
 from .board import Board
 from .command import Command, until_ready
-from .edits import edits
+from .control import serve
+from .declared import Declared
+from .detach import say_up
 from .keeper import Keeper, open_keeper
-from .model import Cluster, Config, Forward
+from .model import Cluster, Config
 from .notices import print_events
+from .peers import Running, control_socket
+from .place import socket_of
 from .process import lines, running
-from .supervise import supervise
+from .readiness import tell_service_manager
+from .steering import Steering
+from .supervise import Supervisor
 
 _STDERR = 2
 _LAST_LINES = 1.0  # seconds that a terminal gets to take the last notices
@@ -34,23 +42,57 @@ class Job:
     kubectl: str
     log_format: str = "text"
     sandbox: bool = False  # the embedded cluster takes the place of every cluster that the forwards name
+    socket: Path | None = None  # the control socket; None: one in the user's runtime folder
+    persist: bool = False
     command: Sequence[str] = ()  # run once all are active; its end is the end
     ready_timeout: float = 30.0  # seconds that the command waits for that
 
 
 async def run(job: Job) -> int:
-    """Keep the forwards until SIGINT, SIGTERM or SIGHUP, or until the command ends; then all ports are free again and
-    no kubectl lives. Returns the exit code."""
+    """Keep the forwards until SIGINT, SIGTERM or SIGHUP, until the command ends, or somebody says so over the control
+    socket; then all ports are free again and no kubectl lives. Returns the exit code."""
     raise_open_files_limit()
+    path = job.socket or socket_of(job.path, str(os.getpid()) if job.command else "")
+    with ExitStack() as stack:
+        control, unreachable = None, ""
+        try:
+            control = stack.enter_context(control_socket(path, private=job.socket is None))
+        except Running as running:
+            return _refuse(
+                f"an instance is running already: {running}. Steer that one with kpfctl, end it with: kpfctl shutdown, "
+                "or give this one a socket of its own: --socket PATH"
+            )
+        except OSError as error:
+            if job.socket is not None:
+                return _refuse(f"cannot make the control socket: {error}")
+            unreachable = f"kpfctl can't reach this instance, for want of a control socket: {error}"
+        return await _run(job, control, path, unreachable)
+
+
+def _refuse(why: str) -> int:
+    print(f"kpf-supervise: {why}", file=sys.stderr)
+    return 1
+
+
+async def _run(job: Job, control: socket.socket | None, path: Path, unreachable: str) -> int:
     board = Board()
-    guest = Command(job.command) if job.command else None
+    guest = Command(job.command, {"KPF_SOCKET": str(path)} if control else {}) if job.command else None
     ending = _Ending()
     async with trio.open_nursery() as around:
         await around.start(_end_on_signal, ending, guest)
         async with trio.open_nursery() as printing:
             await printing.start(print_events, board, job.log_format, _STDERR)
-            with ending.scope:
-                await _keep(job, board, guest, ending)
+            if unreachable:
+                board.notice(unreachable)
+            async with trio.open_nursery() as controlling:  # to the end: whoever asked for it learns of it
+
+                def open_to_others(steering: Steering) -> None:
+                    if control is not None:
+                        controlling.start_soon(serve, control, steering)
+
+                with ending.scope:
+                    await _keep(job, board, guest, ending, open_to_others)
+                controlling.cancel_scope.cancel()
             board.close()
             printing.cancel_scope.deadline = trio.current_time() + _LAST_LINES
         around.cancel_scope.cancel()
@@ -80,29 +122,27 @@ async def _end_on_signal(
                 ending.scope.cancel()
 
 
-async def _keep(job: Job, board: Board, guest: Command | None, ending: _Ending) -> None:
+async def _keep(
+    job: Job, board: Board, guest: Command | None, ending: _Ending, open_to_others: Callable[[Steering], None]
+) -> None:
     async with AsyncExitStack() as stack:
         keeper = await stack.enter_async_context(open_keeper())
         cluster = None
         if job.sandbox:
             cluster = Cluster(await stack.enter_async_context(_open_sandbox(keeper)))
             board.notice(f"the sandbox cluster is up: export KUBECONFIG={cluster.kubeconfig}")
-
-        def placed(config: Config) -> list[Forward]:
-            return [replace(each, cluster=cluster) if cluster else each for each in config.forwards]
-
-        async def later() -> AsyncGenerator[list[Forward], None]:
-            if job.path is not None:
-                async with aclosing(edits(job.path, board.notice)) as versions:
-                    async for edited in versions:
-                        board.notice(f"{job.path.name} has changed, and is applied")
-                        yield placed(edited)
-
-        async with aclosing(later()) as changes, trio.open_nursery() as nursery:
-            await nursery.start(supervise, placed(job.config), changes, job.kubectl, keeper, board)
-            if guest is not None:
-                ending.code = await _attend(guest, board, job.ready_timeout)
-                ending.scope.cancel()
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        supervisor = Supervisor(job.kubectl, keeper, board)
+        await nursery.start(supervisor.run)
+        declared = Declared(job.config, job.path, job.persist, cluster, supervisor, board)
+        await declared.begin()
+        open_to_others(Steering(supervisor, board, declared, ending.scope.cancel))
+        say_up()
+        nursery.start_soon(tell_service_manager, board)
+        if guest is not None:
+            ending.code = await _attend(guest, board, job.ready_timeout)
+            ending.scope.cancel()
+        await declared.follow()
 
 
 async def _attend(guest: Command, board: Board, ready_timeout: float) -> int:

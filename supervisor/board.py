@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import trio
 
-from .model import TRANSITIONS, Cause, Event, Forward, Happening, Problem, Status
+from .model import (
+    ADDED,
+    KUBECTL,
+    NOTICE,
+    REMOVED,
+    TRANSITIONS,
+    UNPRINTED,
+    Cause,
+    Event,
+    Forward,
+    Happening,
+    Problem,
+    Status,
+)
+
+_HISTORY = 1000  # events that are kept
 
 
 class Board:
@@ -19,19 +36,24 @@ class Board:
     def __init__(self) -> None:
         self._statuses: dict[str, Status] = {}
         self._subscribers: set[trio.MemorySendChannel[Event]] = set()
+        self.history: deque[Event] = deque(maxlen=_HISTORY)  # oldest first, without what is UNPRINTED
 
-    def add(self, forward: Forward) -> Status:
-        status = Status(forward=forward, since=time.time())
+    def add(self, forward: Forward, declared: bool = True) -> Status:
+        status = Status(forward=forward, declared=declared, since=time.time())
+        if forward.id in self._statuses:  # the same forward with other settings
+            status.log.extend(self._statuses[forward.id].log)
         self._statuses[forward.id] = status
+        self._publish(Event(time=time.time(), forward=forward.id, kind=ADDED, message="listed"))
         return status
 
     def remove(self, id: str) -> None:
         del self._statuses[id]
+        self._publish(Event(time=time.time(), forward=id, kind=REMOVED, message="no longer listed"))
 
     @property
-    def statuses(self) -> Iterable[Status]:
-        """In the order of the file."""
-        return self._statuses.values()
+    def statuses(self) -> Mapping[str, Status]:
+        """By id, in the order of the file; those that were started beside it come last."""
+        return MappingProxyType(self._statuses)
 
     def changed(
         self,
@@ -65,9 +87,17 @@ class Board:
 
     def notice(self, message: str) -> None:
         """Tell something that concerns no single forward."""
-        self._publish(Event(time=time.time(), forward=None, kind="notice", message=message))
+        self._publish(Event(time=time.time(), forward=None, kind=NOTICE, message=message))
+
+    def said(self, status: Status, line: str) -> None:
+        """Keep a line that the forward's kubectl wrote."""
+        self._publish(Event(time=time.time(), forward=status.forward.id, kind=KUBECTL, message=line))
 
     def _publish(self, event: Event) -> None:
+        if event.forward in self._statuses and event.kind != ADDED:
+            self._statuses[event.forward].log.append(event)
+        if event.kind not in UNPRINTED:
+            self.history.append(event)
         for subscriber in list(self._subscribers):
             try:
                 subscriber.send_nowait(event)

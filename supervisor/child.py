@@ -19,9 +19,12 @@ _DOUBTS = (Said.UNREACHED, Said.POD_GONE, Said.STALLED, Said.LOST)
 
 
 class Child:
-    """A kubectl that forwards 127.0.0.1:`port` to the pod that `label` names; `changed` is called at each news."""
+    """A kubectl that forwards 127.0.0.1:`port` to the pod that `label` names. `changed` is called at each news, `log`
+    with each line that it writes but the one that it writes for every connection."""
 
-    def __init__(self, label: str, changed: Callable[[], None], wedges: bool = False) -> None:
+    def __init__(
+        self, label: str, changed: Callable[[], None], log: Callable[[str], None], wedges: bool = False
+    ) -> None:
         self.label = label
         self.wedges = wedges  # a client that breaks a download off may stop it for good (kubectl before 1.32)
         self.port = 0
@@ -41,6 +44,7 @@ class Child:
         self.begun = trio.Event()  # it is ready, or has ended before it was
         self.scope = trio.CancelScope()
         self._changed = changed
+        self._log = log
 
     async def run(
         self,
@@ -56,6 +60,8 @@ class Child:
         deadline = trio.CancelScope(deadline=trio.current_time() + START_TIMEOUT)
 
         def heard(line: Line) -> None:
+            if line.said is not Said.HANDLING:
+                self._log(line.text)
             if line.said is Said.READY and not self.port:
                 self.port = line.port
                 deadline.deadline = float("inf")

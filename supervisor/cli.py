@@ -44,6 +44,14 @@ Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its o
     metavar="SECONDS",
     help="With a COMMAND: how long it waits for the forwards to be active.",
 )
+@click.option(
+    "--socket",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="The control socket; else the file's, or one that kpfctl finds by itself.",
+)
+@click.option("--persist", is_flag=True, help="Restore what kpfctl has started and stopped, also after this run.")
+@click.option("--detach", is_flag=True, help="Run in the background: return when the local ports are bound.")
 @click.version_option(None, "-V", "--version", package_name="kpf-supervise", prog_name="kpf-supervise")
 def main(
     config: Path | None,
@@ -54,6 +62,9 @@ def main(
     kubectl: str | None,
     log_format: str,
     ready_timeout: float,
+    socket: Path | None,
+    persist: bool,
+    detach: bool,
 ) -> None:
     """Keep the Kubernetes port-forwards that the YAML file CONFIG declares.
 
@@ -82,19 +93,28 @@ def main(
         click.echo(f"{config}: right; it declares {count} forward{'s' if count != 1 else ''}")
         return
 
+    if detach:
+        if command:
+            raise click.UsageError("--detach and a COMMAND don't go together: a COMMAND's end is the end of all")
+        from .detach import detach as start_apart
+
+        sys.exit(start_apart([word for word in sys.argv[1:] if word != "--detach"], config))
+
     import trio
 
     from .app import Job, run
-    from .command import alike
+    from .variables import alike
 
-    if command and (pair := alike(settings.forwards)):
-        raise click.UsageError(f"{pair[0].id} and {pair[1].id} would share their KPF_… variables: rename one")
+    if command and (pair := alike(forward.id for forward in settings.forwards)):
+        raise click.UsageError(f"{pair[0]} and {pair[1]} would share their KPF_… variables: rename one")
     job = Job(
         config=settings,
         path=config,
         kubectl=kubectl or settings.kubectl or os.environ.get("KUBECTL") or "kubectl",
         log_format=log_format,
         sandbox=sandbox,
+        socket=socket or settings.socket,
+        persist=persist or settings.persist,
         command=command,
         ready_timeout=ready_timeout,
     )

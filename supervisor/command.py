@@ -3,72 +3,51 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import trio
 
 from .board import Board
-from .model import Forward, State, Status
-
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-
-
-def prefix(forward: Forward) -> str:
-    """`web/http` → `KPF_WEB_HTTP`."""
-    return "KPF_" + re.sub(r"[^A-Z0-9]+", "_", forward.id.upper())
-
-
-def alike(forwards: Iterable[Forward]) -> tuple[Forward, Forward] | None:
-    """Two forwards that would share their variables, if there are any."""
-    seen: dict[str, Forward] = {}
-    for forward in forwards:
-        if (other := seen.setdefault(prefix(forward), forward)) is not forward:
-            return other, forward
-    return None
-
-
-def variables(statuses: Iterable[Status]) -> dict[str, str]:
-    """`KPF_<NAME>_HOST`, `_PORT` and `_ADDR` of every forward that listens."""
-    found = {}
-    for status in statuses:
-        if status.port is not None:
-            host, name = status.forward.address, prefix(status.forward)
-            host = _ANYWHERE.get(host, host)
-            found[f"{name}_HOST"] = host
-            found[f"{name}_PORT"] = str(status.port)
-            found[f"{name}_ADDR"] = f"[{host}]:{status.port}" if ":" in host else f"{host}:{status.port}"
-    return found
+from .model import State, Status
+from .variables import variables
 
 
 async def until_ready(board: Board, timeout: float) -> list[Status]:
-    """Wait until every forward that is enabled and not lazy is active; returns those that are not after `timeout` s."""
+    """Wait until none is missing; returns those that are after `timeout` seconds."""
     with board.subscription() as events, trio.move_on_after(timeout):
-        while _missing(board):
+        while missing(board):
             await events.receive()
-    return _missing(board)
+    return missing(board)
 
 
-def _missing(board: Board) -> list[Status]:
+def missing(board: Board) -> list[Status]:
+    """The forwards that are meant to run, not lazy and not active."""
     return [
         status
-        for status in board.statuses
-        if status.forward.enabled and not status.forward.lazy and status.state is not State.ACTIVE
+        for status in board.statuses.values()
+        if (status.port is not None or status.state is State.FAILED)
+        and not status.forward.lazy
+        and status.state is not State.ACTIVE
     ]
 
 
 class Command:
-    """What the user wants to run. It shares our terminal and our process group."""
+    """What the user wants to run. It shares our terminal and our process group, and finds `facts` in its environment
+    beside the forwards."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], facts: Mapping[str, str]) -> None:
         self._words = words
+        self._facts = facts
         self._process: trio.Process | None = None
 
     async def run(self, board: Board) -> int:
         """Run it to its end. Returns its exit code as a shell has it: 127 or 126 where it can't be run, 128 and more
         where a signal ended it."""
-        environment = {**os.environ, **variables(board.statuses)}
+        environment = {**os.environ, **self._facts}
+        for status in board.statuses.values():
+            if status.port is not None:
+                environment |= variables(status.forward.id, status.forward.address, status.port)
         try:
             self._process = await trio.lowlevel.open_process(list(self._words), env=environment)
         except OSError as error:

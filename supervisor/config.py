@@ -7,13 +7,14 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
-from supervisor.model import Cluster, Config, Forward, Reconnect
+from supervisor.model import LONGEST_SOCKET, TEMPLATE, Cluster, Config, Forward, Reconnect
 from supervisor.notation import (
     parse_address,
     parse_attempts,
@@ -54,8 +55,10 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "reconnect.initial": parse_positive_duration,
     "reconnect.max": parse_positive_duration,
     "enabled": parse_bool,
+    "persist": parse_bool,
 }
 PLAIN = ("namespace", "address", "hold", "lazy", "idle_timeout", "protocol", "enabled")  # as Forward has them
+WHOLE = ("kubectl", "socket", "persist")  # as Config has them
 
 
 def load(path: Path) -> Config:
@@ -95,6 +98,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self.claims: dict[tuple[int, int], dict[IPv4Address | IPv6Address, Item]] = {}  # by port and IP version
         self.parsers = PARSERS | {"kubeconfig": partial(_kubeconfig, folder), "kubectl": partial(_kubectl, folder)}
+        self.parsers["socket"] = partial(_socket, folder)
 
     @contextmanager
     def noting(self, place: Callable[[Mistake], Problem]) -> Iterator[None]:
@@ -106,7 +110,7 @@ class _Reader:
     def config(self, root: Item) -> Config:
         top = self.group(root, TOP, "Begin with the line forwards: as in config.example.yaml.")
         base = self.options(top, {})
-        kubectl = base.pop("kubectl", None)
+        whole = {key: base.pop(key) for key in WHOLE if key in base}
         if "defaults" in top and kind(top["defaults"].node) != "nothing":
             base = self.options(self.group(top["defaults"], DEFAULTS, "Write it as in defaults: {hold: 1m}."), base)
         named: dict[str, Item] = {}
@@ -118,7 +122,7 @@ class _Reader:
         forwards = [forward for name, item in named.items() for forward in self.forwards(name, item, base)]
         if self.problems:
             raise ConfigError(self.problems)
-        return Config(tuple(forwards), kubectl)
+        return Config(tuple(forwards), replace(TEMPLATE, **_shared(base)), **whole)
 
     def group(self, item: Item, known: Collection[str] | None, mend: str) -> dict[str, Item]:
         """The entries of a mapping, without those whose key is not `known` (None: any is)."""
@@ -158,7 +162,7 @@ class _Reader:
         if kind(item.node) != "a group of keys":
             return []
         values = self.options(group, base)
-        target = values.get("target", values.get("selector"))
+        target: Any = values.get("target", values.get("selector"))
         if "target" in group and "selector" in group:
             mistake = Mistake("a selector beside a target", "Keep one of the two.")
             self.problems.append(group["selector"].key_problem(mistake))
@@ -169,15 +173,10 @@ class _Reader:
             self.problems.append(item.key_problem(Mistake("no ports", 'Add them, such as ports: "8080:http".')))
             return []
         ports = self.ports(group["ports"], target, values.get("address", "localhost"))
-        times = {key.removeprefix("reconnect."): value for key, value in values.items() if key.startswith("reconnect.")}
-        shared = {key: values[key] for key in PLAIN if key in values} | {
-            "target": target,
-            "cluster": Cluster(values.get("kubeconfig"), values.get("context")),
-            "reconnect": Reconnect(**times),
-        }
-        ids = _ids(name, ports)
+        shared = _shared(values)
         return [
-            Forward(id=id, local=local, remote=remote, **shared) for id, (local, remote) in zip(ids, ports, strict=True)
+            Forward(id=id, target=target, local=local, remote=remote, **shared)
+            for id, (local, remote) in zip(_ids(name, ports), ports, strict=True)
         ]
 
     def ports(self, item: Item, target: Any, address: Any) -> list[Port]:
@@ -214,6 +213,15 @@ class _Reader:
                 f"local port {local} is taken by {first.path} in line {first.node.start_mark.line + 1}",
                 "Choose another local port for one of them.",
             )
+
+
+def _shared(values: dict[str, Any]) -> dict[str, Any]:
+    """From flat options, those of a Forward that do not say what it leads to."""
+    times = {key.removeprefix("reconnect."): value for key, value in values.items() if key.startswith("reconnect.")}
+    return {key: values[key] for key in PLAIN if key in values} | {
+        "cluster": Cluster(values.get("kubeconfig"), values.get("context")),
+        "reconnect": Reconnect(**times),
+    }
 
 
 def _ids(name: str, ports: list[Port]) -> list[str]:
@@ -257,4 +265,13 @@ def _kubectl(folder: Path, text: str) -> str:
     path = str(folder.joinpath(os.path.expanduser(text)).absolute())
     if not shutil.which(path):
         raise Mistake(f"{quote(text)} is not a program", "Write kubectl, or the path of one that is executable.")
+    return path
+
+
+def _socket(folder: Path, text: str) -> Path:
+    path = folder.joinpath(os.path.expanduser(text)).absolute()
+    if not text or path.is_dir():
+        raise Mistake(f"{quote(text)} cannot be a socket", "Write the path of a file, such as ~/.kpf.sock.")
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
+        raise Mistake(f"the socket's path is longer than {LONGEST_SOCKET} bytes", "Write a shorter one.")
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import trio
@@ -55,15 +56,40 @@ class Forwarder:
         self._served: Pod | None = None  # the one that the last child got ready on
         self._suspect: tuple[str, int] | None = None  # the incarnation of a pod that refused connections
         self._worn = ""  # why the last child was let go though it works
+        self._round = trio.CancelScope()  # of _keep
 
     async def run(self) -> None:
         """Serve until cancelled. On the way out closes the listeners, the connections and the children."""
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._reception.run)
-                await self._keep()
+                while True:
+                    with self._round:
+                        await self._keep()
+                    self._round = trio.CancelScope()
         finally:
             self._lookout.close()
+
+    def begin(self) -> None:
+        """Say what it is before anything has been done."""
+        if self.settings.lazy:
+            self._rest()
+        else:
+            self._say(Happening.CONNECT, f"looking for a pod of {self.settings.target}")
+
+    def _rest(self) -> None:
+        self._say(Happening.QUIET, f"{self.local} listens; kubectl starts with the first connection")
+
+    def restart(self) -> None:
+        """Begin anew with a fresh kubectl and all attempts. The connections through the old one end; the port stays,
+        and those that are held go to the new one."""
+        child, self._reception.child = self._reception.child, None
+        if child is not None:
+            child.scope.cancel()
+        self.status.pod = None
+        self._lookout.look_again = True
+        self._say(Happening.CONNECT, f"restarted: looking for a pod of {self.settings.target}")
+        self._round.cancel()
 
     async def _keep(self) -> None:
         """Find a pod, start a child, serve, and again. Never returns."""
@@ -71,7 +97,8 @@ class Forwarder:
         failed_rounds = 0
         while True:
             if self.settings.lazy and not self._reception.clients:
-                self._say(Happening.QUIET, f"{self.local} listens; kubectl starts with the first connection")
+                if self.status.state is not State.IDLE:
+                    self._rest()
                 await self._news.until(lambda: self._reception.clients > 0)
             goal, lived = None, 0.0
             try:
@@ -107,9 +134,12 @@ class Forwarder:
         """A child that takes the connections from now on. Raises Trouble, also where the pod goes away meanwhile."""
         self._lookout.pod = goal.pod
         version = self._tools.watches.version
-        child = Child(goal.label, self._news.tell, wedges=version is not None and version < WEDGE_FREE)
+        wedges = version is not None and version < WEDGE_FREE
+        child = Child(goal.label, self._news.tell, partial(self._tools.board.said, self.status), wedges)
+        self.status.remote = goal.remote if isinstance(goal.remote, int) else None
         command = port_forward(self._tools.binary, goal.watch.cluster, goal.watch.namespace, goal.what, goal.remote)
-        self._say(Happening.CONNECT, f"starting kubectl for {goal.what}, port {goal.remote}")
+        if self.status.state is not State.CONNECTING:
+            self._say(Happening.CONNECT, f"starting kubectl for {goal.what}, port {goal.remote}")
         await self._tools.starting.acquire_on_behalf_of(child)
         self._nursery.start_soon(self._give_way, child)
         self._starting = child
@@ -120,7 +150,11 @@ class Forwarder:
         finally:
             self._starting = None
         if goal.pod is not None and goal.pod.incarnation == self._suspect:
-            await self._prove(child)
+            try:
+                await self._prove(child)
+            except BaseException:
+                child.scope.cancel()
+                raise
         self._reception.child = child
         self._news.tell()
         self.status.pod = child.label
@@ -147,7 +181,6 @@ class Forwarder:
         except (OSError, trio.BrokenResourceError):
             await child.settle(SETTLE)
         if child.fault is not None:
-            child.scope.cancel()
             raise Trouble(child.fault)
 
     def _tell_ready(self, goal: Goal, took: float) -> None:
@@ -233,4 +266,5 @@ class Forwarder:
         self._news.tell()
 
     def _say(self, happening: Happening, message: str, **facts: Any) -> None:
+        self.status.context, self.status.namespace = self._lookout.place
         self._tools.board.changed(self.status, happening, message, **facts)

@@ -23,6 +23,10 @@ class Listening:
     port: int
     listeners: tuple[trio.SocketListener, ...]
 
+    def duplicate(self) -> Listening:
+        """The same sockets once more: connections that wait in one are there in the other when it is closed."""
+        return Listening(self.port, tuple(trio.SocketListener(each.socket.dup()) for each in self.listeners))
+
     async def aclose(self) -> None:
         for listener in self.listeners:
             await trio.aclose_forcefully(listener)

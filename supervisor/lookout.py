@@ -134,6 +134,13 @@ class Lookout:
         }
 
     @property
+    def place(self) -> tuple[str | None, str | None]:
+        """Context and namespace, as far as they are known."""
+        if self._watch is None:
+            return self._settings.cluster.context, self._settings.namespace
+        return self._watch.cluster.context, self._watch.namespace
+
+    @property
     def knows_target(self) -> bool:
         return self._where is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -56,12 +57,21 @@ class Forward:
     enabled: bool = True
 
 
+LONGEST_SOCKET = 100  # bytes of the control socket's path; macOS takes 103, Linux 107
+
+# What a forward is that says nothing of itself.
+TEMPLATE = Forward(id="", target=Target("pod", ""), remote=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole file, defaults applied."""
 
     forwards: tuple[Forward, ...]
+    template: Forward = TEMPLATE  # with the file's defaults: for forwards that are started beside it
     kubectl: str | None = None  # a name on PATH or a path; None: not said
+    socket: Path | None = None  # None: not said
+    persist: bool = False
 
 
 class State(StrEnum):
@@ -165,13 +175,22 @@ class Trouble(Exception):
         self.problem = problem
 
 
+# The kinds of events beside the states' own names.
+MOVED = "moved"  # active on another pod
+NOTICE = "notice"  # on the whole instance
+KUBECTL = "kubectl"  # a line that the forward's kubectl wrote
+ADDED = "added"  # the forward is listed from now on
+REMOVED = "removed"  # and no longer
+UNPRINTED = frozenset({KUBECTL, ADDED, REMOVED})  # only subscribers get these
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One change of one forward, or (`forward` None) one notice on the whole instance."""
 
     time: float  # seconds since the epoch
     forward: str | None
-    kind: str  # a State's value, "moved" (active on another pod) or "notice"
+    kind: str  # a State's value, or one of the above
     message: str
     state: State | None = None
     cause: Cause | None = None
@@ -182,14 +201,21 @@ class Event:
     delay: float | None = None  # seconds until the attempt
 
 
+LOG = 200  # events that are kept of each forward
+
+
 @dataclass(slots=True, kw_only=True)
 class Status:
     """What is known of one forward now. The board owns it; the forward counts in it."""
 
     forward: Forward
+    declared: bool = True  # by the file; False: started over the control socket
     state: State = State.STOPPED
     since: float = 0.0  # seconds since the epoch
     port: int | None = None  # the local port that is bound
+    context: str | None = None  # as far as the kubeconfig was read
+    namespace: str | None = None
+    remote: int | None = None  # the port in the pod, once it is known
     pod: str | None = None
     problem: Problem | None = None
     children: int = 0  # started so far and got ready
@@ -197,3 +223,4 @@ class Status:
     held: int = 0
     bytes_in: int = 0  # from the client to the pod
     bytes_out: int = 0  # from the pod to the client
+    log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG))  # its events and kubectl's lines, oldest first

@@ -5,41 +5,24 @@ from __future__ import annotations
 import json
 import os
 import stat
-from datetime import UTC, datetime
 
 import trio
 
+from . import wire
 from .board import Board
-from .model import Event, State
+from .model import UNPRINTED, Event, State
 
 _LIMIT = 10_000  # events that may wait for a terminal that takes none
 
 
 def as_text(event: Event) -> str | None:
-    """`21:04:30 web/http  active        localhost:8080 → …`, local time; None for what only machines want to know."""
-    if event.kind == State.CONNECTING:
-        return None
-    clock = datetime.fromtimestamp(event.time).strftime("%H:%M:%S")
-    return f"{clock} {event.forward or '-':<16} {event.kind:<13} {event.message}"
+    """A line for people; None for what only machines want to know."""
+    return None if event.kind == State.CONNECTING or event.kind in UNPRINTED else wire.line(wire.event(event))
 
 
-def as_json(event: Event) -> str:
+def as_json(event: Event) -> str | None:
     """One object: time (RFC 3339, UTC), forward, event, message, and what else the event carries."""
-    moment = datetime.fromtimestamp(event.time, UTC).isoformat(timespec="milliseconds")
-    facts = {
-        "time": moment.replace("+00:00", "Z"),
-        "forward": event.forward,
-        "event": event.kind,
-        "message": event.message,
-        "state": event.state,
-        "cause": event.cause,
-        "pod": event.pod,
-        "port": event.port,
-        "attempt": event.attempt,
-        "attempts": event.attempts,
-        "delay": event.delay,
-    }
-    return json.dumps({name: value for name, value in facts.items() if value is not None}, ensure_ascii=False)
+    return None if event.kind in UNPRINTED else json.dumps(wire.event(event), ensure_ascii=False)
 
 
 async def print_events(

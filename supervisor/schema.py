@@ -80,6 +80,8 @@ FORWARD: Properties = {
 
 TOP: Properties = CLUSTER | {
     "kubectl": _text("The kubectl to run: a name on PATH, or a path relative to this file.", default="kubectl"),
+    "socket": _text("The control socket, relative to this file. Default: one in the user's runtime folder."),
+    "persist": _flag("Restore what was started and stopped with kpfctl at the next start.", default=False),
     "defaults": {
         "type": "object",
         "description": "Options for all forwards that don't set their own.",

@@ -1,90 +1,200 @@
-"""The forwards of one instance: every local port is bound first, then all forwards run beside each other."""
+"""The forwards of one instance: those of the file, and those that were started beside it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from .board import Board
 from .forward import Forwarder, Tools
 from .keeper import Keeper
-from .listener import bind
-from .model import Forward, Happening, State, Status, Trouble
+from .listener import Listening, bind
+from .model import Cause, Forward, Happening, Problem, State, Status, Trouble
 from .plan import plan
 from .watches import Watches
 
 
 @dataclass(slots=True)
-class _Entry:
-    """One declared forward. Stop is cancel; nothing of it runs any more once `ended` is set."""
+class _Run:
+    """A forward while it listens. Stop is cancel; nothing of it runs any more once `ended` is set."""
 
-    status: Status
-    lost: bool = False  # its local port could not be had
+    forwarder: Forwarder
+    listening: Listening
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
 
 
-async def supervise(
-    forwards: Iterable[Forward],
-    edits: AsyncIterable[Iterable[Forward]],
-    binary: str,
-    keeper: Keeper,
-    board: Board,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Keep `forwards`, and from each of the `edits` on those, until cancelled; on the way out each one is told as
-    stopped. Started when every local port is bound, or known not to be had: that is its forward's failure, and no
-    other's."""
-    async with trio.open_nursery() as nursery:
-        # two a core: more only make each other slow
-        starting = trio.CapacityLimiter(2 * (os.cpu_count() or 1))
-        tools = Tools(binary, keeper, Watches(binary, keeper, nursery, board.notice), board, starting)
-        entries: dict[str, _Entry] = {}
-        await _apply(forwards, entries, tools, nursery)
-        task_status.started()
-        async for edited in edits:
-            await _apply(edited, entries, tools, nursery)
-        await trio.sleep_forever()
+@dataclass(slots=True)
+class _Entry:
+    """One forward that is listed. Without a `run` nothing of it is there but its line."""
+
+    status: Status
+    run: _Run | None = None
+    lost: bool = False  # its local port could not be had
+    by_user: bool = False  # stopped over the control socket
+
+    async def end(self) -> None:
+        if self.run is not None:
+            self.run.scope.cancel()
+            await self.run.ended.wait()
 
 
-async def _apply(wanted: Iterable[Forward], entries: dict[str, _Entry], tools: Tools, nursery: trio.Nursery) -> None:
-    """Change what has to change, and touch nothing else."""
-    # one that could not have its port is tried again at each edit
-    running = {id: None if entry.lost else entry.status.forward for id, entry in entries.items()}
-    changes = plan(running, wanted)
-    stopped = [entries.pop(id) for id in changes.stop]
-    for entry in stopped:
-        entry.scope.cancel()
-    for entry in stopped:
-        await entry.ended.wait()
-    for id in changes.removed:
-        tools.board.remove(id)
-    ready: list[tuple[_Entry, Forwarder]] = []
-    for forward in changes.start:
-        entry = entries[forward.id] = _Entry(tools.board.add(forward))
+class Supervisor:
+    """Starts, stops and restarts forwards; none is touched by what happens to another one."""
+
+    def __init__(self, binary: str, keeper: Keeper, board: Board) -> None:
+        self._binary, self._keeper, self._board = binary, keeper, board
+        self._entries: dict[str, _Entry] = {}
+        self._changing = trio.Lock()  # one change at a time
+        self._ending = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the forwards until cancelled; on the way out each one is told as stopped. Started at once, with none."""
+        async with trio.open_nursery() as self._nursery:
+            watches = Watches(self._binary, self._keeper, self._nursery, self._board.notice)
+            starting = trio.CapacityLimiter(2 * (os.cpu_count() or 1))  # more only make each other slow
+            self._tools = Tools(self._binary, self._keeper, watches, self._board, starting)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._ending = True
+
+    @property
+    def started(self) -> list[Forward]:
+        """Those that the file does not declare."""
+        return [entry.status.forward for entry in self._entries.values() if not entry.status.declared]
+
+    @property
+    def stopped(self) -> list[Forward]:
+        """Those of the file that the user has stopped."""
+        return [entry.status.forward for entry in self._entries.values() if entry.by_user]
+
+    async def apply(
+        self, declared: Iterable[Forward], started: Iterable[Forward] = (), stopped: Iterable[str] = ()
+    ) -> None:
+        """Make the declared forwards what the file says now, and touch nothing else: one whose settings are the same
+        keeps its connections, one that the user has stopped stays so until its settings change. `started` and
+        `stopped` are what is restored beside them. Returns when every local port is bound, or known not to be had:
+        that is its forward's failure, and no other's."""
+        async with self._changing:
+            file = {forward.id: forward for forward in declared}
+            beside = {forward.id: forward for forward in (*self.started, *started) if forward.id not in file}
+            # one that could not have its port is tried again at each edit
+            running = {id: None if entry.lost else entry.status.forward for id, entry in self._entries.items()}
+            changes = plan(running, [*file.values(), *beside.values()])
+            ports = {forward.id: self._port_kept(forward) for forward in changes.start}
+            await self._end(changes.stop)
+            for id in changes.removed:
+                self._remove(id)
+            ready = []
+            for forward in changes.start:
+                entry = self._entries[forward.id] = _Entry(self._board.add(forward, forward.id in file))
+                entry.by_user = forward.id in stopped and forward.id in file
+                if forward.enabled and not entry.by_user:
+                    try:
+                        ready.append((entry, ports[forward.id] or self._bind(forward)))
+                    except Trouble as trouble:
+                        entry.lost = True
+                        problem = trouble.problem
+                        self._board.changed(entry.status, Happening.GIVE_UP, str(problem), problem=problem)
+            for id, entry in self._entries.items():
+                entry.status.declared = id in file
+            for entry, listening in ready:  # only now: no kubectl starts before every port is bound
+                self._begin(entry, listening)
+
+    async def start(self, forward: Forward) -> None:
+        """List and begin one beside the file's. Raises Trouble where its id or its local port is taken; nothing of it
+        is left behind then."""
+        async with self._changing:
+            if forward.id in self._entries:
+                raise Trouble(
+                    Problem(
+                        Cause.OTHER,
+                        f"there is a forward {forward.id} already",
+                        f"Choose another name, or: kpfctl restart {forward.id}",
+                    )
+                )
+            listening = self._bind(forward)
+            entry = self._entries[forward.id] = _Entry(self._board.add(forward, declared=False))
+            self._begin(entry, listening)
+
+    async def stop(self, ids: Iterable[str]) -> None:
+        """Returns when their ports are released. Those that the file declares stay listed, the others are gone; an id
+        that is not listed is none to stop."""
+        async with self._changing:
+            known = [id for id in ids if id in self._entries]
+            await self._end(known)
+            for id in known:
+                entry = self._entries[id]
+                if not entry.status.declared:
+                    self._remove(id)
+                    continue
+                entry.by_user, entry.lost = True, False
+                if entry.status.state is not State.STOPPED:  # it had no port to release
+                    self._board.changed(entry.status, Happening.STOP, "its local port is not asked for any more")
+
+    async def restart(self, id: str) -> None:
+        """Give it a fresh kubectl, or begin it where it does not listen. Raises Trouble where its local port can't be
+        had; it stays as it was then."""
+        async with self._changing:
+            entry = self._entries.get(id)
+            if entry is None:
+                raise Trouble(Problem(Cause.OTHER, f"the forward {id} has just been stopped"))
+            if entry.run is not None:
+                entry.run.forwarder.restart()
+            else:
+                self._begin(entry, self._bind(entry.status.forward))
+
+    def _port_kept(self, forward: Forward) -> Listening | None:
+        """The sockets that it has already, where only other settings change: no connection is refused meanwhile."""
+        entry = self._entries.get(forward.id)
+        if entry is None or entry.run is None or not forward.enabled:
+            return None
+        before = entry.status.forward
+        same = (before.address, before.local) == (forward.address, forward.local)
+        return entry.run.listening.duplicate() if same else None
+
+    async def _end(self, ids: Iterable[str]) -> None:
+        """Cancel all of them before waiting for any."""
+        entries = [self._entries[id] for id in ids]
+        async with trio.open_nursery() as nursery:
+            for entry in entries:
+                nursery.start_soon(entry.end)
+
+    def _remove(self, id: str) -> None:
+        del self._entries[id]
+        self._board.remove(id)
+
+    def _bind(self, forward: Forward) -> Listening:
+        """Raises Trouble."""
+        if self._ending:
+            raise Trouble(Problem(Cause.OTHER, "this instance is ending", "Start another one"))
         try:
-            listening = bind(forward) if forward.enabled else None
+            return bind(forward)
         except Trouble as trouble:
-            tools.board.changed(entry.status, Happening.GIVE_UP, str(trouble.problem), problem=trouble.problem)
-            listening, entry.lost = None, True
-        if listening is None:
-            entry.ended.set()
-            continue
+            ours = [id for id, entry in self._entries.items() if entry.run and entry.status.port == forward.local]
+            if not ours:
+                raise
+            holder = f"local port {forward.local} is already in use by the forward {ours[0]}"
+            problem = replace(trouble.problem, message=holder, next_step="Stop that one, or choose another local port")
+            raise Trouble(problem) from trouble
+
+    def _begin(self, entry: _Entry, listening: Listening) -> None:
+        entry.lost = entry.by_user = False
         entry.status.port = listening.port
-        ready.append((entry, Forwarder(entry.status, listening, tools)))
-    for entry, forwarder in ready:  # only now: no kubectl starts before every port is bound
-        nursery.start_soon(_run, entry, forwarder, tools.board)
+        entry.run = _Run(Forwarder(entry.status, listening, self._tools), listening)
+        entry.run.forwarder.begin()
+        self._nursery.start_soon(self._keep, entry, entry.run)
 
-
-async def _run(entry: _Entry, forwarder: Forwarder, board: Board) -> None:
-    try:
-        with entry.scope:
-            await forwarder.run()
-    finally:
-        if entry.status.state is not State.STOPPED:
-            board.changed(entry.status, Happening.STOP, f"{forwarder.local} is released")
-        entry.ended.set()
+    async def _keep(self, entry: _Entry, run: _Run) -> None:
+        try:
+            with run.scope:
+                await run.forwarder.run()
+        finally:
+            entry.run, entry.status.pod, entry.status.port = None, None, None
+            self._board.changed(entry.status, Happening.STOP, f"{run.forwarder.local} is released")
+            run.ended.set()

@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Instance:
     """A running kpf-supervise. `events` are its JSON notices so far, `output` what else it wrote to stderr."""
 
     process: trio.Process
+    environment: dict[str, str]
     events: list[dict[str, Any]] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
     news: trio.Event = field(default_factory=trio.Event)
@@ -105,14 +107,17 @@ async def supervising(
     if kubeconfig is not None:
         environment["KUBECONFIG"] = str(kubeconfig)
     options = ["--kubectl", kubectl.path] if kubectl else []
-    async with trio.open_nursery() as nursery:
+    async with AsyncExitStack() as stack:
+        # not in `folder`: the path of a socket has to be short
+        environment["XDG_RUNTIME_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="kpf"))
+        nursery = await stack.enter_async_context(trio.open_nursery())
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "supervisor.cli", str(file), "--log-format=json", *options, *words],
             env=environment,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        instance = Instance(process)
+        instance = Instance(process, environment)
         nursery.start_soon(instance.listen)
         try:
             yield instance

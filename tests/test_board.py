@@ -78,7 +78,7 @@ def test_an_event_for_people() -> None:
 
 
 def test_an_event_for_machines() -> None:
-    assert json.loads(as_json(EVENT)) == {
+    assert json.loads(as_json(EVENT) or "") == {
         "time": "2023-11-14T22:13:20.250Z",
         "forward": "web/http",
         "event": "reconnecting",

@@ -12,9 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from supervisor.command import alike, variables
-from supervisor.model import Forward, Status, Target
 from supervisor.sandbox import Cluster, open_cluster
+from supervisor.variables import alike, variables
 
 from .instance import supervising
 from .kubectls import KUBECTLS
@@ -88,24 +87,15 @@ async def test_a_signal_goes_to_the_command_and_all_ends_with_it(tmp_path: Path)
             assert [p for p in processes if p.is_running()] == []
 
 
-def status(id: str, address: str, port: int | None) -> Status:
-    return Status(forward=Forward(id=id, target=Target("pod", "a"), remote=80, address=address), port=port)
-
-
 def test_variables() -> None:
-    assert variables(
-        [status("web.1/http", "0.0.0.0", 80), status("v6", "::1", 81), status("off", "localhost", None)]
-    ) == {
+    assert variables("web.1/http", "0.0.0.0", 80) == {
         "KPF_WEB_1_HTTP_HOST": "127.0.0.1",
         "KPF_WEB_1_HTTP_PORT": "80",
         "KPF_WEB_1_HTTP_ADDR": "127.0.0.1:80",
-        "KPF_V6_HOST": "::1",
-        "KPF_V6_PORT": "81",
-        "KPF_V6_ADDR": "[::1]:81",
     }
+    assert variables("v6", "::", 81)["KPF_V6_ADDR"] == "[::1]:81"
 
 
 def test_names_that_would_share_their_variables_are_found() -> None:
-    same = [status(id, "localhost", 80).forward for id in ("web-1", "db", "web.1")]
-    assert alike(same) == (same[0], same[2])
-    assert alike(same[:2]) is None
+    assert alike(["web-1", "db", "web.1"]) == ("web-1", "web.1")
+    assert alike(["web-1", "db"]) is None

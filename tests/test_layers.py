@@ -9,18 +9,38 @@ import supervisor
 
 # Each layer may import from those above it, and from itself.
 LAYERS = [
-    ["model", "problems"],
-    ["selector", "schema", "notation", "yaml_marks", "config", "kubectl", "backoff", "pods", "plan"],
-    ["board", "news", "keeper", "process", "listener"],
+    ["model", "problems", "variables", "jsonrpc"],
+    [
+        "selector",
+        "schema",
+        "notation",
+        "yaml_marks",
+        "config",
+        "kubectl",
+        "backoff",
+        "pods",
+        "plan",
+        "wire",
+        "methods",
+        "tables",
+    ],
+    ["place", "saved"],
+    ["client", "detach"],
+    ["ctl"],
+    ["board", "news", "keeper", "process", "listener", "peers"],
     ["child", "watch", "notices", "edits", "command"],
+    ["readiness"],
     ["watches", "relay"],
     ["lookout", "reception"],
     ["forward"],
     ["supervise"],
+    ["declared"],
+    ["steering"],
+    ["control"],
     ["app"],
     ["cli"],
 ]
-PURE = LAYERS[0] + LAYERS[1]
+PURE = LAYERS[0] + LAYERS[1] + LAYERS[2]
 FOLDER = Path(supervisor.__file__).parent
 
 

@@ -87,7 +87,7 @@ async def test_a_child_is_ready_when_it_says_so_and_its_last_words_are_kept(paus
     script = f"""
         echo 'Forwarding from 127.0.0.1:34911 -> 8080'; echo 'Handling connection for 34911'; {pause}
         echo 'error: lost connection to pod' >&2; exit 1"""
-    child = Child("web-1", lambda: None)
+    child = Child("web-1", lambda: None, print)
     async with open_keeper() as keeper, trio.open_nursery() as nursery:
         await nursery.start(child.run, ["sh", "-c", script], keeper, os.environ)
         assert child.port == 34911
@@ -98,7 +98,7 @@ async def test_a_child_is_ready_when_it_says_so_and_its_last_words_are_kept(paus
 
 
 async def test_a_child_that_never_gets_ready_raises_its_cause() -> None:
-    child = Child("web-1", lambda: None)
+    child = Child("web-1", lambda: None, print)
     script = "echo 'error: unable to forward port because pod is not running. Current status=Pending' >&2; exit 1"
     async with open_keeper() as keeper:
         with pytest.raises(Trouble) as caught:
@@ -109,7 +109,7 @@ async def test_a_child_that_never_gets_ready_raises_its_cause() -> None:
 async def test_a_million_lines_do_not_stop_a_child() -> None:
     """kubectl writes a line for each connection; a full pipe would stop it."""
     script = "echo 'Forwarding from 127.0.0.1:1 -> 2'; yes 'Handling connection for 1' | head -n 200000"
-    child = Child("web-1", lambda: None)
+    child = Child("web-1", lambda: None, print)
     async with open_keeper() as keeper, trio.open_nursery() as nursery:
         await nursery.start(child.run, ["sh", "-c", script], keeper, os.environ)
         await child.ended_within(20)

@@ -24,7 +24,7 @@ def new_status() -> Status:
 async def child_that(handler: Handler) -> AsyncIterator[Child]:
     """A child whose port `handler` serves."""
     async with trio.open_nursery() as nursery:
-        child = Child("web", lambda: None)
+        child = Child("web", lambda: None, print)
         [listener, *_] = await nursery.start(
             trio.serve_tcp,
             handler,
@@ -160,7 +160,7 @@ async def test_nothing_sent_yet_means_nothing_served() -> None:
 
 
 async def test_a_gone_port_did_not_serve_it() -> None:
-    child = Child("web", lambda: None)
+    child = Child("web", lambda: None, print)
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     child.port = listener.socket.getsockname()[1]
     await listener.aclose()

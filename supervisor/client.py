@@ -1,0 +1,143 @@
+"""The other end of the control socket: finds the running instance and talks to it. Standard library only, no trio, so
+that kpfctl starts at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from . import jsonrpc
+from .place import runtime_folder, socket_of
+
+TIMEOUT = 10.0  # seconds that an instance has for an answer
+
+
+class NoAnswer(Exception):
+    """There is no instance to talk to, or it does not answer. Says what to do."""
+
+
+class Refused(Exception):
+    """The instance answered with an error."""
+
+
+class Client:
+    """A connection to the instance at `path`. Raises NoAnswer."""
+
+    def __init__(self, path: Path, timeout: float = TIMEOUT) -> None:
+        self._timeout = timeout
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout)
+        self._buffer = b""
+        self._events: list[dict[str, Any]] = []  # that came before an answer
+        self._calls = 0
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            gone = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+            reason = "no instance serves it; start one with: kpf-supervise CONFIG" if gone else error.strerror or error
+            raise NoAnswer(f"{path}: {reason}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._socket.close()
+
+    def call(self, method: str, **params: Any) -> Any:
+        """The result of a method. Raises Refused with the instance's words, or NoAnswer."""
+        self._calls += 1
+        given = {name: value for name, value in params.items() if value is not None}
+        try:
+            self._socket.settimeout(self._timeout)
+            self._socket.sendall(jsonrpc.encode(jsonrpc.call(method, given, self._calls)))
+        except OSError:
+            raise NoAnswer("the instance has ended") from None
+        while (answer := self._message(self._timeout)) is not None:
+            if "method" in answer:
+                self._events.append(answer["params"])
+            elif "error" in answer:
+                raise Refused(answer["error"]["message"])
+            else:
+                return answer["result"]
+        raise NoAnswer("the instance has ended")
+
+    def events(self, until: float = float("inf")) -> Iterator[dict[str, Any]]:
+        """What is told after a call of `subscribe`, until the instance ends or the monotonic clock says `until`."""
+        while self._events:
+            yield self._events.pop(0)
+        while (left := until - time.monotonic()) > 0:
+            try:
+                message = self._message(left)
+            except NoAnswer:
+                return
+            if message is None:
+                return
+            yield message["params"]
+
+    def until_end(self, timeout: float) -> bool:
+        """Whether the instance closes the connection within so many seconds."""
+        try:
+            while self._message(timeout) is not None:
+                pass
+        except NoAnswer:
+            return False
+        return True
+
+    def _message(self, timeout: float) -> dict[str, Any] | None:
+        """The next one; None at the end."""
+        self._socket.settimeout(None if timeout == float("inf") else timeout)
+        while b"\n" not in self._buffer:
+            try:
+                data = self._socket.recv(256 * 1024)
+            except TimeoutError:
+                raise NoAnswer(f"the instance does not answer within {timeout:g} s") from None
+            except OSError:
+                data = b""
+            if not data:
+                return None
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+
+def find(given: Path | None, config: Path | None) -> Path:
+    """The socket to use: the one that was named, that of the configuration, or that of the one instance that runs.
+    Raises NoAnswer."""
+    if given is None and os.environ.get("KPF_SOCKET"):
+        given = Path(os.environ["KPF_SOCKET"])
+    if given is not None:
+        return given
+    if config is not None:
+        path = socket_of(config)
+        if not path.exists():
+            raise NoAnswer(f"no instance of {config} runs. Start one with: kpf-supervise {config}")
+        return path
+    running = [path for path in sorted(runtime_folder().glob("*.sock")) if _answers(path)]
+    if not running:
+        raise NoAnswer("no instance runs. Start one with: kpf-supervise CONFIG, in another terminal or with --detach")
+    if len(running) > 1:
+        shown = "\n".join(f"  --socket {path}  ({_whose(path)})" for path in running)
+        raise NoAnswer(f"{len(running)} instances run. Name one:\n{shown}")
+    return running[0]
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def _whose(path: Path) -> str:
+    try:
+        with Client(path, timeout=1) as client:
+            info = client.call("info")
+    except (NoAnswer, Refused):
+        return "does not answer"
+    return f"pid {info['pid']}, {info['config'] or 'without a file'}"

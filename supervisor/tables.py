@@ -1,0 +1,68 @@
+"""Forwards as rows of text. Pure: `now` is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+COLUMNS = ("ID", "STATE", "LOCAL", "TARGET", "POD", "AGE", "CONN")
+WIDE = ("NAMESPACE", "CONTEXT", "RESTARTS", "HELD", "IN", "OUT")
+NOTHING = "–"
+
+
+def age(seconds: float) -> str:
+    """As kubectl has it: 5s, 3m12s, 12m, 2h5m, 9h, 4d."""
+    whole = max(int(seconds), 0)
+    for unit, letter, less, lesser, below in (
+        (86400, "d", 3600, "h", 3),
+        (3600, "h", 60, "m", 8),
+        (60, "m", 1, "s", 10),
+    ):
+        if whole >= unit:
+            count, rest = divmod(whole, unit)
+            return f"{count}{letter}{rest // less}{lesser}" if count < below and rest >= less else f"{count}{letter}"
+    return f"{whole}s"
+
+
+def amount(count: float) -> str:
+    """Bytes: 0, 999, 1.5k, 20M, 3.1G; thousands as 1000."""
+    for unit in ("", "k", "M", "G"):
+        if count < 999.5:
+            return f"{count:.1f}{unit}" if unit and count < 9.95 else f"{count:.0f}{unit}"
+        count /= 1000
+    return f"{count:.1f}T"
+
+
+def local(forward: dict[str, Any]) -> str:
+    """`localhost:8080`, or a dash where nothing listens."""
+    host = forward["address"]
+    return f"{f'[{host}]' if ':' in host else host}:{forward['localPort']}" if forward["listening"] else NOTHING
+
+
+def row(forward: dict[str, Any], now: float, wide: bool) -> list[str]:
+    since = datetime.fromisoformat(forward["since"]).timestamp()
+    cells = [
+        forward["id"],
+        forward["state"],
+        local(forward),
+        forward["target"],
+        forward["pod"] or NOTHING,
+        age(now - since),
+        f"{forward['connections']}",
+    ]
+    if wide:
+        cells += [
+            forward["namespace"] or NOTHING,
+            forward["context"] or NOTHING,
+            f"{forward['restarts']}",
+            f"{forward['held']}",
+            amount(forward["bytesIn"]),
+            amount(forward["bytesOut"]),
+        ]
+    return [*cells, forward["error"] or ""]
+
+
+def table(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    """Lines, each cell but the last as wide as `widths` says."""
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(each, widths, strict=True)).rstrip() for each in rows]
