@@ -28,17 +28,22 @@ async def serve(bound: socket.socket, steering: Steering) -> None:
     connections: OrderedDict[Connection, None] = OrderedDict()  # the one that has been quiet longest comes first
 
     async def attend(stream: trio.SocketStream) -> None:
-        connection = Connection(stream, steering, lambda: connections.move_to_end(connection))
+        def heard() -> None:
+            if connection in connections:
+                connections.move_to_end(connection)
+
+        connection = Connection(stream, steering, heard)
         connections[connection] = None
         try:
             if peer_uid(stream.socket) != os.getuid():
                 connection.dismiss(Refusal(NOT_DONE, "this instance belongs to another user"))
             elif len(connections) > _MOST:
                 quiet = next((each for each in connections if not each.answering), connection)
+                del connections[quiet]  # at once: the next newcomer must find another one
                 quiet.dismiss(Refusal(TOO_MANY, f"more than {_MOST} connections are open; this was quiet longest"))
             await connection.run()
         finally:
-            del connections[connection]
+            connections.pop(connection, None)
 
     await trio.serve_listeners(attend, [trio.SocketListener(trio.socket.from_stdlib_socket(bound))])
 

@@ -16,6 +16,7 @@ from typing import Protocol
 from .model import LONGEST_SOCKET
 from .place import make_private
 
+_BACKLOG = 1024  # connections the kernel keeps for us
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # macOS, sys/un.h
 
 
@@ -58,7 +59,7 @@ def _bind(path: Path) -> socket.socket:
         before = os.umask(0o177)
         try:
             bound.bind(str(path))
-            bound.listen(128)
+            bound.listen(_BACKLOG)
         except BaseException:
             bound.close()
             raise

@@ -103,12 +103,14 @@ def restore(path: Path, notice: Callable[[str], None]) -> Saved:
                 started += parse(text, str(path)).forwards
             except ConfigError as error:
                 wrong += [f"{each.key}: {each.message}" for each in error.problems]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Saved()
     except (OSError, ValueError, RecursionError) as error:
         wrong.append(str(error))
     if wrong:
-        notice(f"the saved state is not right, and is set aside as {_set_aside(path)}: {'; '.join(wrong)}")
+        free = _set_aside(path)
+        fate = f"is set aside as {free}" if free else f"can't be set aside: {path}"
+        notice(f"the saved state is not right, and {fate}: {'; '.join(wrong)}")
     return Saved(tuple(started), stopped)
 
 
@@ -116,8 +118,8 @@ def _is_options(part: Any) -> bool:
     return isinstance(part, dict) and all(isinstance(each, dict) for each in part.values())
 
 
-def _set_aside(path: Path) -> Path:
-    """Rename it to a name that is free."""
+def _set_aside(path: Path) -> Path | None:
+    """Rename it to a name that is free; None where that is not possible, as then it can't be overwritten either."""
     number, free = 1, path.with_name(f"{path.name}.broken")
     while os.path.lexists(free):
         number += 1
@@ -125,5 +127,5 @@ def _set_aside(path: Path) -> Path:
     try:
         path.rename(free)
     except OSError:
-        return path
+        return None
     return free

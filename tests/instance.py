@@ -9,20 +9,68 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 import trio
+import trio.testing
 
 from supervisor.process import lines
 
 from .kubectls import Kubectl
 
 PATIENCE = 20.0  # seconds that an event may take on a busy machine; only a failure waits so long
+
+
+class Refused(Exception):
+    """The instance answered with an error: its `code` and message."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(error["message"])
+        self.code = error["code"]
+
+
+class Peer:
+    """One connection to a control socket."""
+
+    def __init__(self, stream: trio.SocketStream, messages: AsyncGenerator[bytes, None]) -> None:
+        self.stream = stream
+        self._lines = messages
+        self._events: deque[dict[str, Any]] = deque()
+
+    async def send(self, text: str) -> None:
+        await self.stream.send_all(text.encode() + b"\n")
+
+    async def next(self) -> Any:
+        """The next message; None at the end."""
+        with trio.fail_after(PATIENCE):
+            line = await anext(self._lines, None)
+        return None if line is None else json.loads(line)
+
+    async def call(self, method: str, **params: Any) -> Any:
+        """The result of a method. Raises Refused."""
+        await self.send(json.dumps({"jsonrpc": "2.0", "id": method, "method": method, "params": params}))
+        while "id" not in (answer := await self.next()):
+            self._events.append(answer["params"])
+        assert (answer["jsonrpc"], answer["id"]) == ("2.0", method)
+        if "error" in answer:
+            raise Refused(answer["error"])
+        return answer["result"]
+
+    async def list(self) -> dict[str, dict[str, Any]]:
+        return {each["id"]: each for each in await self.call("portforward:list")}
+
+    async def event(self, kind: str, forward: str | None = None) -> dict[str, Any]:
+        """The next of its kind, after a call of subscribe."""
+        while True:
+            event: dict[str, Any] = self._events.popleft() if self._events else (await self.next())["params"]
+            if event["event"] == kind and forward in (None, event.get("forward")):
+                return event
 
 
 @dataclass
@@ -87,6 +135,35 @@ class Instance:
     def kubectls(self, word: str = "port-forward") -> list[psutil.Process]:
         return [p for p in self.children() if word in p.cmdline()]
 
+    @property
+    def socket(self) -> Path:
+        """Of the only instance in its runtime folder."""
+        (found,) = Path(self.environment["XDG_RUNTIME_DIR"], "kpf-supervise").glob("*.sock")
+        return found
+
+    @asynccontextmanager
+    async def peer(self) -> AsyncIterator[Peer]:
+        """A connection to the control socket, made as soon as there is one."""
+        with trio.fail_after(PATIENCE):
+            while not list(Path(self.environment["XDG_RUNTIME_DIR"]).glob("*/*.sock")):
+                await trio.testing.wait_all_tasks_blocked(0.02)  # a socket's file sends no event
+            stream = await trio.open_unix_socket(str(self.socket))
+        async with stream, aclosing(lines(stream)) as messages:
+            yield Peer(stream, messages)
+
+    async def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run kpfctl to its end."""
+        with trio.fail_after(PATIENCE):
+            done = await trio.run_process(
+                [sys.executable, "-m", "supervisor.ctl", *words],
+                env=self.environment,
+                stdin=b"",
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+        return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+
     async def stop(self, how: int = signal.SIGINT) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(how)
@@ -96,14 +173,15 @@ class Instance:
 
 @asynccontextmanager
 async def supervising(
-    folder: Path, kubectl: Kubectl | None, kubeconfig: Path | None, config: str, *words: str
+    folder: Path, kubectl: Kubectl | None, kubeconfig: Path | None, config: str, *words: str, **variables: str
 ) -> AsyncIterator[Instance]:
     """Run kpf-supervise with this configuration around the block, its HOME being `folder`."""
     file = folder / "config.yaml"
     file.write_text(textwrap.dedent(config))
-    environment = {**os.environ, "HOME": str(folder)}
+    environment = {**os.environ, "HOME": str(folder), **variables}
     environment.pop("KUBECONFIG", None)
     environment.pop("KUBECTL", None)
+    environment.pop("XDG_STATE_HOME", None)
     if kubeconfig is not None:
         environment["KUBECONFIG"] = str(kubeconfig)
     options = ["--kubectl", kubectl.path] if kubectl else []

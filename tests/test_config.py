@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.config import PARSERS, load, parse, schema
+from supervisor.config import PARSERS, WHOLE, load, parse, schema
 from supervisor.model import Cluster, Config, Forward, Reconnect, Target
 from supervisor.schema import DEFAULTS, FORWARD, RECONNECT, TOP
 from tests.test_config_mistakes import lines, with_option
@@ -178,7 +178,7 @@ def test_schema_describes_each_option() -> None:
 
 def test_schema_knows_what_is_read() -> None:
     flat = {*FORWARD, *(f"reconnect.{name}" for name in RECONNECT)}
-    assert flat - {"ports", "reconnect", "kubeconfig"} == set(PARSERS)
+    assert flat - {"ports", "reconnect", "kubeconfig"} | {"persist"} == set(PARSERS)
     assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "enabled"}
 
 
@@ -186,7 +186,8 @@ def test_schema_has_the_defaults_of_the_model() -> None:
     model = Forward(id="", target=Target("pod", "x"), remote=1)
     for name, option in properties(schema()):
         if "default" in option and name != "kubectl":
-            place, parser = (model.reconnect, f"reconnect.{name}") if name in RECONNECT else (model, name)
+            place: object = Config(()) if name in WHOLE else model.reconnect if name in RECONNECT else model
+            parser = f"reconnect.{name}" if name in RECONNECT else name
             assert PARSERS[parser](str(option["default"]).lower()) == getattr(place, name), name
     assert Config(()).kubectl is None  # the command line and $KUBECTL come between the file and the default
 

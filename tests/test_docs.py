@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
+import plistlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from supervisor import wire
 from supervisor.cli import main
 from supervisor.config import parse, schema
-from supervisor.model import TARGET_KINDS, State
+from supervisor.ctl import main as ctl
+from supervisor.methods import METHODS
+from supervisor.model import TARGET_KINDS, TEMPLATE, State, Status
 from supervisor.schema import FORWARD, RECONNECT, TOP
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
+def commands() -> Iterator[click.Command]:
+    yield main
+    yield ctl
+    yield from ctl.commands.values()
+
+
 def test_every_command_line_option_is_shown() -> None:
-    for parameter in main.params:
-        if isinstance(parameter, click.Option):
-            for option in parameter.opts:
-                assert f"`{option}" in README, option
+    for command in commands():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                for option in parameter.opts:
+                    assert re.search(rf"[ `(]{option}\b", README), (command.name, option)
+
+
+def test_every_verb_and_method_is_shown_and_every_verb_has_an_example() -> None:
+    for name, verb in ctl.commands.items():
+        assert f"kpfctl {name}" in README
+        assert f"kpfctl {name}" in (verb.epilog or ""), name
+        assert verb.help
+    for method, parameters in METHODS.items():
+        assert all(f"`{word}`" in README for word in (method, *parameters)), method
+    for word in wire.port_forward(Status(forward=TEMPLATE)):
+        assert f"`{word}`" in README, word
+
+
+def test_the_readmes_launchd_agent_is_a_plist() -> None:
+    (text,) = re.findall(r"```xml\n(.*?)```", README, re.DOTALL)
+    assert plistlib.loads(text.encode())["Label"] == "kpf-supervise"
 
 
 def test_every_option_of_the_file_is_shown_in_the_readme_and_in_the_example() -> None:

@@ -1,0 +1,195 @@
+"""kpfctl as people and scripts use it, on a running instance with real kubectl."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+import trio
+import yaml
+
+from supervisor.client import Client, NoAnswer
+from supervisor.process import lines
+from supervisor.sandbox import open_cluster
+
+from .instance import PATIENCE, get, supervising
+from .kubectls import KUBECTLS
+
+NEWEST = KUBECTLS[-1]
+CONFIG = """
+    forwards:
+      web: {target: service/web, ports: [":http", ":echo"]}
+      search: {selector: "app=search", ports: ":9200", lazy: true}
+    """
+
+
+async def test_list_start_stop_and_all_the_rest(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, CONFIG) as instance:
+            await instance.all_active("web/http", "web/echo")
+            ctl = instance.ctl
+
+            head, *rows = (await ctl("list")).stdout.splitlines()
+            assert head.split() == ["ID", "STATE", "LOCAL", "TARGET", "POD", "AGE", "CONN", "ERROR"]
+            states = {row.split()[0]: row.split()[1] for row in rows}
+            assert states == {"web/http": "active", "web/echo": "active", "search": "idle"}
+            assert f"localhost:{instance.port('web/http')}" in rows[0]
+            wide = (await ctl("list", "-o", "wide")).stdout
+            assert "NAMESPACE" in wide
+            assert " sandbox " in wide
+            listed = json.loads((await ctl("list", "-o", "json")).stdout)
+            assert [each["active"] for each in listed] == [True, True, False]
+            assert yaml.safe_load((await ctl("list", "-o", "yaml")).stdout) == listed
+
+            started = await ctl("start", "svc/web", ":http", ":9090", "--name", "more", "--wait")
+            assert (started.returncode, started.stdout) == (0, "more-http\nmore-9090\n"), started.stderr
+            listed = json.loads((await ctl("list", "-o", "json")).stdout)
+            ports = {each["id"]: each["localPort"] for each in listed}
+            assert (await get(ports["more-http"])).startswith(b"web-")
+
+            env = await ctl("env")
+            shell = f"{env.stdout}\necho $KPF_MORE_HTTP_PORT $KPF_WEB_HTTP_HOST"
+            done = await trio.run_process(["sh", "-c", shell], capture_stdout=True)
+            assert done.stdout.decode().split() == [str(ports["more-http"]), "localhost"]
+
+            assert (await ctl("stop", "more-http", "web/echo")).returncode == 0
+            assert (await ctl("list", "-o", "name")).stdout.split() == ["web/http", "web/echo", "search", "more-9090"]
+            assert (await ctl("wait")).returncode == 0  # what the user has stopped is not waited for
+            waited = await ctl("wait", "web/echo", "--timeout", "200ms")
+            assert (waited.returncode, waited.stderr) == (1, "web/echo is stopped: no answer yet\n")
+            assert (await ctl("restart", "web/echo")).returncode == 0
+            assert (await ctl("wait", "web/echo", "search")).returncode == 0
+
+            log = (await ctl("logs", "web/echo")).stdout
+            assert "Forwarding from 127.0.0.1:" in log
+            assert [line.split()[2] for line in log.splitlines()].count("active") == 2
+            told = [json.loads(line) for line in (await ctl("events", "-o", "json")).stdout.splitlines()]
+            assert {"stopped", "idle", "active"} <= {each["event"] for each in told}
+
+            assert (await ctl("reload")).returncode == 0
+            (tmp_path / "config.yaml").write_text("forwards: {web: {target: service/web, prots: 80}}")
+            wrong = await ctl("reload")
+            assert (wrong.returncode, "config.yaml:1:39: forwards.web.prots: unknown key" in wrong.stderr) == (1, True)
+
+            assert (await ctl("stop", "--all")).returncode == 0
+            listed = json.loads((await ctl("list", "-o", "json")).stdout)
+            assert {each["id"]: each["state"] for each in listed} == dict.fromkeys(states, "stopped")
+            assert (await ctl("shutdown")).returncode == 0
+            assert await instance.process.wait() == 0
+            assert "no instance runs. Start one with: kpf-supervise CONFIG" in (await ctl("list")).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["stop"], 2, "Name the forwards, or say --all"),
+        (["stop", "web", "--all"], 2, "Name the forwards, or say --all"),
+        (["stop", "serch"], 1, 'kpfctl: there is no forward "serch". Did you mean search?'),
+        (["wait", "nosuch"], 1, "kpfctl: there is no forward nosuch. There is: search, taken"),
+        (["wait", "--timeout", "5"], 2, '"5" has no unit'),
+        (["start", "service/web", "80:80:80"], 2, "has more than LOCAL:REMOTE"),
+        (["start", "nosuch/web", "80"], 2, '"nosuch" is not a kind of target'),
+        (["start", "pod/a", ":80", "--name", "-x"], 1, 'id: "-x" cannot name a forward'),
+        (["start", "pod/a", ":80", "-n", "No"], 1, 'namespace: "No" is not a name that Kubernetes accepts'),
+        (["start", "pod/a", ":80", "--address", "1.2"], 1, 'address: "1.2" is not an IP address'),
+        (["start", "pod/a", ":80", ":90", "--name", "search", "--address", "240.0.0.1"], 1, "no address 240.0.0.1"),
+        (["--socket", "/nosuch", "list"], 1, "/nosuch: no instance serves it; start one with"),
+        (["-f", "other.yaml", "list"], 1, "no instance of other.yaml runs. Start one with: kpf-supervise other.yaml"),
+    ],
+)
+async def test_what_can_not_be_done_says_why(words: list[str], code: int, text: str, tmp_path: Path) -> None:
+    config = """
+        forwards:
+          search: {selector: "app=search", ports: ":9200", lazy: true}
+          taken: {target: pod/a, ports: "80", enabled: false}
+        """
+    async with supervising(tmp_path, NEWEST, None, config) as instance, instance.peer() as peer:
+        before = await peer.list()
+        done = await instance.ctl(*words)
+        assert (done.returncode, text in done.stderr) == (code, True), done.stderr
+        assert list(await peer.list()) == list(before)
+
+
+async def test_of_several_ports_all_are_started_or_none(tmp_path: Path) -> None:
+    config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
+    async with supervising(tmp_path, NEWEST, None, config) as instance:
+        await instance.until("idle", "it")
+        own = instance.port("it")
+        done = await instance.ctl("start", "service/web", ":80", f"{own}:81", "--lazy")
+        assert (done.returncode, f"local port {own} is already in use by the forward it" in done.stderr) == (1, True)
+        assert (await instance.ctl("list", "-o", "name")).stdout == "it\n"
+
+
+@pytest.mark.parametrize("words", ["list --watch", "list --watch -o name", "events --follow", "logs it --follow"])
+async def test_following_goes_on_until_ctrl_c_or_the_instances_end(words: str, tmp_path: Path) -> None:
+    config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
+    async with supervising(tmp_path, NEWEST, None, config) as instance, instance.peer() as peer:
+        await instance.until("idle", "it")
+        command = [sys.executable, "-m", "supervisor.ctl", *words.split()]
+        for how in (signal.SIGINT, None):
+            process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, env=instance.environment)
+            assert process.stdout is not None
+            async with process.stdout, aclosing(lines(process.stdout)) as told:
+                with trio.fail_after(PATIENCE):
+                    while b"it" not in await anext(told):
+                        pass
+                    await peer.call("restart", id="it")
+                    while b"it" not in await anext(told):
+                        pass
+                    if how is not None:
+                        process.send_signal(how)
+                    else:
+                        await peer.call("shutdown")
+                    assert await process.wait() == (-how if how is not None else 0)
+
+
+async def test_the_one_of_several_is_named(tmp_path: Path) -> None:
+    config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
+    async with supervising(tmp_path, NEWEST, None, config) as instance:
+        await instance.until("idle", "it")
+        other = tmp_path / "other.yaml"
+        other.write_text(config.replace("it:", "that:"))
+        command = [sys.executable, "-m", "supervisor.cli", str(other)]
+        process = await trio.lowlevel.open_process(
+            command, env=instance.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        async with process.stderr:
+            async with aclosing(lines(process.stderr)) as told:
+                assert b"that" in await anext(told)
+            several = await instance.ctl("list")
+            assert several.returncode == 1
+            assert "2 instances run. Name one:" in several.stderr
+            assert f"(pid {process.pid}, {other})" in several.stderr
+            assert (await instance.ctl("-f", str(other), "list", "-o", "name")).stdout == "that\n"
+            (socket,) = [word for word in several.stderr.split() if "other-" in word and word.endswith(".sock")]
+            instance.environment["KPF_SOCKET"] = socket
+            assert (await instance.ctl("list", "-o", "name")).stdout == "that\n"
+            process.send_signal(signal.SIGSTOP)  # it hangs
+            with Client(Path(socket), timeout=0.2) as client, pytest.raises(NoAnswer, match="does not answer within"):
+                client.call("portforward:list")
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            assert await process.wait() == 0
+
+
+async def test_completion_knows_the_forwards(tmp_path: Path) -> None:
+    config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
+    async with supervising(tmp_path, NEWEST, None, config) as instance:
+        await instance.until("idle", "it")
+        script = await instance.ctl("completion", "bash")
+        assert "_KPFCTL_COMPLETE=bash_complete" in script.stdout
+        instance.environment |= {"_KPFCTL_COMPLETE": "bash_complete", "COMP_WORDS": "kpfctl stop i", "COMP_CWORD": "2"}
+        assert (await instance.ctl()).stdout == "plain,it\n"
+
+
+def test_it_starts_without_trio_and_what_is_as_heavy() -> None:
+    script = "import sys, supervisor.ctl; print(*{'trio', 'pydantic', 'yaml', 'urwid', 'psutil'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout == "\n"
