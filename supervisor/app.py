@@ -78,21 +78,19 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
     board = Board()
     guest = Command(job.command, {"KPF_SOCKET": str(path)} if control else {}) if job.command else None
     ending = _Ending()
-    async with trio.open_nursery() as around:
+    async with trio.open_nursery() as around:  # to the very end: signals, and whoever asked for that over the socket
         await around.start(_end_on_signal, ending, guest)
+
+        def open_to_others(steering: Steering) -> None:
+            if control is not None:
+                around.start_soon(serve, control, steering)
+
         async with trio.open_nursery() as printing:
             await printing.start(print_events, board, job.log_format, _STDERR)
             if unreachable:
                 board.notice(unreachable)
-            async with trio.open_nursery() as controlling:  # to the end: whoever asked for it learns of it
-
-                def open_to_others(steering: Steering) -> None:
-                    if control is not None:
-                        controlling.start_soon(serve, control, steering)
-
-                with ending.scope:
-                    await _keep(job, board, guest, ending, open_to_others)
-                controlling.cancel_scope.cancel()
+            with ending.scope:
+                await _keep(job, board, guest, ending, open_to_others)
             board.close()
             printing.cancel_scope.deadline = trio.current_time() + _LAST_LINES
         around.cancel_scope.cancel()

@@ -117,6 +117,8 @@ def find(given: Path | None, config: Path | None) -> Path:
         return given
     if config is not None:
         path = socket_of(config)
+        if not path.exists() and (said := _said_in(config)) is not None:
+            path = said
         if not path.exists():
             raise NoAnswer(f"no instance of {config} runs. Start one with: kpf-supervise {config}")
         return path
@@ -127,6 +129,17 @@ def find(given: Path | None, config: Path | None) -> Path:
         shown = "\n".join(f"  --socket {path}  ({_whose(path)})" for path in running)
         raise NoAnswer(f"{len(running)} instances run. Name one:\n{shown}")
     return running[0]
+
+
+def _said_in(config: Path) -> Path | None:
+    """The socket that the file itself names, if it does and is right."""
+    from .config import load  # heavy, and seldom needed
+    from .problems import ConfigError
+
+    try:
+        return load(config).socket
+    except ConfigError:
+        return None
 
 
 def _answers(path: Path) -> bool:

@@ -278,7 +278,9 @@ async def test_a_second_instance_is_refused_and_a_dead_ones_socket_replaced(tmp_
         third = await second(instance, tmp_path / "config.yaml", "--", "sh", "-c", "test -S $KPF_SOCKET")
         assert third.returncode == 0, third.stderr
         (tmp_path / "config.yaml").write_text(LAZY + f"\nsocket: {path}")
-        replaced = await second(instance, tmp_path / "config.yaml", "--", "sh", "-c", f"test $KPF_SOCKET = {path}")
+        ctl = f"{sys.executable} -m supervisor.ctl -f config.yaml list -o name | grep -qx it"  # finds it by the file
+        script = f"test $KPF_SOCKET = {path} && unset KPF_SOCKET && cd {tmp_path} && {ctl}"
+        replaced = await second(instance, tmp_path / "config.yaml", "--", "sh", "-c", script)
         assert replaced.returncode == 0, replaced.stderr
         assert not path.exists()
 
