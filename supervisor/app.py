@@ -7,21 +7,25 @@ import resource
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import trio
 
 from .board import Board
 from .command import Command, until_ready
-from .control import serve
+from .control import Connection, serve
 from .declared import Declared
 from .detach import say_up
 from .keeper import Keeper, open_keeper
 from .model import Cluster, Config
 from .notices import print_events
+from .notify import notify, ring_on
 from .peers import Running, control_socket
 from .place import socket_of
 from .process import lines, running
@@ -46,6 +50,7 @@ class Job:
     persist: bool = False
     command: Sequence[str] = ()  # run once all are active; its end is the end
     ready_timeout: float = 30.0  # seconds that the command waits for that
+    panel: bool = False  # shown on the terminal; the events are then printed only where stderr leads elsewhere
 
 
 async def run(job: Job) -> int:
@@ -81,20 +86,43 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
     async with trio.open_nursery() as around:  # to the very end: signals, and whoever asked for that over the socket
         await around.start(_end_on_signal, ending, guest)
 
-        def open_to_others(steering: Steering) -> None:
-            if control is not None:
-                around.start_soon(serve, control, steering)
+        async with trio.open_nursery() as showing:
 
-        async with trio.open_nursery() as printing:
-            await printing.start(print_events, board, job.log_format, _STDERR)
+            def open_to_others(steering: Steering) -> None:
+                if control is not None:
+                    around.start_soon(serve, control, steering)
+                if job.panel:
+                    ours, theirs = map(trio.SocketStream, map(trio.socket.from_stdlib_socket, socket.socketpair()))
+                    around.start_soon(Connection(theirs, steering, lambda: None).run)
+                    showing.start_soon(_show_panel, ours, board, ending, panel)
+
+            panel = trio.CancelScope()
+            if not job.panel or not os.isatty(_STDERR):
+                await showing.start(print_events, board, job.log_format, _STDERR)
             if unreachable:
                 board.notice(unreachable)
             with ending.scope:
                 await _keep(job, board, guest, ending, open_to_others)
+            panel.cancel()
             board.close()
-            printing.cancel_scope.deadline = trio.current_time() + _LAST_LINES
+            showing.cancel_scope.deadline = trio.current_time() + _LAST_LINES
         around.cancel_scope.cancel()
     return ending.code
+
+
+async def _show_panel(stream: trio.SocketStream, board: Board, ending: _Ending, scope: trio.CancelScope) -> None:
+    """The panel until the user quits, which ends all, or until `scope` is cancelled. A fault in the panel, or a
+    terminal that is gone, ends only the panel: then events are printed instead."""
+    with scope:
+        try:
+            module = await trio.to_thread.run_sync(import_module, "supervisor.panel")  # urwid takes a while to load
+            if await module.show(stream, own=True):
+                ending.scope.cancel()
+                return
+        except Exception:
+            traceback.print_exc()
+            board.notice("the panel has failed, as told above; the forwards go on. Please report it")
+        await print_events(board, "text", _STDERR)
 
 
 class _Ending:
@@ -137,6 +165,7 @@ async def _keep(
         open_to_others(Steering(supervisor, board, declared, ending.scope.cancel))
         say_up()
         nursery.start_soon(tell_service_manager, board)
+        nursery.start_soon(notify, board, partial(ring_on, _STDERR))
         if guest is not None:
             ending.code = await _attend(guest, board, job.ready_timeout)
             ending.scope.cancel()

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any
 
 import trio
 
@@ -63,13 +62,17 @@ class Board:
         *,
         problem: Problem | None = None,
         kind: str | None = None,
-        **facts: Any,
+        attempt: int | None = None,
+        attempts: int | None = None,
+        delay: float | None = None,
     ) -> None:
-        """Take a state's change in and tell it once. `facts` are an Event's `attempt`, `attempts` and `delay`."""
+        """Take a state's change in and tell it once; the `attempt`-th of `attempts` comes in `delay` seconds."""
         state = TRANSITIONS[status.state][happening]
         if state is not status.state:
             status.since = time.time()
         status.state, status.problem = state, problem
+        status.attempt, status.attempts = attempt, attempts
+        status.retry_at = None if delay is None else time.time() + delay
         cause: Cause | None = problem.cause if problem else None
         self._publish(
             Event(
@@ -81,7 +84,9 @@ class Board:
                 cause=cause,
                 pod=status.pod,
                 port=status.port,
-                **facts,
+                attempt=attempt,
+                attempts=attempts,
+                delay=delay,
             )
         )
 

@@ -51,6 +51,7 @@ Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its o
     help="The control socket; else the file's, or one that kpfctl finds by itself.",
 )
 @click.option("--persist", is_flag=True, help="Restore what kpfctl has started and stopped, also after this run.")
+@click.option("--no-panel", is_flag=True, help="On a terminal, too, print a line per event instead of the panel.")
 @click.option("--detach", is_flag=True, help="Run in the background: return when the local ports are bound.")
 @click.version_option(None, "-V", "--version", package_name="kpf-supervise", prog_name="kpf-supervise")
 def main(
@@ -65,6 +66,7 @@ def main(
     socket: Path | None,
     persist: bool,
     detach: bool,
+    no_panel: bool,
 ) -> None:
     """Keep the Kubernetes port-forwards that the YAML file CONFIG declares.
 
@@ -103,6 +105,7 @@ def main(
     import trio
 
     from .app import Job, run
+    from .place import has_terminal
     from .variables import alike
 
     if command and (pair := alike(forward.id for forward in settings.forwards)):
@@ -117,6 +120,7 @@ def main(
         persist=persist or settings.persist,
         command=command,
         ready_timeout=ready_timeout,
+        panel=not no_panel and not command and log_format == "text" and has_terminal(),
     )
     sys.exit(trio.run(run, job))
 

@@ -24,6 +24,7 @@ from supervisor.notation import (
     parse_forward_name,
     parse_idle_timeout,
     parse_namespace,
+    parse_notify,
     parse_port,
     parse_positive_duration,
     parse_protocol,
@@ -51,13 +52,14 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "lazy": parse_bool,
     "idle_timeout": parse_idle_timeout,
     "protocol": parse_protocol,
+    "notify": parse_notify,
     "reconnect.attempts": parse_attempts,
     "reconnect.initial": parse_positive_duration,
     "reconnect.max": parse_positive_duration,
     "enabled": parse_bool,
     "persist": parse_bool,
 }
-PLAIN = ("namespace", "address", "hold", "lazy", "idle_timeout", "protocol", "enabled")  # as Forward has them
+PLAIN = ("namespace", "address", "hold", "lazy", "idle_timeout", "protocol", "notify", "enabled")  # as Forward has them
 WHOLE = ("kubectl", "socket", "persist")  # as Config has them
 
 

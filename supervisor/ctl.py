@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from .client import Client, NoAnswer, Refused, find
 from .model import ADDED, KUBECTL, NOTICE, REMOVED
 from .notation import parse_duration, parse_port, parse_target
+from .place import has_terminal
 from .problems import Mistake
 from .tables import COLUMNS, WIDE, local, row, table
 from .variables import alike, variables
@@ -296,6 +297,24 @@ def env() -> None:
     for each in listening:
         for name, value in variables(each["id"], each["address"], each["localPort"]).items():
             click.echo(f"export {name}={value}")
+
+
+@main.command(epilog=_example("kpfctl panel"))
+def panel() -> None:
+    """Show the panel of the instance; to close it leaves the instance running."""
+    given = click.get_current_context().find_root().params
+    path = find(given.get("socket"), given.get("file"))
+    if not has_terminal():
+        raise click.UsageError("The panel needs a terminal. See: kpfctl list --watch")
+    import trio
+
+    from .panel import show_remote
+
+    try:
+        if not trio.run(show_remote, path):
+            click.echo("kpfctl: the instance has ended", err=True)
+    except OSError as error:
+        raise NoAnswer(f"{path}: {error.strerror or error}") from None
 
 
 @main.command(epilog=_example("kpfctl reload"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -138,6 +139,7 @@ class Forwarder:
         child = Child(goal.label, self._news.tell, partial(self._tools.board.said, self.status), wedges)
         self.status.remote = goal.remote if isinstance(goal.remote, int) else None
         command = port_forward(self._tools.binary, goal.watch.cluster, goal.watch.namespace, goal.what, goal.remote)
+        self.status.command = shlex.join(command)
         if self.status.state is not State.CONNECTING:
             self._say(Happening.CONNECT, f"starting kubectl for {goal.what}, port {goal.remote}")
         await self._tools.starting.acquire_on_behalf_of(child)

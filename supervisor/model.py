@@ -54,6 +54,7 @@ class Forward:
     idle_timeout: float | None = None  # None: a lazy child is kept once started
     protocol: str = "auto"  # auto, spdy or websocket
     reconnect: Reconnect = field(default_factory=Reconnect)
+    notify: str = "none"  # none, bell or desktop
     enabled: bool = True
 
 
@@ -218,6 +219,10 @@ class Status:
     remote: int | None = None  # the port in the pod, once it is known
     pod: str | None = None
     problem: Problem | None = None
+    attempt: int | None = None  # the one that comes at `retry_at`, of `attempts`
+    attempts: int | None = None
+    retry_at: float | None = None  # seconds since the epoch
+    command: str | None = None  # of the last child, as a shell would take it
     children: int = 0  # started so far and got ready
     connections: int = 0
     held: int = 0

@@ -188,6 +188,12 @@ def parse_protocol(text: str) -> str:
     return text
 
 
+def parse_notify(text: str) -> str:
+    if text not in ("none", "bell", "desktop"):
+        raise Mistake(f"{quote(text)} is no way to notify", "Write none, bell or desktop.")
+    return text
+
+
 def parse_bool(text: str) -> bool:
     """true or false, as in YAML 1.2; the yes, no, on and off of YAML 1.1 are a mistake."""
     if text not in ("true", "True", "TRUE", "false", "False", "FALSE"):

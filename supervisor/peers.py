@@ -54,14 +54,16 @@ def _bind(path: Path) -> socket.socket:
                 raise FileExistsError(f"{path} is there, and is no socket")
             if (pid := _served_by(path)) is not None:
                 raise Running(path, pid)
-            path.unlink()
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        new = path.with_name(f".{os.getpid()}")
         before = os.umask(0o177)
         try:
-            bound.bind(str(path))
+            bound.bind(str(new))
             bound.listen(_BACKLOG)
+            new.replace(path)  # whoever finds it finds it listening
         except BaseException:
             bound.close()
+            new.unlink(missing_ok=True)
             raise
         finally:
             os.umask(before)

@@ -54,3 +54,8 @@ def make_private(folder: Path) -> None:
     if not is_ours(folder):
         raise PermissionError(f"{folder} belongs to somebody else, or is no folder")
     folder.chmod(0o700)
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal that can show a panel."""
+    return os.isatty(0) and os.isatty(1) and os.environ.get("TERM", "") not in ("", "dumb")

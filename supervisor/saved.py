@@ -50,6 +50,7 @@ def options(forward: Forward) -> dict[str, Any]:
         "lazy": forward.lazy,
         "idle_timeout": "never" if forward.idle_timeout is None else _seconds(forward.idle_timeout),
         "protocol": forward.protocol,
+        "notify": forward.notify,
         "reconnect": {
             "attempts": "unlimited" if reconnect.attempts is None else reconnect.attempts,
             "initial": _seconds(reconnect.initial),

@@ -57,6 +57,11 @@ DEFAULTS: Properties = CLUSTER | {
         "description": "The tunnel's protocol; auto leaves it to kubectl.",
         "default": "auto",
     },
+    "notify": {
+        "enum": ["none", "bell", "desktop"],
+        "description": "How to tell that it was lost, is back, or has failed, beside the line that says so.",
+        "default": "none",
+    },
     "reconnect": {
         "type": "object",
         "description": "How a lost child is tried again.",

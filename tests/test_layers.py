@@ -10,27 +10,16 @@ import supervisor
 # Each layer may import from those above it, and from itself.
 LAYERS = [
     ["model", "problems", "variables", "jsonrpc"],
-    [
-        "selector",
-        "schema",
-        "notation",
-        "yaml_marks",
-        "config",
-        "kubectl",
-        "backoff",
-        "pods",
-        "plan",
-        "wire",
-        "methods",
-        "tables",
-    ],
+    ["selector", "schema", "notation", "yaml_marks", "config", "kubectl", "backoff", "pods", "plan"],
+    ["wire", "methods", "tables", "digest"],
+    ["view"],
     ["place", "saved"],
-    ["client", "detach"],
+    ["client", "detach", "link"],
+    ["panel"],
     ["ctl"],
     ["board", "news", "keeper", "process", "listener", "peers"],
-    ["child", "watch", "notices", "edits", "command"],
-    ["readiness"],
-    ["watches", "relay"],
+    ["child", "watch", "notices", "edits", "command", "notify"],
+    ["readiness", "watches", "relay"],
     ["lookout", "reception"],
     ["forward"],
     ["supervise"],
@@ -40,7 +29,7 @@ LAYERS = [
     ["app"],
     ["cli"],
 ]
-PURE = LAYERS[0] + LAYERS[1] + LAYERS[2]
+PURE = [name for layer in LAYERS[:4] for name in layer]
 FOLDER = Path(supervisor.__file__).parent
 
 

@@ -1,0 +1,213 @@
+"""The terminal screen: urwid draws what the View says, and its keys become calls over a control connection."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+import urwid
+from urwid.display import raw
+
+from .digest import Digest
+from .link import Link, Refused
+from .view import PLAIN_SIGNS, SIGNS, Line, View
+from .wire import line
+
+_LIST = 1.0  # seconds between two looks at the counters, which send no events
+_ESCAPE = 0.05  # seconds between an escape and what belongs to it
+_FRAME = 0.05  # seconds between two drawings at the least
+
+# look: foreground, background, and what shows it where there are no colours. Only the 16 colours that each terminal's
+# theme defines, so that light and dark ones can be read alike.
+_PALETTE = [
+    ("title", "default,bold", "default", "bold"),
+    ("head", "default,underline", "default", "underline"),
+    ("chosen", "default,standout", "default", "standout"),
+    ("key", "default,bold", "default", "bold"),
+    ("dim", "dark gray", "default", "default"),
+    ("good", "dark green", "default", "default"),
+    ("busy", "brown", "default", "bold"),
+    ("bad", "dark red,bold", "default", "bold"),
+    ("calm", "default", "default", "default"),
+]
+
+
+async def show_remote(path: Path) -> bool:
+    """`show` the instance that serves the socket at `path`, as a program of its own: SIGINT, SIGTERM and SIGHUP close
+    it. Raises OSError where nobody serves it."""
+    stream = await trio.open_unix_socket(str(path))
+    async with trio.open_nursery() as nursery:
+
+        async def close(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                task_status.started()
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+        await nursery.start(close)
+        ended = not await show(stream, own=False)
+        nursery.cancel_scope.cancel()
+        return not ended
+    return True
+
+
+async def show(stream: trio.abc.Stream, own: bool) -> bool:
+    """Show the instance at the other end of `stream` on the terminal until the user quits (True), or the instance or
+    the terminal ends (False). The terminal is given back as it was, however this ends."""
+    view = View(own, signs=SIGNS if urwid.supports_unicode() else PLAIN_SIGNS)
+    return await _Panel(Link(stream), view).run()
+
+
+class _Panel:
+    def __init__(self, link: Link, view: View) -> None:
+        self._link = link
+        self._view = view
+        self._changed = trio.Event()
+        self._quit = False
+        self._listed_at = 0.0
+        self._digest = Digest()
+        self._drawn: tuple[list[Line], tuple[int, int]] | None = None
+
+    async def run(self) -> bool:
+        with _screen() as self._screen:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._listen)
+                for fd in self._screen.get_input_descriptors():
+                    self._nursery.start_soon(self._read, fd if isinstance(fd, int) else fd.fileno())
+                self._nursery.start_soon(self._follow)
+                self._nursery.start_soon(self._draw)
+        return self._quit
+
+    async def _listen(self) -> None:
+        await self._link.run(self._heard)
+        self._nursery.cancel_scope.cancel()
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        self._view.heard(event)
+        self._changed.set()
+        if not self._view.own:  # the instance itself has no terminal to ring on
+            self._ring(event)
+
+    def _ring(self, event: dict[str, Any]) -> None:
+        forward = event["portForward"]
+        if forward is not None and forward["notify"] == "bell" and "state" in event:
+            text = self._digest.heard(event["forward"], event["state"], event["message"], trio.current_time())
+            if text is not None:
+                os.write(1, b"\a")
+
+    async def _follow(self) -> None:
+        """What has been, and from then on the counters."""
+        try:
+            info = await self._link.call("info")
+            self._view.title = os.path.basename(info["config"] or "") or "sandbox"
+            self._list(await self._link.call("subscribe"))
+            kept = await self._link.call("events")
+            self._view.events.clear()
+            self._view.events.extend(line(each) for each in kept if each["event"] != "connecting")
+            while True:
+                await trio.sleep(_LIST)
+                self._list(await self._link.call("portforward:list"))
+        except Refused:  # it has ended, and _listen knows
+            pass
+
+    def _list(self, forwards: list[dict[str, Any]]) -> None:
+        now = trio.current_time()
+        self._view.listed(forwards, now - self._listed_at if self._listed_at else 0.0)
+        self._listed_at = now
+        self._changed.set()
+
+    async def _read(self, fd: int) -> None:
+        """Keys, the mouse, and the terminal's new size. A lone escape is known as such only when nothing follows it."""
+        patience = math.inf
+        while True:
+            with trio.move_on_after(patience) as waited:
+                await trio.lowlevel.wait_readable(fd)
+            patience = math.inf if waited.cancelled_caught else _ESCAPE
+            try:
+                codes = self._screen.get_available_raw_input()  # a Ctrl-Z is carried out in here
+                keys, _ = self._screen.parse_input(None, None, codes, wait_for_more=not waited.cancelled_caught)
+            except (urwid.InputClosedError, OSError):  # the terminal was closed
+                self._nursery.cancel_scope.cancel()
+                return
+            for key in keys:
+                self._take(key)
+            if keys:
+                self._changed.set()
+
+    def _take(self, key: str | tuple[Any, ...]) -> None:
+        if key == "window resize":  # or back from Ctrl-Z: whatever stands on the screen is not ours
+            self._drawn = None
+            return
+        if isinstance(key, str):
+            wanted = self._view.press(key)
+        elif key[0] == "mouse press" and key[1] in (4, 5):
+            wanted = self._view.press("up" if key[1] == 4 else "down")
+        elif key[0] == "mouse press" and key[1] == 1:
+            wanted = self._view.click(key[3], key[2])
+        else:
+            return
+        if wanted == "quit":
+            self._quit = True
+            self._nursery.cancel_scope.cancel()
+        elif wanted == "log":
+            self._nursery.start_soon(self._fetch_log, self._view.selected)
+        elif wanted == "copy":
+            self._screen.copy_to_clipboard((self._view.current or {}).get("command") or "")
+        elif isinstance(wanted, tuple):
+            self._nursery.start_soon(self._call, *wanted)
+
+    async def _call(self, method: str, params: dict[str, Any]) -> None:
+        try:
+            await self._link.call(method, **params)
+        except Refused as refused:
+            self._view.word = str(refused)
+            self._changed.set()
+
+    async def _fetch_log(self, id: str | None) -> None:
+        try:
+            self._view.log = [line(each) for each in await self._link.call("logs", id=id)]
+        except Refused as refused:
+            self._view.log = [str(refused)]
+        self._changed.set()
+
+    async def _draw(self) -> None:
+        canvases: dict[str, Any] = {}
+        while True:
+            await self._changed.wait()
+            self._changed = trio.Event()
+            size = self._screen.get_cols_rows()
+            lines = self._view.lines(*size, time.time())
+            if (lines, size) != self._drawn and lines:
+                known, canvases = canvases, {}
+                for each in lines:  # most are as they were
+                    key = f"{size[0]} {each}"
+                    canvases[key] = known.get(key) or urwid.Text(each or " ", wrap="clip").render((size[0],))
+                rows = [(canvases[f"{size[0]} {each}"], None, False) for each in lines]
+                try:
+                    self._screen.draw_screen(size, urwid.CanvasCombine(rows))
+                except OSError:
+                    self._nursery.cancel_scope.cancel()
+                self._drawn = (lines, size)
+            await trio.sleep(_FRAME)
+
+
+@contextmanager
+def _screen() -> Iterator[raw.Screen]:
+    """The terminal in its panel's mode around the block."""
+    screen = raw.Screen()
+    if os.environ.get("NO_COLOR"):
+        screen.set_terminal_properties(colors=1)
+    screen.register_palette(_PALETTE)
+    screen.set_mouse_tracking()
+    screen.start()
+    try:
+        yield screen
+    finally:
+        screen.stop()

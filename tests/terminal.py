@@ -1,0 +1,126 @@
+"""A terminal for a program under test: a pseudo-terminal on its side, a screen that can be read on ours."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import termios
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import pyte
+import trio
+
+PATIENCE = 20.0  # seconds that the screen has to show something
+
+
+class Terminal:
+    """`raw` is all that the program has written; `process` the program, in a session of its own."""
+
+    def __init__(self, fd: int, columns: int, rows: int) -> None:
+        self.fd = fd
+        self.raw = bytearray()
+        self.process: trio.Process
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self._news = trio.Event()
+        self.resize(columns, rows)
+
+    async def read(self) -> None:
+        """Until the program's side is closed."""
+        while True:
+            await trio.lowlevel.wait_readable(self.fd)
+            try:
+                data = os.read(self.fd, 65536)
+            except (BlockingIOError, OSError):
+                return
+            if not data:
+                return
+            self.raw += data
+            self._stream.feed(data)
+            self._news.set()
+            self._news = trio.Event()
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.rstrip() for line in self._screen.display]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def screen(self) -> pyte.Screen:
+        return self._screen
+
+    async def shows(self, true: Callable[[str], bool] | str) -> str:
+        """Until the screen holds a text, or is as `true` says; returns it."""
+        with trio.move_on_after(PATIENCE):
+            while not (true in self.text if isinstance(true, str) else true(self.text)):
+                await self._news.wait()
+            return self.text
+        raise AssertionError(f"waited for {true} in vain; the screen shows:\n{self.text}")
+
+    def type(self, keys: str) -> None:
+        os.write(self.fd, keys.encode())
+
+    def click(self, text: str) -> None:
+        """The left mouse button on the first place where `text` stands."""
+        row = next(number for number, line in enumerate(self.lines) if text in line)
+        column = self.lines[row].index(text)
+        self.type(f"\x1b[<0;{column + 1};{row + 1}M\x1b[<0;{column + 1};{row + 1}m")
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._screen.resize(rows, columns)
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        if hasattr(self, "process"):
+            os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def settings(self) -> list[object]:
+        """What stty shows."""
+        return list(termios.tcgetattr(self.fd))
+
+    def given_back(self) -> bool:
+        """Whether the last word was to take back each of these: the other screen, the mouse, the hidden cursor."""
+        pairs = [(b"\x1b[?1049h", b"\x1b[?1049l"), (b"\x1b[?1000h", b"\x1b[?1000l"), (b"\x1b[?25l", b"\x1b[?25h")]
+        return all(self.raw.rfind(on) < self.raw.rfind(off) for on, off in pairs)
+
+
+@asynccontextmanager
+async def in_terminal(
+    command: Sequence[str], environment: Mapping[str, str], columns: int = 120, rows: int = 30
+) -> AsyncIterator[Terminal]:
+    """Run a program in a terminal of its own around the block."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    terminal = Terminal(ours, columns, rows)
+    try:
+        async with trio.open_nursery() as nursery:
+            terminal.process = await trio.lowlevel.open_process(
+                list(command),
+                env={**environment, "TERM": "xterm-256color", "LANG": "C.UTF-8"},
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            )
+            nursery.start_soon(terminal.read)
+            try:
+                yield terminal
+            finally:
+                if terminal.process.poll() is None:
+                    terminal.process.terminate()
+                    with trio.CancelScope(shield=True):
+                        with trio.move_on_after(5):
+                            await terminal.process.wait()
+                        if terminal.process.poll() is None:
+                            terminal.process.kill()
+                            await terminal.process.wait()
+                nursery.cancel_scope.cancel()
+    finally:
+        os.close(theirs)
+        os.close(ours)
