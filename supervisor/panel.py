@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import signal
+import sys
+import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from .wire import line
 
 _LIST = 1.0  # seconds between two looks at the counters, which send no events
 _ESCAPE = 0.05  # seconds between an escape and what belongs to it
+_PATIENCE = 1.0  # seconds that the terminal has to be given back
 _FRAME = 0.05  # seconds between two drawings at the least
 
 # look: foreground, background, and what shows it where there are no colours. Only the 16 colours that each terminal's
@@ -76,7 +80,7 @@ class _Panel:
         self._drawn: tuple[list[Line], tuple[int, int]] | None = None
 
     async def run(self) -> bool:
-        with _screen() as self._screen:
+        with _screen() as (self._screen, self._output):
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._listen)
                 for fd in self._screen.get_input_descriptors():
@@ -190,24 +194,70 @@ class _Panel:
                     key = f"{size[0]} {each}"
                     canvases[key] = known.get(key) or urwid.Text(each or " ", wrap="clip").render((size[0],))
                 rows = [(canvases[f"{size[0]} {each}"], None, False) for each in lines]
+                self._output.held = True
+                self._screen.draw_screen(size, urwid.CanvasCombine(rows))
                 try:
-                    self._screen.draw_screen(size, urwid.CanvasCombine(rows))
-                except OSError:
+                    await self._output.send()
+                except OSError:  # the terminal was closed
                     self._nursery.cancel_scope.cancel()
+                self._output.held = False
                 self._drawn = (lines, size)
             await trio.sleep(_FRAME)
 
 
+class _Output:
+    """The terminal to write to, in the place of a file. It takes what it can: one that was stopped by Ctrl-S, or whose
+    window hangs, holds up the drawing and nothing else. (Not blocking is a matter of the open file, which the shell
+    shares with us; so it is opened once more.)"""
+
+    def __init__(self) -> None:
+        self.held = False  # whether `send` will write
+        self._data = b""
+        self._fd = os.open(os.ttyname(1), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        return 1
+
+    def write(self, text: str) -> None:
+        self._data += text.encode(sys.stdout.encoding, errors="replace")
+
+    def flush(self) -> None:
+        """What comes at the start and the end: written at once, or after _PATIENCE seconds given up."""
+        until = time.monotonic() + _PATIENCE
+        while self._data and not self.held and time.monotonic() < until:
+            try:
+                self._data = self._data[os.write(self._fd, self._data) :]
+            except BlockingIOError:
+                select.select([], [self._fd], [], until - time.monotonic())
+
+    async def send(self) -> None:
+        while self._data:
+            try:
+                self._data = self._data[os.write(self._fd, self._data) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
 @contextmanager
-def _screen() -> Iterator[raw.Screen]:
+def _screen() -> Iterator[tuple[raw.Screen, _Output]]:
     """The terminal in its panel's mode around the block."""
-    screen = raw.Screen()
-    if os.environ.get("NO_COLOR"):
-        screen.set_terminal_properties(colors=1)
-    screen.register_palette(_PALETTE)
-    screen.set_mouse_tracking()
-    screen.start()
-    try:
-        yield screen
-    finally:
-        screen.stop()
+    with closing(_Output()) as output:
+        screen = raw.Screen(output=output)  # what it needs of a file
+        if os.environ.get("NO_COLOR"):
+            screen.set_terminal_properties(colors=1)
+        screen.register_palette(_PALETTE)
+        screen.set_mouse_tracking()
+        screen.start()
+        try:
+            yield screen, output
+        finally:
+            output.held = False
+            with suppress(termios.error):  # it was closed
+                # what Ctrl-S has stopped goes on, or nothing could be given back; ON is only heard after an OFF
+                termios.tcflow(1, termios.TCOOFF)
+                termios.tcflow(1, termios.TCOON)
+            screen.stop()
+            output.flush()

@@ -185,7 +185,7 @@ async def test_the_terminal_is_given_back_whole(way: str, tmp_path: Path) -> Non
             with trio.fail_after(20):
                 assert await terminal.process.wait() == 0
             assert terminal.settings() == before
-            assert terminal.given_back()
+            await terminal.shows(lambda _: terminal.given_back())
             assert [each for each in processes if each.is_running()] == []
 
 
@@ -201,7 +201,7 @@ async def test_after_ctrl_z_the_shell_has_the_terminal_and_after_fg_the_panel(tm
             await terminal.shows("2 active")
             terminal.type("\x1a")
             await terminal.shows(lambda text: "Stopped" in text and "2 active" not in text)
-            assert terminal.given_back()
+            await terminal.shows(lambda _: terminal.given_back())
             terminal.type("echo forty$((6*7))\r")
             await terminal.shows("forty42")
             terminal.type("fg\r")
@@ -210,7 +210,7 @@ async def test_after_ctrl_z_the_shell_has_the_terminal_and_after_fg_the_panel(tm
             await terminal.shows(lambda text: terminal.given_back() and text.rstrip().endswith("$"))
             terminal.type("echo forty$((6*8))\r")
             await terminal.shows("forty48")
-            assert terminal.given_back()
+            await terminal.shows(lambda _: terminal.given_back())
             terminal.type("exit\r")
 
 
@@ -229,7 +229,7 @@ async def test_a_fault_in_the_panel_gives_the_terminal_back_and_the_forwards_go_
             terminal.type("?")
             await terminal.shows("RuntimeError: no such luck")
             assert terminal.settings() == before
-            assert terminal.given_back()
+            await terminal.shows(lambda _: terminal.given_back())
             assert (await get(port)).startswith(b"web-")
             terminal.process.send_signal(signal.SIGINT)
             with trio.fail_after(20):
@@ -271,12 +271,12 @@ async def test_kpfctl_panel_is_the_same_and_leaves_the_instance_running(tmp_path
                     with trio.fail_after(20):
                         assert await terminal.process.wait() == 0
                     assert terminal.settings() == before
-                    assert terminal.given_back()
+                    await terminal.shows(lambda _: terminal.given_back())
             async with in_terminal(command, instance.environment) as terminal:
                 await terminal.shows("2 active")
                 await peer.call("shutdown")
                 await terminal.shows("kpfctl: the instance has ended")
-                assert terminal.given_back()
+                await terminal.shows(lambda _: terminal.given_back())
 
 
 async def test_fifty_rows_scroll(tmp_path: Path) -> None:
@@ -316,3 +316,22 @@ async def test_the_bell_rings_for_a_lost_forward_and_the_desktop_is_told(tmp_pat
                 while b"\a" not in terminal.raw or not told.exists() or "search was lost" not in told.read_text():
                     await trio.testing.wait_all_tasks_blocked(0.02)  # a file sends no event
             assert "web" not in told.read_text().replace("kpf-supervise", "")
+
+
+async def test_a_terminal_that_takes_nothing_stops_only_the_drawing(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        async with panel(tmp_path, cluster) as terminal:
+            await terminal.shows("2 active")
+            port = int(row(terminal, "web").split("localhost:")[1].split()[0])
+            terminal.type("\x13")  # Ctrl-S
+            for key in ("?", "q", "\x1b[B", "l", "q"):  # each asks for another screen
+                terminal.type(key)
+                for _ in range(5):
+                    with trio.fail_after(5):
+                        assert (await get(port)).startswith(b"web-")
+            terminal.type("\x11")  # Ctrl-Q
+            await terminal.shows("Stop all")
+            terminal.type("\x13q")
+            with trio.fail_after(10):
+                assert await terminal.process.wait() == 0
+            await terminal.shows(lambda _: terminal.given_back())
