@@ -11,10 +11,10 @@ INSTALLED := .venv/installed
 STDIN := { true 3<&0; } 2>/dev/null || exec </dev/null;
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help venv demo test check bench clean
+.PHONY: help venv demo test check bench screenshots clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 venv: $(INSTALLED) ## the virtual environment .venv, with all that is needed
 
@@ -52,6 +52,9 @@ bench: $(INSTALLED) ## the performance table
 	@$(STDIN) KUBECTL=$$(tools/find-kubectl) || exit 1; \
 	export KUBECTL PATH="$$PATH:$$(dirname "$$KUBECTL")"; \
 	exec $(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: $(INSTALLED) ## the README's pictures of the panel, made from the real program
+	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m tests.screenshots
 
 clean: ## remove what the commands above have made
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info build

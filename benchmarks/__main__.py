@@ -26,6 +26,8 @@ from pathlib import Path
 
 import click
 
+from .panel import idle_cpu, on_terminal
+
 CHUNK = 1 << 20
 
 
@@ -135,7 +137,7 @@ class Row:
 
     def __str__(self) -> str:
         raw, ours = (statistics.median(side) for side in zip(*self.pairs, strict=True))
-        ratios = sorted(ours / raw for raw, ours in self.pairs)
+        ratios = sorted(ours / raw if raw else float("inf") for raw, ours in self.pairs)
         shown = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
         return f"| {self.name} | {raw:.3g} {self.unit} | {ours:.3g} {self.unit} | {shown} |"
 
@@ -160,6 +162,29 @@ def measure(bench: Bench, rounds: int, size: int, connections: int) -> list[Row]
     return [starts, medians, slowest, one, eight]
 
 
+def measure_panel(bench: Bench, rounds: int, size: int) -> list[Row]:
+    """Pairs of (without, with) the panel."""
+    one, eight = Row("download, 1 stream", "MB/s", []), Row("download, 8 streams", "MB/s", [])
+    words = ("--kubectl", bench.kubectl)
+    for turn in range(rounds):
+        speeds: dict[bool, list[float]] = {}
+        for shown in (True, False) if turn % 2 else (False, True):
+            more = () if shown else ("--no-panel",)
+            with on_terminal(bench.config, *words, *more, **bench.environment) as (client, _):
+                (forward,) = client.call("portforward:list")
+                speeds[shown] = [throughput(forward["localPort"], streams, size) for streams in (1, 8)]
+        for row, at in ((one, 0), (eight, 1)):
+            row.pairs.append((speeds[False][at], speeds[True][at]))
+    fifty = bench.config.with_name("fifty.yaml")
+    rows = "".join(f"  f{number}: {{target: service/web, ports: ':http'}}\n" for number in range(50))
+    fifty.write_text(f"forwards:\n{rows}")
+    idle = []
+    for more in (("--no-panel",), ()):
+        with on_terminal(fifty, *words, *more, **bench.environment) as (_, process):
+            idle.append(idle_cpu(process))
+    return [one, eight, Row("CPU of an idle instance with 50 forwards", "% of a core", [(idle[0], idle[1])])]
+
+
 @click.command()
 @click.option("--kubectl", default=lambda: os.environ.get("KUBECTL", "kubectl"), help="The kubectl to measure.")
 @click.option("--rounds", default=9, show_default=True, help="How often each is measured.")
@@ -170,11 +195,15 @@ def main(kubectl: str, rounds: int, megabytes: int, connections: int) -> None:
     with tempfile.TemporaryDirectory() as folder, running(sys.executable, "-m", "supervisor.sandbox") as sandbox:
         bench = Bench(kubectl, until(sandbox, "KUBECONFIG=(.*)")[1], Path(folder))
         rows = measure(bench, rounds, megabytes * 1_000_000, connections)
+        panel_rows = measure_panel(bench, rounds, megabytes * 1_000_000)
     answer = json.loads(subprocess.check_output([kubectl, "version", "--client", "-o", "json"]))
     version, machine = answer["clientVersion"]["gitVersion"], f"{platform.system()}, {os.cpu_count()} cores"
     click.echo(f"{datetime.now(UTC):%Y-%m-%d}, kubectl {version}, {machine}, medians of {rounds}\n")
     click.echo("| | raw kubectl | kpf-supervise | ratio (range) |\n| --- | --: | --: | --: |")
     for row in rows:
+        click.echo(str(row))
+    click.echo("\n| | without the panel | with it | ratio (range) |\n| --- | --: | --: | --: |")
+    for row in panel_rows:
         click.echo(str(row))
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from importlib.metadata import version
 from typing import Any
 
 from . import wire
@@ -108,6 +107,8 @@ class Steering:
         raise Refusal(NO_SUCH_FORWARD, f"there is no forward {quote(id)}. {there}")
 
     def _info(self) -> dict[str, Any]:
+        from importlib.metadata import version  # 15 ms at the start of the program
+
         return {
             "pid": os.getpid(),
             "version": version("kpf-supervise"),

@@ -362,7 +362,7 @@ class View:
         if forward["attempt"] is not None:
             text += f" {forward['attempt']}{'/' + str(forward['attempts']) if forward['attempts'] else ''}"
             left = seconds_of(forward["retryAt"]) - now
-            text += f" {left:.0f}s" if left >= 0.5 else ""
+            text += f" {age(left + 0.5)}" if left >= 0.5 else ""
         return text
 
     def _bytes(self, forward: Forward, way: int) -> str:

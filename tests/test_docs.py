@@ -18,6 +18,7 @@ from supervisor.ctl import main as ctl
 from supervisor.methods import METHODS
 from supervisor.model import TARGET_KINDS, TEMPLATE, State, Status
 from supervisor.schema import FORWARD, RECONNECT, TOP
+from supervisor.view import HELP
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -46,6 +47,13 @@ def test_every_verb_and_method_is_shown_and_every_verb_has_an_example() -> None:
         assert all(f"`{word}`" in README for word in (method, *parameters)), method
     for word in wire.port_forward(Status(forward=TEMPLATE)):
         assert f"`{word}`" in README, word
+
+
+def test_every_key_of_the_panel_is_shown() -> None:
+    table = README.partition("### The panel")[2].partition("### While")[0]
+    for line in HELP.splitlines()[2:]:
+        key = line.split()[0]
+        assert f"`{key}`" in table, key
 
 
 def test_the_readmes_launchd_agent_is_a_plist() -> None:

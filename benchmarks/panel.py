@@ -1,0 +1,77 @@
+"""What the panel costs: the same instance with it and without it, one right after the other."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from supervisor.client import Client, NoAnswer
+
+IDLE = 10.0  # seconds over which the CPU time of an idle instance is taken
+
+
+@contextmanager
+def on_terminal(config: Path, *words: str, **environment: str) -> Iterator[tuple[Client, psutil.Process]]:
+    """The program in a terminal of 120×40 that takes whatever it writes; yields once all its forwards are active."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    path = config.with_suffix(".sock")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "supervisor.cli", str(config), f"--socket={path}", *words],
+        env={**os.environ, "TERM": "xterm-256color", **environment},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    threading.Thread(target=drain, args=(ours,), daemon=True).start()
+    try:
+        with connected(path) as client:
+            while not all(each["active"] for each in client.call("portforward:list")):
+                time.sleep(0.1)
+            yield client, psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def drain(fd: int) -> None:
+    try:
+        while os.read(fd, 65536):
+            pass
+    except OSError:  # the program has ended
+        os.close(fd)
+
+
+def connected(path: Path) -> Client:
+    for _ in range(100):
+        try:
+            return Client(path)
+        except NoAnswer:
+            time.sleep(0.1)
+    raise RuntimeError(f"nobody serves {path}")
+
+
+def idle_cpu(process: psutil.Process) -> float:
+    """Percent of a core that the supervisor itself uses, without its kubectls."""
+
+    def used() -> float:
+        times = process.cpu_times()
+        return float(times.user + times.system)
+
+    before = used()
+    time.sleep(IDLE)
+    return (used() - before) / IDLE * 100
