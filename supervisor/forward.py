@@ -198,7 +198,10 @@ class Forwarder:
 
     async def _serve(self, child: Child) -> Problem | None:
         """Until the child is no longer the one to use: why, or None where that costs no attempt."""
+        renewed = self._lookout.renewed
         while child.fault is None:
+            if self._lookout.renewed != renewed:
+                child.wear("connections to the API server had died")
             if self._lookout.moved_on() or child.worn:
                 return None
             quiet_until = float("inf")

@@ -145,6 +145,11 @@ class Lookout:
         return self._where is not None
 
     @property
+    def renewed(self) -> int:
+        """Grows when connections to the API server were found dead."""
+        return self._watch.renewed if self._watch else 0
+
+    @property
     def listed(self) -> int:
         """Grows when the API server has answered (again)."""
         return self._watch.listed if self._watch else 0

@@ -14,6 +14,7 @@ from .keeper import Keeper
 from .listener import Listening, bind
 from .model import Cause, Forward, Happening, Problem, State, Status, Trouble
 from .plan import plan
+from .wake import on_wake
 from .watches import Watches
 
 
@@ -57,6 +58,13 @@ class Supervisor:
             watches = Watches(self._binary, self._keeper, self._nursery, self._board.notice)
             starting = trio.CapacityLimiter(2 * (os.cpu_count() or 1))  # more only make each other slow
             self._tools = Tools(self._binary, self._keeper, watches, self._board, starting)
+
+            def woken(slept: float) -> None:
+                after = "every kubectl is replaced by a fresh one as soon as the API server answers"
+                self._board.notice(f"the clock is {slept:.0f} s further, as after a sleep: {after}")
+                watches.doubt()
+
+            self._nursery.start_soon(on_wake, woken)
             task_status.started()
             try:
                 await trio.sleep_forever()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
@@ -19,6 +20,37 @@ from .process import lines, output, read_to_end, running
 TIMEOUT = 15.0  # seconds for a question that is answered at once by a healthy API server
 _BRIEF = 0.5  # seconds: a watch that ended sooner is no reason to ask again at once
 _RETRY = (0.5, 5.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
+
+
+_BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until its own are known
+
+
+class _Silent(Exception):
+    """The watch has told nothing for longer than its server keeps silent."""
+
+
+class Pulse:
+    """How long the server of a watch may keep silent: half as long again as between its bookmarks. Of those before the
+    third of a stream nothing is concluded, since one comes early where the server ends the stream."""
+
+    def __init__(self) -> None:
+        self.limit = 1.5 * _BOOKMARK + 2  # seconds
+        self.seen = False  # this server sends bookmarks
+        self._marks: list[float] = []
+
+    def begun(self) -> None:
+        self._marks = []
+
+    def marked(self, now: float) -> None:
+        self.seen = True
+        self._marks = [*self._marks[-2:], now]
+        if len(self._marks) == 3:
+            first, second, third = self._marks
+            self.limit = 1.5 * max(second - first, third - second) + 2
+
+    def silent(self) -> None:
+        if not self.seen:  # it seems to send none: ask less often
+            self.limit *= 2
 
 
 class Watch:
@@ -39,10 +71,23 @@ class Watch:
         self.denied = False  # watching is forbidden: `pods` is only as fresh as the last `refresh`
         self.blind = False  # not even listing is allowed
         self.listed = 0  # how many times a listing succeeded: a new one means that the API server answers
+        self.renewed = 0  # grows when connections to the API server were found dead: a tunnel may be so too
         self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the one pod that changed, or None
         self._binary = binary
         self._keeper = keeper
         self._notice = notice
+        self._pulse = Pulse()
+        self._suspected = False  # connections may have died; known once the API server answers
+        self._patience = trio.CancelScope()  # of the stream
+
+    def doubt(self) -> None:
+        """Take it that the connections to the API server have died, as when the machine has slept."""
+        if self.denied:  # nobody would ask
+            self.renewed += 1
+            self._tell(self.problem)
+        else:
+            self._suspected = True
+            self._patience.cancel()
 
     async def run(self) -> None:
         """Keep `pods` current, telling the listeners of each change. Returns only where watching is forbidden."""
@@ -62,6 +107,10 @@ class Watch:
                 await self._follow()
             except Expired:
                 pass
+            except _Silent:
+                self._suspected = self._suspected or self._pulse.seen
+                self._pulse.silent()
+                begun = -math.inf  # ask at once
             except Trouble as trouble:
                 if trouble.problem.cause is Cause.FORBIDDEN:
                     return self._deny(trouble.problem)
@@ -74,6 +123,9 @@ class Watch:
         listing = await self.ask(f"/api/v1/namespaces/{self.namespace}/pods")
         self.pods.replace(listing)
         self.listed += 1
+        if self._suspected:
+            self._suspected = False
+            self.renewed += 1
         self._tell(None)
 
     async def ask(self, path: str) -> Any:
@@ -85,7 +137,7 @@ class Watch:
     async def _follow(self) -> None:
         """Watch on from the listing, anew whenever the server ends a watch in peace (it does every few minutes).
 
-        Raises Expired where the pods must be listed anew, Trouble where the watch failed."""
+        Raises Expired where the pods must be listed anew, Trouble where the watch failed, _Silent."""
         while True:
             begun = trio.current_time()
             await self._stream()
@@ -99,6 +151,7 @@ class Watch:
         )
         said: list[str] = []
         code: int | None = None
+        self._pulse.begun()
         failure: Exception | None = None
 
         async def read_stderr(stream: trio.abc.ReceiveStream) -> None:
@@ -112,12 +165,16 @@ class Watch:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(read_stderr, process.stderr)
                 try:
-                    async with aclosing(lines(process.stdout)) as events:
-                        async for line in events:
-                            if (pod := self.pods.apply(json.loads(line))) is not None:
-                                self._tell(None, pod)
+                    with trio.CancelScope() as self._patience:
+                        async with aclosing(lines(process.stdout)) as events:
+                            self._patience.deadline = trio.current_time() + self._pulse.limit
+                            async for line in events:
+                                self._take(json.loads(line))
+                                self._patience.deadline = trio.current_time() + self._pulse.limit
+                    if self._patience.cancelled_caught:
+                        raise _Silent
                     code = await read_to_end(process, nursery)
-                except (Expired, Trouble) as error:
+                except (Expired, Trouble, _Silent) as error:
                     failure = error  # raised below: a nursery would wrap it
                     nursery.cancel_scope.cancel()
                 except ValueError:
@@ -127,6 +184,12 @@ class Watch:
             raise failure
         if code != 0:
             raise Trouble(explain(said, code))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if (pod := self.pods.apply(event)) is not None:
+            self._tell(None, pod)
+        if event["type"] == "BOOKMARK":
+            self._pulse.marked(trio.current_time())
 
     def _deny(self, problem: Problem) -> None:
         self.denied = True

@@ -28,6 +28,11 @@ class Watches:
         self._contexts: dict[Cluster, tuple[Cluster, str]] = {}
         self._watches: dict[tuple[Cluster, str], Watch] = {}
 
+    def doubt(self) -> None:
+        """Take it that all connections to API servers have died."""
+        for watch in self._watches.values():
+            watch.doubt()
+
     async def of(self, cluster: Cluster, namespace: str | None) -> Watch:
         """The watch of a namespace, None being the context's own. Raises Trouble where there is no such context, or
         kubectl can't be run."""

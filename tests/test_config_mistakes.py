@@ -211,7 +211,7 @@ f:5:5: forwards.web.kubectl: kubectl has no place here. It belongs at the top of
 
 children: 2
 f:5:5: forwards.web.children: unknown key "children". Known here: target, selector, ports, context, namespace,
-    kubeconfig, address, hold, lazy, idle_timeout, protocol, reconnect, enabled.
+    kubeconfig, address, hold, lazy, idle_timeout, protocol, notify, reconnect, enabled.
 
 hold: !env HOLD
 f:5:11: forwards.web.hold: something with the tag "!env" where a single value belongs. Write it as one text, in quotes

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from supervisor.sandbox import open_cluster
+from supervisor.sandbox import Timing, open_cluster
 from supervisor.sandbox.watch import End
 
 from .instance import get, supervising
@@ -384,3 +384,25 @@ async def test_a_watch_that_ends_is_taken_up_again(how: End, kubectl: Kubectl, t
             moved = await instance.until("moved", "it")
             assert moved["pod"] != active["pod"]
             assert "failed" not in instance.kinds("it")
+
+
+async def test_connections_that_died_without_a_word_are_replaced(kubectl: Kubectl, tmp_path: Path) -> None:
+    """As after a sleep or in another network: neither kubectl nor the watch hears of an end."""
+    async with open_cluster(tmp_path, Timing(bookmark=0.2)) as cluster:
+        config = """
+            forwards:
+              it: {target: service/web, ports: ":http"}
+              lazy: {target: service/web, ports: ":http", lazy: true}
+            """
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            active = await instance.until("active", "it")
+            (child,) = instance.kubectls()
+            await trio.sleep(1)  # a few bookmarks, by which it knows how long this server keeps silent
+            cluster.lose_connections()
+            cluster.delete_pod(active["pod"])  # nobody tells it
+            moved = await instance.until("moved", "it")
+            assert moved["pod"] != active["pod"] or "had died" in moved["message"]
+            assert (await get(active["port"])).startswith(b"web-")
+            assert (await get(instance.port("lazy"))).startswith(b"web-")
+            assert child.pid not in {each.pid for each in instance.kubectls()}
+            assert not {"failed", "reconnecting"} & set(instance.kinds("it"))

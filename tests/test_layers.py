@@ -17,7 +17,7 @@ LAYERS = [
     ["client", "detach", "link"],
     ["panel"],
     ["ctl"],
-    ["board", "news", "keeper", "process", "listener", "peers"],
+    ["board", "news", "keeper", "process", "listener", "peers", "wake"],
     ["child", "watch", "notices", "edits", "command", "notify"],
     ["readiness", "watches", "relay"],
     ["lookout", "reception"],

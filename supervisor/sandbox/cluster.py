@@ -170,6 +170,10 @@ class Cluster:
     def resume_api(self) -> None:
         self._server.gate.open()
 
+    def lose_connections(self) -> None:
+        """What a sleep or another network does: open connections go dead without an end, new ones are as ever."""
+        self._server.vanish()
+
     def cut_tunnels(self, pod: str | None = None) -> int:
         """Drop the connection under each tunnel (to that pod); how many they were."""
         cut = [scope for scope, name in self._tunnels.items() if pod in (None, name)]

@@ -111,6 +111,11 @@ class Server:
             for scope in self._connections:
                 scope.cancel()
 
+    def vanish(self) -> None:
+        """The connections that are open now go dead: no byte, no end. New ones are as ever."""
+        self.gate.close()
+        self.gate = Gate()
+
     def close(self) -> None:
         """Give up the port of a stopped server."""
         if self._listening is None:
