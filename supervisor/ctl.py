@@ -168,7 +168,7 @@ def start(
                         remote_port=remote,
                         context=context,
                         address=address,
-                        lazy=lazy,
+                        lazy=lazy or None,  # the file's default, unless it is said
                         id=f"{base}-{remote}" if len(pairs) > 1 else base,
                     )
                 )

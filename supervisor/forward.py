@@ -17,7 +17,7 @@ from .keeper import Keeper
 from .kubectl import WEDGE_FREE, environment, port_forward
 from .listener import Listening
 from .lookout import Goal, Lookout
-from .model import FINAL, Cause, Happening, Problem, State, Status, Trouble
+from .model import FINAL, OUTAGE, Cause, Happening, Problem, State, Status, Trouble
 from .news import News
 from .pods import Pod
 from .reception import Reception
@@ -113,6 +113,10 @@ class Forwarder:
             if problem is None or (goal is not None and self._lookout.moved_on()):
                 continue  # a pod that was replaced is no failure
             self._lookout.look_again = True
+            if problem.cause in OUTAGE and await self._lookout.is_outage():
+                await self._await_api(problem)
+                tries.fresh()
+                continue
             pod = goal.pod if goal is not None and problem.cause is Cause.REMOTE_REFUSED else None
             self._suspect = pod.incarnation if pod is not None else None
             pause = None if problem.cause in FINAL else tries.lost(lived)
@@ -233,6 +237,10 @@ class Forwarder:
                     patience.deadline = trio.current_time() + _GONE_GRACE
                 await self._news.wait()
         child.scope.cancel()
+
+    async def _await_api(self, problem: Problem) -> None:
+        self._say(Happening.RETRY, f"as soon as the API server answers: {problem.message}", problem=problem)
+        await self._news.until(lambda: not self._lookout.outage)
 
     async def _pause(self, problem: Problem, pause: float, attempt: int) -> None:
         """Wait before an attempt, shorter where the facts change."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .model import Cause, Forward, Problem, Trouble
+from .model import OUTAGE, Cause, Forward, Problem, Trouble
 from .news import News
 from .pods import Destination, Pod, choose, concerns, destination, path_of, remote_port
 from .watch import Watch
@@ -148,6 +148,22 @@ class Lookout:
     def renewed(self) -> int:
         """Grows when connections to the API server were found dead."""
         return self._watch.renewed if self._watch else 0
+
+    async def is_outage(self) -> bool:
+        """Whether the API server really does not answer, as a kubectl has said: the watch finds that out for all."""
+        watch = self._watch
+        if watch is None or watch.denied:
+            return False
+        listed = watch.listed
+        if not self.outage:
+            watch.check()
+            await self._news.until(lambda: self.outage or watch.listed != listed or watch.denied)
+        return self.outage
+
+    @property
+    def outage(self) -> bool:
+        """Whether the API server does not answer; the watch asks it again."""
+        return self._watch is not None and self._watch.problem is not None and self._watch.problem.cause in OUTAGE
 
     @property
     def listed(self) -> int:

@@ -156,6 +156,10 @@ FINAL = frozenset(
 )
 
 
+# No answer at all: the API server is asked again for all forwards, and none of them spends an attempt on it.
+OUTAGE = frozenset({Cause.API_UNREACHABLE, Cause.TOO_SLOW})
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A cause in the user's words, and what he can do about it (may be empty)."""

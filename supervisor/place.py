@@ -57,5 +57,10 @@ def make_private(folder: Path) -> None:
 
 
 def has_terminal() -> bool:
-    """Whether there is a terminal that can show a panel."""
-    return os.isatty(0) and os.isatty(1) and os.environ.get("TERM", "") not in ("", "dumb")
+    """Whether there is a terminal that can show a panel, and we are in its foreground."""
+    if not (os.isatty(0) and os.isatty(1)) or os.environ.get("TERM", "") in ("", "dumb"):
+        return False
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:  # a terminal that controls nobody
+        return True

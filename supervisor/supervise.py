@@ -90,6 +90,9 @@ class Supervisor:
         that is its forward's failure, and no other's."""
         async with self._changing:
             file = {forward.id: forward for forward in declared}
+            for forward in (*self.started, *started):
+                if file.get(forward.id, forward) != forward:
+                    self._board.notice(f"{forward.id}: the file declares it now, and what kpfctl had started ends")
             beside = {forward.id: forward for forward in (*self.started, *started) if forward.id not in file}
             # one that could not have its port is tried again at each edit
             running = {id: None if entry.lost else entry.status.forward for id, entry in self._entries.items()}

@@ -14,12 +14,13 @@ from .backoff import delay
 from .keeper import Keeper
 from .kubectl import command, explain
 from .model import Cause, Cluster, Problem, Trouble
+from .outage import Outage
 from .pods import Expired, Pod, PodSet
 from .process import lines, output, read_to_end, running
 
 TIMEOUT = 15.0  # seconds for a question that is answered at once by a healthy API server
 _BRIEF = 0.5  # seconds: a watch that ended sooner is no reason to ask again at once
-_RETRY = (0.5, 5.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
+_LONGEST = 5.0  # seconds: the longest pause then
 
 
 _BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until its own are known
@@ -63,6 +64,7 @@ class Watch:
         namespace: str,
         keeper: Keeper,
         notice: Callable[[str], None],
+        outage: Outage,
     ) -> None:
         self.namespace = namespace
         self.cluster = cluster
@@ -76,8 +78,10 @@ class Watch:
         self._binary = binary
         self._keeper = keeper
         self._notice = notice
+        self._outage = outage
         self._pulse = Pulse()
         self._suspected = False  # connections may have died; known once the API server answers
+        self._asked = False  # somebody wants to know whether it does
         self._patience = trio.CancelScope()  # of the stream
 
     def doubt(self) -> None:
@@ -89,6 +93,11 @@ class Watch:
             self._suspected = True
             self._patience.cancel()
 
+    def check(self) -> None:
+        """Find out whether the API server answers: `listed` or `problem` tells it soon."""
+        self._asked = True
+        self._patience.cancel()
+
     async def run(self) -> None:
         """Keep `pods` current, telling the listeners of each change. Returns only where watching is forbidden."""
         failures = 0
@@ -99,8 +108,7 @@ class Watch:
                 if trouble.problem.cause is Cause.FORBIDDEN:
                     return self._deny(trouble.problem)
                 self._tell(trouble.problem)
-                await trio.sleep(delay(*_RETRY, failures))
-                failures += 1
+                await self._outage.pause(trouble.problem)
                 continue
             begun = trio.current_time()
             try:
@@ -108,21 +116,24 @@ class Watch:
             except Expired:
                 pass
             except _Silent:
-                self._suspected = self._suspected or self._pulse.seen
-                self._pulse.silent()
+                if not self._asked:
+                    self._suspected = self._suspected or self._pulse.seen
+                    self._pulse.silent()
                 begun = -math.inf  # ask at once
             except Trouble as trouble:
                 if trouble.problem.cause is Cause.FORBIDDEN:
                     return self._deny(trouble.problem)
             failures = failures + 1 if trio.current_time() - begun < _BRIEF else 0
             if failures:  # a server that answers, but ends each watch at once
-                await trio.sleep(delay(*_RETRY, failures))
+                await trio.sleep(delay(_BRIEF, _LONGEST, failures))
 
     async def refresh(self) -> None:
         """List the pods anew. Raises Trouble."""
+        self._asked = False
         listing = await self.ask(f"/api/v1/namespaces/{self.namespace}/pods")
         self.pods.replace(listing)
         self.listed += 1
+        self._outage.over()
         if self._suspected:
             self._suspected = False
             self.renewed += 1

@@ -11,6 +11,7 @@ import trio
 from .keeper import Keeper
 from .kubectl import OLDEST, command
 from .model import Cause, Cluster, Problem, Trouble
+from .outage import Outage
 from .process import output
 from .watch import TIMEOUT, Watch
 
@@ -26,6 +27,7 @@ class Watches:
         self.version: tuple[int, int] | None = None  # of kubectl; None until it has said so
         self._asking = trio.Lock()
         self._contexts: dict[Cluster, tuple[Cluster, str]] = {}
+        self._outages: dict[Cluster, Outage] = {}
         self._watches: dict[tuple[Cluster, str], Watch] = {}
 
     def doubt(self) -> None:
@@ -42,7 +44,8 @@ class Watches:
         resolved, own = self._contexts[cluster]
         key = (resolved, namespace or own)
         if key not in self._watches:
-            self._watches[key] = Watch(self._binary, *key, self._keeper, self._notice)
+            outage = self._outages.setdefault(resolved, Outage(resolved.context or "the cluster", self._notice))
+            self._watches[key] = Watch(self._binary, *key, self._keeper, self._notice, outage)
             self._nursery.start_soon(self._watches[key].run)
         return self._watches[key]
 

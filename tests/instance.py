@@ -11,7 +11,7 @@ import tempfile
 import textwrap
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,12 @@ class Instance:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def kubectls(self, word: str = "port-forward") -> list[psutil.Process]:
-        return [p for p in self.children() if word in p.cmdline()]
+        found = []
+        for process in self.children():
+            with suppress(psutil.Error):  # it has ended meanwhile
+                if word in process.cmdline():
+                    found.append(process)
+        return found
 
     @property
     def socket(self) -> Path:

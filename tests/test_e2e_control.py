@@ -339,3 +339,28 @@ async def test_a_thousand_connections_and_one_that_never_reads_hurt_nobody(tmp_p
             assert (await get(instance.port("one"))).startswith(b"web-")
             assert instance.kinds("one") == ["connecting", "active"]
             await trio.aclose_forcefully(deaf)
+
+
+async def test_the_file_may_take_over_what_was_started_beside_it(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, ONE) as instance, instance.peer() as peer:
+            await instance.all_active("one")
+            for id in ("same", "other"):
+                await peer.call("portforward:start", **start(id=id))
+            await instance.all_active("one", "same", "other")
+            rows = {
+                "same": "{target: pod/db-0, namespace: dev, ports: ':8080'}",
+                "other": "{target: pod/db-0, namespace: dev, ports: ':8080', hold: 1s}",
+            }
+            more = "".join(f", {id}: {row}" for id, row in rows.items())
+            (tmp_path / "config.yaml").write_text(ONE.replace("}}", f"}}{more}}}"))
+            await peer.call("reload")
+            await instance.until("stopped", "other")
+            await instance.until("active", "other")
+            assert instance.kinds("same") == ["connecting", "active"]  # with its connections
+            listed = await peer.list()
+            assert [listed[id]["declared"] for id in rows] == [True, True]
+            notices = [e["message"] for e in instance.events if e["event"] == "notice"]
+            assert [text for text in notices if "the file declares it now" in text] == [
+                "other: the file declares it now, and what kpfctl had started ends"
+            ]

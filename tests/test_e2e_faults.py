@@ -14,6 +14,8 @@ from supervisor.sandbox.watch import End
 from .instance import get, supervising
 from .kubectls import KUBECTLS, Kubectl
 
+NEWEST = KUBECTLS[-1]
+
 FAILS_AT_ONCE = {
     "pod/nosuch": ("80", "no-such-object", 'there is no pod "nosuch" in namespace dev'),
     "service/nosuch": ("80", "no-such-object", 'there is no service "nosuch" in namespace dev'),
@@ -235,19 +237,20 @@ async def test_the_api_server_is_down_and_comes_back(kubectl: Kubectl, tmp_path:
             await instance.until("active", "it")
             await cluster.stop_api()
             await instance.until("reconnecting", "it")
-            failed = await instance.until("failed", "it", cause="api-unreachable")
-            assert "the API server does not answer" in failed["message"]
+            waits = await instance.until("reconnecting", "it", cause="api-unreachable")
+            while not waits["message"].startswith("as soon as the API server answers: the API server does not"):
+                waits = await instance.until("reconnecting", "it", cause="api-unreachable")  # the watch knew it later
             async with trio.open_nursery() as nursery:
                 answers: list[bytes] = []
 
                 async def ask() -> None:
                     answers.append(await get(instance.port("it")))
 
-                nursery.start_soon(ask)  # held, though failed
+                nursery.start_soon(ask)  # held
                 await trio.testing.wait_all_tasks_blocked(0.3)
                 await cluster.start_api()
             assert answers[0].startswith(b"web-")
-            assert instance.events[-1]["event"] == "active"
+            assert instance.kinds("it")[-1] == "active"
 
 
 async def test_a_namespace_that_is_not_there(kubectl: Kubectl, tmp_path: Path) -> None:
@@ -274,10 +277,42 @@ async def test_an_api_server_that_is_down_at_the_start(kubectl: Kubectl, tmp_pat
         await cluster.stop_api()
         config = "forwards: {it: {target: service/web, ports: ':http', reconnect: {initial: 50ms}}}"
         async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
-            await instance.until("failed", "it", cause="api-unreachable")
-            assert instance.kinds("it").count("reconnecting") == 3
+            await instance.until("reconnecting", "it", cause="api-unreachable")
             await cluster.start_api()
             await instance.until("active", "it")
+            assert instance.kinds("it") == ["connecting", "reconnecting", "connecting", "active"]
+
+
+async def test_an_outage_is_one_notice_and_one_loop_however_many_wait(tmp_path: Path) -> None:
+    names = [f"f{number}" for number in range(12)]
+    spaces = ("dev", "data", "default")
+    rows = "".join(
+        f"  {name}: {{target: service/web, namespace: {spaces[number % 3]}, ports: ':http'}}\n"
+        for number, name in enumerate(names)
+    )
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, f"forwards:\n{rows}") as instance:
+            dev = names[::3]
+            await instance.all_active(*dev)
+            await cluster.stop_api()
+
+            def waiting(name: str) -> bool:
+                last = [e for e in instance.events if e.get("forward") == name][-1]
+                return str(last["message"]).startswith("as soon as the API server answers")
+
+            await instance.told(lambda: all(map(waiting, dev)))
+            asked: set[int] = set()
+            with trio.move_on_after(2):
+                while True:  # what kubectls are there while nobody answers
+                    asked |= {child.pid for child in instance.kubectls("get") + instance.kubectls()}
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+            assert len(asked) <= 5, "one loop for all, with growing pauses"
+            await cluster.start_api()
+            await instance.told(lambda: all(instance.kinds(name)[-1] == "active" for name in dev))
+            notices = [e["message"] for e in instance.events if e["event"] == "notice"]
+            assert len(notices) == 2, notices
+            assert notices[0].startswith("sandbox: the API server does not answer")
+            assert notices[1] == "sandbox: the API server answers again"
 
 
 async def test_an_api_server_that_stops_in_order_leaves_the_tunnels_to_work(kubectl: Kubectl, tmp_path: Path) -> None:

@@ -335,3 +335,16 @@ async def test_a_terminal_that_takes_nothing_stops_only_the_drawing(tmp_path: Pa
             with trio.fail_after(10):
                 assert await terminal.process.wait() == 0
             await terminal.shows(lambda _: terminal.given_back())
+
+
+async def test_in_the_background_of_a_shell_it_prints_lines_and_runs_on(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        (tmp_path / "config.yaml").write_text(textwrap.dedent(CONFIG))
+        environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(cluster.kubeconfig), "PS1": "$ "}
+        async with in_terminal(["bash", "--norc", "-i"], environment) as terminal:
+            await terminal.shows("$")
+            words = f"{sys.executable} -m supervisor.cli {tmp_path}/config.yaml --kubectl {NEWEST.path}"
+            terminal.type(f"{words} &\r")
+            await terminal.shows("db               active        localhost:")
+            terminal.type("kill %1; wait; exit\r")
+            await terminal.shows("is released")

@@ -1,0 +1,44 @@
+"""An API server that does not answer: told once, and asked again by one of all that wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from .backoff import delay
+from .model import Problem
+
+_RETRY = (0.5, 5.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
+
+
+class Outage:
+    """Shared by all watches of one cluster; `label` names that."""
+
+    def __init__(self, label: str, notice: Callable[[str], None]) -> None:
+        self._label = label
+        self._notice = notice
+        self._failures = 0
+        self._asking = False
+        self._over = trio.Event()
+
+    async def pause(self, problem: Problem) -> None:
+        """After a failure: returns when it is this one's turn to ask again, or when another one was answered."""
+        if self._failures == 0:
+            self._over = trio.Event()
+            self._notice(f"{self._label}: {problem.message}. It is asked again and again. {problem.next_step}".rstrip())
+        if self._asking:
+            return await self._over.wait()
+        self._asking = True
+        try:
+            self._failures += 1
+            await trio.sleep(delay(*_RETRY, self._failures - 1))
+        finally:
+            self._asking = False
+
+    def over(self) -> None:
+        """It has answered somebody."""
+        if self._failures:
+            self._failures = 0
+            self._notice(f"{self._label}: the API server answers again")
+        self._over.set()
