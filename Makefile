@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 STDIN := { true 3<&0; } 2>/dev/null || exec </dev/null;
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help venv demo test check bench screenshots clean
+.PHONY: help venv demo test check bench soak screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ bench: $(INSTALLED) ## the performance table
 	@$(STDIN) KUBECTL=$$(tools/find-kubectl) || exit 1; \
 	export KUBECTL PATH="$$PATH:$$(dirname "$$KUBECTL")"; \
 	exec $(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(INSTALLED) ## ten minutes of load and faults, chosen by a seed: make soak ARGS="--seed 7"
+	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m tests.soak $(ARGS)
 
 screenshots: $(INSTALLED) ## the README's pictures of the panel, made from the real program
 	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m tests.screenshots

@@ -104,8 +104,12 @@ _SECRETS = re.compile(
 )
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline: a terminal might obey them
+
+
 def scrub(text: str) -> str:
-    """The same text with whatever looks like a credential blotted out."""
+    """The same text with whatever looks like a credential blotted out, and without control characters."""
+    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
     return _SECRETS.sub(lambda found: found["before"] + "***", text)
 
 

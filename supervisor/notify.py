@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -59,7 +60,7 @@ async def _show(words: list[str]) -> None:
 
 
 def ring_on(fd: int) -> None:
-    """The bell of the terminal at `fd`; nothing where that is none."""
+    """The bell of the terminal at `fd`; nothing where that is none, or takes nothing (Ctrl-S)."""
     with suppress(OSError):  # it was closed
-        if os.isatty(fd):
+        if os.isatty(fd) and select.select([], [fd], [], 0)[1]:
             os.write(fd, b"\a")

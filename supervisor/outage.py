@@ -9,7 +9,7 @@ import trio
 from .backoff import delay
 from .model import Problem
 
-_RETRY = (0.5, 5.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
+_RETRY = (0.5, 3.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
 
 
 class Outage:

@@ -104,7 +104,7 @@ class _Panel:
         if forward is not None and forward["notify"] == "bell" and "state" in event:
             text = self._digest.heard(event["forward"], event["state"], event["message"], trio.current_time())
             if text is not None:
-                os.write(1, b"\a")
+                self._output.write("\a")  # goes with the next drawing
 
     async def _follow(self) -> None:
         """What has been, and from then on the counters."""

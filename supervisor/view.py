@@ -79,6 +79,7 @@ class View:
     log: list[str] = field(default_factory=list)  # of the selected one
     selected: str | None = None
     top: int = 0  # the first row or line that is shown
+    at_end: bool = False  # the log is followed
     page: int = 1  # how many are
     filter: str = ""
     filtering: bool = False  # keys go into the filter
@@ -153,8 +154,8 @@ class View:
                 self._open("table")
             elif key == "c" and self.mode == "details":
                 return "copy"
-            else:
-                self.top += self._steps(key)
+            elif steps := self._steps(key):
+                self.top, self.at_end = self.top + steps, False
             return None
         current = self.current
         if steps := self._steps(key):
@@ -199,10 +200,10 @@ class View:
         return None
 
     def _open(self, mode: str) -> None:
-        self.mode, self.top = mode, 0
+        self.mode, self.top, self.at_end = mode, 0, mode == "log"
 
     def _steps(self, key: str) -> int:
-        far = len(self.forwards) + len(self.log)
+        far = 1_000_000
         steps = {"up": -1, "k": -1, "down": 1, "j": 1, "home": -far, "end": far}
         return (steps | {"page up": -self.page, "page down": self.page}).get(key, 0)
 
@@ -235,7 +236,9 @@ class View:
                 command = self.forwards.get(self.selected or "", {}).get("command") or ""
                 text += ["", *_continued(command, width - 2)]
             self.page = body
-            self.top = min(self.top, max(len(text) - body, 0)) if self.mode != "log" else max(len(text) - body, 0)
+            last = max(len(text) - body, 0)
+            self.top = last if self.at_end else min(max(self.top, 0), last)
+            self.at_end = self.mode == "log" and self.top == last
             middle = [[("", f" {each}")] for each in text[self.top : self.top + body]]
         else:
             middle = self._middle(width, body, now)

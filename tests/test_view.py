@@ -171,6 +171,24 @@ def test_details_hold_the_command_in_one_piece() -> None:
     assert "".join(line.rstrip("\\") for line in lines[at : at + 3]).replace(" ", "") == command.replace(" ", "")
 
 
+def test_the_log_is_followed_until_one_looks_back() -> None:
+    made = view(forward("web"))
+    made.press("l")
+    made.log = [f"line {number}" for number in range(100)]
+    assert text(made, height=10)[8].strip() == "line 99"
+    made.press("up")
+    assert text(made, height=10)[8].strip() == "line 98"
+    made.log.append("line 100")
+    assert text(made, height=10)[8].strip() == "line 98"
+    made.press("home")
+    made.press("up")
+    assert text(made, height=10)[1].strip() == "line 0"
+    made.press("end")
+    assert text(made, height=10)[8].strip() == "line 100"
+    made.log.append("line 101")
+    assert text(made, height=10)[8].strip() == "line 101"
+
+
 def test_events_and_the_log() -> None:
     made = view(forward("web"))
     made.heard(EVENT | {"portForward": forward("web", State.FAILED, error="why", nextStep="ask")})

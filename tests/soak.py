@@ -1,0 +1,266 @@
+"""`make soak`: forwards under load on the sandbox cluster, and one fault after another, chosen by a seed.
+
+What must not happen is counted: a refused connection, a request that is lost or hangs though its forward was steadily
+`active` (a false active), a forward that does not come back, a process that is left behind, memory or descriptors that
+grow. Requests that a fault itself has broken are counted too, but they are no failure: nobody can save what the pod
+had taken.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import click
+import psutil
+import trio
+
+from supervisor.sandbox import Cluster, Timing, open_cluster
+
+from .instance import Instance, supervising
+from .kubectls import KUBECTLS, Kubectl
+
+PATIENCE = 40.0  # seconds for one request: more than a connection is held
+NEAR = 2.0  # seconds around a request in which an event explains its loss
+SILENCE = 4.0  # seconds until dead connections are found, with this cluster's bookmarks
+QUIET = 5.0  # seconds without faults at the end, by which all must be well
+
+
+@dataclass
+class Report:
+    """What came of it."""
+
+    requests: Counter[str] = field(default_factory=Counter)  # ok, refused, broken by …, false active
+    faults: Counter[str] = field(default_factory=Counter)
+    longest: float = 0.0  # seconds that an answered request took
+    not_back: list[str] = field(default_factory=list)
+    orphans: int = 0
+    memory: list[float] = field(default_factory=list)  # MB (resident) of the supervisor, over time
+    descriptors: list[int] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)  # what the false actives were
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.requests["refused"] or self.requests["false active"] or self.not_back or self.orphans)
+
+    def lines(self) -> list[str]:
+        early = len(self.memory) // 5
+        return [
+            f"requests      {', '.join(f'{count} {what}' for what, count in self.requests.most_common())}",
+            f"slowest       {self.longest:.2f} s",
+            f"faults        {', '.join(f'{count} {what}' for what, count in self.faults.most_common())}",
+            f"not back      {', '.join(self.not_back) or 'none'}",
+            f"orphans       {self.orphans}",
+            f"memory        {self.memory[early]:.0f} MB early, {self.memory[-1]:.0f} MB at the end",
+            f"descriptors   {self.descriptors[early]} early, {self.descriptors[-1]} at the end",
+            *self.strange[:20],
+        ]
+
+
+class Soak:
+    def __init__(self, cluster: Cluster, instance: Instance, names: list[str], seed: int) -> None:
+        self.cluster, self.instance, self.names = cluster, instance, names
+        self.chance = random.Random(seed)
+        self.report = Report()
+        self.last = ""  # fault
+        self.lost_at: list[float] = []  # when connections were made to go dead without a word
+
+    # --- the load
+
+    async def load(self, name: str, port: int) -> None:
+        """One request after the other, each over a connection of its own."""
+        chance = random.Random(name)
+        while True:
+            begun = time.time()
+            outcome = "hung"
+            with trio.move_on_after(PATIENCE):
+                outcome = await request(port)
+            took = time.time() - begun
+            if outcome == "ok":
+                self.report.longest = max(self.report.longest, took)
+            elif outcome != "refused":
+                outcome = await self._judge(name, begun, outcome)
+            self.report.requests[outcome] += 1
+            await trio.sleep(chance.uniform(0.02, 0.2))
+
+    async def _judge(self, name: str, begun: float, outcome: str) -> str:
+        """Whether an event, or a fault that nobody is told of, stands near a request that was lost."""
+        last = self.last
+        await trio.sleep(NEAR)
+        ended = time.time()
+        for event in self.instance.events:
+            at = datetime.fromisoformat(event["time"]).timestamp()
+            if event.get("forward") == name and begun - NEAR <= at <= ended:
+                return f"broken by {last} ({outcome})"
+        if any(at - PATIENCE <= begun <= at + SILENCE for at in self.lost_at):
+            return f"broken by connections dead ({outcome})"
+        self.report.strange.append(f"{name}: {outcome} at {datetime.fromtimestamp(begun):%H:%M:%S.%f}, steadily active")
+        return "false active"
+
+    # --- the faults
+
+    def _pod(self) -> str | None:
+        pods = [pod["metadata"]["name"] for pod in self.cluster.pods() if "deletionTimestamp" not in pod["metadata"]]
+        there: list[str] = [name for name in pods if name != "pending"]
+        return self.chance.choice(there) if there else None
+
+    async def _delete_pod(self) -> None:
+        if pod := self._pod():
+            self.cluster.delete_pod(pod)
+
+    async def _crash(self) -> None:
+        if pod := self._pod():
+            self.cluster.restart_container(pod)
+
+    async def _unready(self) -> None:
+        if pod := self._pod():
+            self.cluster.set_ready(pod, False)
+            await trio.sleep(self.chance.uniform(0.1, 1))
+            if pod in [each["metadata"]["name"] for each in self.cluster.pods()]:
+                self.cluster.set_ready(pod, True)
+
+    async def _rollout(self) -> None:
+        self.cluster.rollout_restart("deployment/web")
+
+    async def _kill(self, word: str) -> None:
+        if processes := self.instance.kubectls(word):
+            self.chance.choice(processes).kill()
+
+    async def _kill_child(self) -> None:
+        await self._kill("port-forward")
+
+    async def _kill_watch(self) -> None:
+        await self._kill("get")
+
+    async def _cut_tunnels(self) -> None:
+        self.cluster.cut_tunnels(self._pod())
+
+    async def _end_watches(self) -> None:
+        self.cluster.end_watches(self.chance.choice(["clean", "abrupt", "expired"]))
+
+    async def _api_down(self) -> None:
+        await self.cluster.stop_api(keep_tunnels=self.chance.random() < 0.5)
+        await trio.sleep(self.chance.uniform(0.1, 3))
+        await self.cluster.stop_api()
+        await self.cluster.start_api()
+
+    async def _api_frozen(self) -> None:
+        self.cluster.pause_api()
+        await trio.sleep(self.chance.uniform(0.1, 3))
+        self.cluster.resume_api()
+
+    async def _no_upgrades(self) -> None:
+        self.cluster.faults.refuse_upgrade(self.chance.choice([403, 500, 503]))
+        await trio.sleep(self.chance.uniform(0.1, 1))
+        self.cluster.faults.clear()
+
+    async def _connections_die(self) -> None:
+        self.lost_at.append(time.time())
+        self.cluster.lose_connections()
+        await trio.sleep(SILENCE)
+
+    async def trouble(self, seconds: float, only: str) -> None:
+        """Fault after fault for so long, of those whose name holds one of the words in `only`."""
+        faults: dict[str, Callable[[], Awaitable[None]]] = {
+            "pod deleted": self._delete_pod,
+            "container crashed": self._crash,
+            "readiness lost": self._unready,
+            "rollout": self._rollout,
+            "kubectl killed": self._kill_child,
+            "watch killed": self._kill_watch,
+            "tunnels cut": self._cut_tunnels,
+            "watches ended": self._end_watches,
+            "API server down": self._api_down,
+            "API server frozen": self._api_frozen,
+            "upgrades refused": self._no_upgrades,
+            "connections dead": self._connections_die,
+        }
+        names = sorted(name for name in faults if any(word in name for word in only.split(",")))
+        until = trio.current_time() + seconds
+        while trio.current_time() < until:
+            name = self.chance.choice(names)
+            self.last = name
+            self.report.faults[name] += 1
+            await faults[name]()
+            await trio.sleep(self.chance.uniform(0, 1.5))
+
+    async def measure(self) -> None:
+        """Memory and descriptors, each second."""
+        process = psutil.Process(self.instance.process.pid)
+        while True:
+            self.report.memory.append(process.memory_info().rss / 1e6)
+            self.report.descriptors.append(process.num_fds())
+            await trio.sleep(1)
+
+
+async def request(port: int) -> str:
+    try:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+    except OSError:
+        return "refused"
+    async with stream:
+        try:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n")
+            answer = b"".join([chunk async for chunk in stream])
+        except trio.BrokenResourceError:
+            return "reset"
+    return "ok" if answer.startswith(b"HTTP/1.1 200") else "empty"
+
+
+def configuration(count: int) -> tuple[str, list[str]]:
+    targets = ("service/web", "deployment/web", "statefulset/db", "pod/db-0", "deployment/search")
+    rows, names = [], []
+    for number in range(count):
+        target = targets[number % len(targets)]
+        port = "9200" if target == "deployment/search" else "8080" if target == "pod/db-0" else "http"
+        names.append(f"f{number}")
+        rows.append(f"  f{number}: {{target: {target}, ports: ':{port}'}}\n")
+    return "defaults: {reconnect: {initial: 100ms, max: 1s}}\nforwards:\n" + "".join(rows), names
+
+
+async def soak(kubectl: Kubectl, folder: Path, seconds: float, seed: int, count: int, only: str = "") -> Report:
+    """Run for so many seconds, and a few more to see all come back."""
+    config, names = configuration(count)
+    async with open_cluster(folder, Timing(bookmark=0.5)) as cluster:
+        async with supervising(folder, kubectl, cluster.kubeconfig, config) as instance, instance.peer() as peer:
+            await instance.all_active(*names)
+            test = Soak(cluster, instance, names, seed)
+            async with trio.open_nursery() as nursery:
+                for name, each in (await peer.list()).items():
+                    nursery.start_soon(test.load, name, each["localPort"])
+                nursery.start_soon(test.measure)
+                await test.trouble(seconds, only)
+                await cluster.settled()
+                await trio.sleep(QUIET)
+                nursery.cancel_scope.cancel()
+            test.report.not_back = [name for name, each in (await peer.list()).items() if not each["active"]]
+            processes = instance.children()
+            await instance.stop()
+            _, alive = await trio.to_thread.run_sync(psutil.wait_procs, processes, 5)
+            test.report.orphans = len(alive)
+    return test.report
+
+
+@click.command()
+@click.option("--seconds", default=600.0, show_default=True, help="How long there are faults.")
+@click.option("--seed", default=1, show_default=True, help="Which faults come, and when.")
+@click.option("--only", default="", help="Words that the faults' names must hold, such as: deleted,rollout")
+@click.option("--forwards", default=20, show_default=True, help="How many there are.")
+def main(seconds: float, seed: int, forwards: int, only: str) -> None:
+    """Keep forwards under load and faults, and count what must not happen. Exit code 1 if something has."""
+    kubectl = KUBECTLS[-1]
+    click.echo(f"{kubectl}; {seconds:g} s, seed {seed}, {forwards} forwards")
+    with tempfile.TemporaryDirectory(prefix="kpf") as folder:
+        report = trio.run(soak, kubectl, Path(folder), seconds, seed, forwards, only)
+    click.echo("\n".join(report.lines()))
+    raise SystemExit(report.failed)
+
+
+if __name__ == "__main__":
+    main()
