@@ -56,6 +56,7 @@ class Forwarder:
         self._starting: Child | None = None
         self._served: Pod | None = None  # the one that the last child got ready on
         self._suspect: tuple[str, int] | None = None  # the incarnation of a pod that refused connections
+        self._renewed = 0  # of the lookout, when the child was begun
         self._worn = ""  # why the last child was let go though it works
         self._round = trio.CancelScope()  # of _keep
 
@@ -110,7 +111,7 @@ class Forwarder:
                 lived = self._retire(child, problem)
             except Trouble as trouble:
                 problem = trouble.problem
-            if problem is None or (goal is not None and self._lookout.moved_on()):
+            if problem is None or (goal is not None and self._outdated):
                 continue  # a pod that was replaced is no failure
             self._lookout.look_again = True
             if problem.cause in OUTAGE and await self._lookout.is_outage():
@@ -137,7 +138,7 @@ class Forwarder:
 
     async def _start(self, goal: Goal) -> Child:
         """A child that takes the connections from now on. Raises Trouble, also where the pod goes away meanwhile."""
-        self._lookout.pod = goal.pod
+        self._lookout.pod, self._renewed = goal.pod, self._lookout.renewed
         version = self._tools.watches.version
         wedges = version is not None and version < WEDGE_FREE
         child = Child(goal.label, self._news.tell, partial(self._tools.board.said, self.status), wedges)
@@ -202,9 +203,8 @@ class Forwarder:
 
     async def _serve(self, child: Child) -> Problem | None:
         """Until the child is no longer the one to use: why, or None where that costs no attempt."""
-        renewed = self._lookout.renewed
         while child.fault is None:
-            if self._lookout.renewed != renewed:
+            if self._lookout.renewed != self._renewed:
                 child.wear("connections to the API server had died")
             if self._lookout.moved_on() or child.worn:
                 return None
@@ -274,9 +274,14 @@ class Forwarder:
                 await self._news.wait()
 
     def _pods_changed(self) -> None:
-        if self._starting is not None and self._lookout.moved_on():
+        if self._starting is not None and self._outdated:
             self._starting.scope.cancel()
         self._news.tell()
+
+    @property
+    def _outdated(self) -> bool:
+        """Whether another pod is to be used by now, or the connection that a child was started over had died."""
+        return self._lookout.moved_on() or self._lookout.renewed != self._renewed
 
     def _say(self, happening: Happening, message: str, **facts: Any) -> None:
         self.status.context, self.status.namespace = self._lookout.place

@@ -26,7 +26,7 @@ from supervisor.sandbox import Cluster, Timing, open_cluster
 from .instance import Instance, supervising
 from .kubectls import KUBECTLS, Kubectl
 
-PATIENCE = 40.0  # seconds for one request: more than a connection is held
+PATIENCE = 8.0  # seconds for one request
 NEAR = 2.0  # seconds around a request in which an event explains its loss
 SILENCE = 4.0  # seconds until dead connections are found, with this cluster's bookmarks
 QUIET = 5.0  # seconds without faults at the end, by which all must be well
@@ -239,7 +239,12 @@ async def soak(kubectl: Kubectl, folder: Path, seconds: float, seed: int, count:
                 await cluster.settled()
                 await trio.sleep(QUIET)
                 nursery.cancel_scope.cancel()
-            test.report.not_back = [name for name, each in (await peer.list()).items() if not each["active"]]
+            for name, each in (await peer.list()).items():
+                if not each["active"]:
+                    test.report.not_back.append(f"{name} ({each['state']}: {each['error']})")
+                    test.report.strange += [str(event) for event in instance.events if event.get("forward") == name][
+                        -8:
+                    ]
             processes = instance.children()
             await instance.stop()
             _, alive = await trio.to_thread.run_sync(psutil.wait_procs, processes, 5)
