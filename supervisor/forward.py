@@ -114,7 +114,8 @@ class Forwarder:
             if problem is None or (goal is not None and self._outdated):
                 continue  # a pod that was replaced is no failure
             self._lookout.look_again = True
-            if problem.cause in OUTAGE and await self._lookout.is_outage():
+            blind = goal is None and problem.cause not in FINAL  # it got no further than the question for pods
+            if (blind or problem.cause in OUTAGE) and await self._lookout.is_outage():
                 await self._await_api(problem)
                 tries.fresh()
                 continue

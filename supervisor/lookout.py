@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .model import OUTAGE, Cause, Forward, Problem, Trouble
+from .model import FINAL, Cause, Forward, Problem, Trouble
 from .news import News
 from .pods import Destination, Pod, choose, concerns, destination, path_of, remote_port
 from .watch import Watch
@@ -162,8 +162,8 @@ class Lookout:
 
     @property
     def outage(self) -> bool:
-        """Whether the API server does not answer; the watch asks it again."""
-        return self._watch is not None and self._watch.problem is not None and self._watch.problem.cause in OUTAGE
+        """Whether the pods can't be listed now; the watch tries that again for all."""
+        return self._watch is not None and self._watch.problem is not None and self._watch.problem.cause not in FINAL
 
     @property
     def listed(self) -> int:

@@ -227,9 +227,10 @@ def configuration(count: int) -> tuple[str, list[str]]:
 async def soak(kubectl: Kubectl, folder: Path, seconds: float, seed: int, count: int, only: str = "") -> Report:
     """Run for so many seconds, and a few more to see all come back."""
     config, names = configuration(count)
-    async with open_cluster(folder, Timing(bookmark=0.5)) as cluster:
+    async with open_cluster(folder, Timing(bookmark=0.3)) as cluster:
         async with supervising(folder, kubectl, cluster.kubeconfig, config) as instance, instance.peer() as peer:
             await instance.all_active(*names)
+            await trio.sleep(3)  # by then it knows how long this server keeps silent
             test = Soak(cluster, instance, names, seed)
             async with trio.open_nursery() as nursery:
                 for name, each in (await peer.list()).items():
