@@ -56,10 +56,10 @@ async def show_remote(path: Path) -> bool:
                     nursery.cancel_scope.cancel()
 
         await nursery.start(close)
-        ended = not await show(stream, own=False)
+        quit = True  # also where a signal closes it
+        quit = await show(stream, own=False)
         nursery.cancel_scope.cancel()
-        return not ended
-    return True
+    return quit
 
 
 async def show(stream: trio.abc.Stream, own: bool) -> bool:

@@ -129,8 +129,8 @@ class Watch:
 
     async def refresh(self) -> None:
         """List the pods anew. Raises Trouble."""
-        self._asked = False
         listing = await self.ask(f"/api/v1/namespaces/{self.namespace}/pods")
+        self._asked = False  # not before: a question that came meanwhile is answered too, and no silence is mistaken
         self.pods.replace(listing)
         self.listed += 1
         self._outage.over()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 import time
 import uuid
 
@@ -44,6 +46,8 @@ def tunnel(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
 def pytest_configure(config: pytest.Config) -> None:
     if not is_worker(config):
         os.environ[MARKER] = str(uuid.uuid4())
+        # the sockets of the instances lie apart from the user's own; short, as the path of a socket has to be
+        os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="kpf")
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -87,6 +91,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             test = process.environ().get("PYTEST_CURRENT_TEST", "no test")
             lines.append(f"pid {process.pid}, started in {test}: {' '.join(process.cmdline())}")
             process.kill()
+    shutil.rmtree(os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
     if lines:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -44,11 +44,22 @@ async def panel(
     folder: Path, cluster: Cluster, config: str = CONFIG, *words: str, columns: int = 120, **variables: str
 ) -> AsyncIterator[Terminal]:
     (folder / "config.yaml").write_text(textwrap.dedent(config))
-    # the socket's path has to be short; this folder's own is not needed
     environment = {**os.environ, "HOME": str(folder), "KUBECONFIG": str(cluster.kubeconfig), **variables}
-    environment.pop("NO_COLOR", None) if "NO_COLOR" not in variables else None
+    if "NO_COLOR" not in variables:
+        environment.pop("NO_COLOR", None)
     command = [sys.executable, "-m", "supervisor.cli", str(folder / "config.yaml"), "--kubectl", NEWEST.path, *words]
     async with in_terminal(command, environment, columns) as terminal:
+        yield terminal
+
+
+@asynccontextmanager
+async def shell(folder: Path, cluster: Cluster, more: str) -> AsyncIterator[Terminal]:
+    """A shell in which the program was typed, with `more` behind it."""
+    (folder / "config.yaml").write_text(textwrap.dedent(CONFIG))
+    environment = {**os.environ, "HOME": str(folder), "KUBECONFIG": str(cluster.kubeconfig), "PS1": "$ "}
+    async with in_terminal(["bash", "--norc", "-i"], environment) as terminal:
+        await terminal.shows("$")
+        terminal.type(f"{sys.executable} -m supervisor.cli {folder}/config.yaml --kubectl {NEWEST.path}{more}\r")
         yield terminal
 
 
@@ -191,13 +202,7 @@ async def test_the_terminal_is_given_back_whole(way: str, tmp_path: Path) -> Non
 
 async def test_after_ctrl_z_the_shell_has_the_terminal_and_after_fg_the_panel(tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
-        (tmp_path / "config.yaml").write_text(textwrap.dedent(CONFIG))
-        environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(cluster.kubeconfig), "PS1": "$ "}
-        # only a shell can have a stopped job
-        async with in_terminal(["bash", "--norc", "-i"], environment) as terminal:
-            await terminal.shows("$")
-            words = f"{sys.executable} -m supervisor.cli {tmp_path}/config.yaml --kubectl {NEWEST.path}"
-            terminal.type(f"{words}\r")
+        async with shell(tmp_path, cluster, "") as terminal:  # only a shell can have a stopped job
             await terminal.shows("2 active")
             terminal.type("\x1a")
             await terminal.shows(lambda text: "Stopped" in text and "2 active" not in text)
@@ -339,12 +344,7 @@ async def test_a_terminal_that_takes_nothing_stops_only_the_drawing(tmp_path: Pa
 
 async def test_in_the_background_of_a_shell_it_prints_lines_and_runs_on(tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
-        (tmp_path / "config.yaml").write_text(textwrap.dedent(CONFIG))
-        environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(cluster.kubeconfig), "PS1": "$ "}
-        async with in_terminal(["bash", "--norc", "-i"], environment) as terminal:
-            await terminal.shows("$")
-            words = f"{sys.executable} -m supervisor.cli {tmp_path}/config.yaml --kubectl {NEWEST.path}"
-            terminal.type(f"{words} &\r")
+        async with shell(tmp_path, cluster, " &") as terminal:
             await terminal.shows("db               active        localhost:")
             terminal.type("kill %1; wait; exit\r")
             await terminal.shows("is released")

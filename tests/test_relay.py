@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
+import trio.testing
 
 from supervisor.child import Child
 from supervisor.model import Cause, Forward, Problem, Status, Target
@@ -96,7 +97,7 @@ async def test_a_reader_that_is_slow_slows_the_pod() -> None:
         before = -1
         while sent != before:  # until nothing moves any more
             before = sent
-            await trio.sleep(0.3)
+            await trio.testing.wait_all_tasks_blocked(0.3)
         assert sent < 64_000_000
         await trio.aclose_forcefully(user)
 
