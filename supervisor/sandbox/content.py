@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.sandbox import objects
+from supervisor.sandbox import objects, pod_status
 from supervisor.sandbox.store import Object, Store
 
 NAMESPACE = "dev"  # the kubeconfig's
@@ -48,3 +48,32 @@ def fill(store: Store) -> None:
         store.add("services", service)
     pending = objects.template({"app": "pending"}, {"http": 8080}, image=f"{objects.UNPULLABLE}app:1")
     store.add("pods", objects.pod(pending, "pending", NAMESPACE))
+
+
+def _managed(value: object) -> Object:
+    """The `fieldsV1` of managedFields, which are half of what a real API server sends of a pod."""
+    if isinstance(value, list):
+        return {f"k:{number}": {".": {}, **_managed(inner)} for number, inner in enumerate(value)}
+    return {f"f:{key}": _managed(inner) for key, inner in value.items()} if isinstance(value, dict) else {}
+
+
+def crowd(store: Store, count: int) -> list[str]:
+    """Put `count` pods of another node in, running and ready, with no process behind them; returns their names.
+
+    They have no controller, and who deletes them has to do it by force. Each is 4 KB of JSON, as real ones are.
+    """
+    names = [f"crowd-{number:04}" for number in range(count)]
+    managed: list[Object] = []  # the same for all
+    for number, name in enumerate(names):
+        template = objects.template({"app": f"crowd-{number % 50}"}, WEB)
+        template["spec"]["containers"][0]["env"] = [{"name": f"VARIABLE_{n}", "value": 20 * "v"} for n in range(9)]
+        pod = objects.pod(template, name, NAMESPACE)
+        pod_status.scheduled(pod)
+        pod["spec"]["nodeName"] = "elsewhere"
+        pod_status.creating(pod)
+        pod_status.running(pod, f"containerd://{number:064}", f"10.245.{number // 250}.{number % 250 + 1}")
+        pod_status.ready(pod)
+        managed = managed or [{"manager": "kubelet", "fieldsType": "FieldsV1", "fieldsV1": _managed(pod)}]
+        pod["metadata"]["managedFields"] = managed
+        store.add("pods", pod)
+    return names

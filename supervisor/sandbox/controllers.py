@@ -219,13 +219,14 @@ def settled(store: Store) -> bool:
 
 
 async def run(store: Store, timing: Timing) -> None:
-    """Reconcile after every change, until cancelled."""
+    """Reconcile after every change that concerns a controller, until cancelled."""
     version = -1
     while True:
         await store.wait_past(version)
         await trio.sleep(timing.control)
-        version = store.version
-        reconcile(store)
+        version, seen = store.version, version
+        if store.touched(seen, lambda change: change.key[0] in STEPS or objects.owner_of(change.object) is not None):
+            reconcile(store)
 
 
 def pods_of(store: Store, object: Object) -> list[Object]:

@@ -12,7 +12,7 @@ from functools import partial
 import trio
 
 from supervisor.sandbox import pod_status, workloads
-from supervisor.sandbox.objects import UNPULLABLE
+from supervisor.sandbox.objects import NODE, UNPULLABLE
 from supervisor.sandbox.pipe import PipeEnd
 from supervisor.sandbox.store import NotFound, Object, Store
 from supervisor.sandbox.timing import Timing
@@ -152,6 +152,11 @@ class PodWorker:
             self._kubelet.store.remove("pods", self.namespace, self.name)
 
 
+def is_ours(pod: Object) -> bool:
+    """Whether it runs on this node, or will: there is no other one that starts any."""
+    return bool(pod["spec"].get("nodeName", NODE) == NODE)
+
+
 class Kubelet:
     """All pods of the one node."""
 
@@ -190,11 +195,12 @@ class Kubelet:
             task_status.started()
             while True:
                 await self.store.wait_past(version)
+                if self.store.touched(version, lambda change: change.key[0] == "pods" and is_ours(change.object)):
+                    self._sync(self._nursery)
                 version = self.store.version
-                self._sync(self._nursery)
 
     def _sync(self, nursery: trio.Nursery) -> None:
-        pods = {pod["metadata"]["uid"]: pod for pod in self.store.select("pods")}
+        pods = {pod["metadata"]["uid"]: pod for pod in self.store.select("pods", match=is_ours)}
         for uid, worker in list(self._workers.items()):
             if uid not in pods:
                 worker.end(gone=True)

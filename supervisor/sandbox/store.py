@@ -120,6 +120,10 @@ class Store:
             raise Expired(version, self.oldest)
         return self._log[version - self.oldest :]
 
+    def touched(self, version: int, match: Callable[[Change], bool]) -> bool:
+        """Whether a change after `version` fits, as far as the log goes back: what it has lost may have fitted."""
+        return version < self.oldest or any(map(match, self.since(version)))
+
     def compact(self) -> None:
         """Forget the whole log and move on by one version: whatever version was seen so far is now too old."""
         self._forget(len(self._log))
