@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from supervisor.model import Cause, Target, Trouble
-from supervisor.pods import Destination, Expired, Pod, PodSet, choose, destination, read_pod, remote_port
+from supervisor.pods import (
+    Destination,
+    Expired,
+    Pod,
+    PodSet,
+    choose,
+    destination,
+    read_list,
+    read_pod,
+    remote_port,
+)
 from supervisor.selector import parse_selector
 
 from .recordings import pod_events
@@ -90,13 +101,13 @@ def pod(name: str = "a", **changes: Any) -> Pod:
 
 
 def test_the_reason_is_the_pods_own() -> None:
-    assert choose(WEB, []).reason == "it has no pods"
+    assert choose(WEB, PodSet()).reason == "it has no pods"
     broken = [
         pod("a", ready=False, trouble="ImagePullBackOff"),
         pod("b", ready=False, trouble="Pending", created="2027"),
     ]
-    assert choose(WEB, broken).reason == "pod b is Pending, and 1 more"
-    assert choose(WEB, [pod(terminating=True)]).reason == "pod a is terminating"
+    assert choose(WEB, PodSet(broken)).reason == "pod b is Pending, and 1 more"
+    assert choose(WEB, PodSet([pod(terminating=True)])).reason == "pod a is terminating"
 
 
 def test_why_a_pod_is_not_ready() -> None:
@@ -112,13 +123,13 @@ def test_why_a_pod_is_not_ready() -> None:
 
 
 def test_a_named_pod_that_was_never_seen_is_missing() -> None:
-    assert choose(Destination(Target("pod", "gone-1")), [pod("a")]).missing
+    assert choose(Destination(Target("pod", "gone-1")), PodSet([pod("a")])).missing
 
 
 def test_a_named_pod_that_is_there_but_not_ready_is_waited_for() -> None:
     family = ("Deployment", "web")
     both = [pod("a", ready=False, family=family, trouble="Pending"), pod("b", family=family)]
-    choice = choose(Destination(Target("pod", "a")), both)
+    choice = choose(Destination(Target("pod", "a")), PodSet(both))
     assert (choice.pod, choice.reason) == (None, "pod a is Pending")
 
 
@@ -160,6 +171,25 @@ def test_a_service_without_selector_leads_nowhere(spec: dict[str, Any]) -> None:
     with pytest.raises(Trouble) as caught:
         service(**spec)
     assert caught.value.problem.cause is Cause.NO_SELECTOR
+
+
+@pytest.mark.parametrize("spaces", [{"separators": (",", ":")}, {}, {"indent": 2}])
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "b, ]}"]])
+def test_a_list_is_read_pod_by_pod(names: list[str], spaces: dict[str, Any]) -> None:
+    items = [{"metadata": {"name": name, "uid": f"u-{name}", "resourceVersion": "5"}} for name in names]
+    listing = {"kind": "PodList", "metadata": {"resourceVersion": "77"}, "items": items}
+    version, pods = read_list(json.dumps(listing, **spaces))
+    assert version == "77"
+    assert list(pods) == list(map(read_pod, items))
+
+
+CUT = ["{}", '{"items":[{"metadata":{"name":"a","uid":"u"}},', '{"items":[{"met', '{"items":[']
+
+
+@pytest.mark.parametrize("text", CUT)
+def test_a_list_that_was_cut_short_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"PodList|Expecting|Unterminated"):
+        list(read_list(text)[1])
 
 
 def test_an_expired_version_asks_for_a_new_listing() -> None:
