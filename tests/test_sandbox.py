@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import wsproto
 
 from supervisor.sandbox import Cluster, Timing, open_cluster, workloads
 from supervisor.sandbox.store import Object
@@ -234,3 +235,46 @@ async def test_by_itself(how: str, tmp_path: Path) -> None:
                 await process.stdin.aclose()
             assert await process.wait() == 0
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_endpoints_are_the_ready_pods_of_a_service(client: Client) -> None:
+    cluster = client.cluster
+
+    def named() -> list[str]:
+        subsets = cluster.store.get("endpoints", "dev", "web")["subsets"]
+        return [address["targetRef"]["name"] for subset in subsets for address in subset["addresses"]]
+
+    first, second = names(cluster.pods(app="web"))
+    assert first in await client.output("get", "endpoints", "web", "-o", "yaml")
+    cluster.set_ready(first, ready=False)
+    await until(cluster, lambda: named() == [second])
+    cluster.set_ready(first, ready=True)
+    await until(cluster, lambda: sorted(named()) == [first, second])
+
+
+@pytest.mark.parametrize("protocols", [["v4.channel.k8s.io"], []])
+async def test_a_websocket_of_channels_is_one_connection(cluster: Cluster, protocols: list[str]) -> None:
+    """As client libraries speak it (kr8s 0.20, kube-rs): the port on both channels first, then data on the first."""
+    pod = names(cluster.pods(app="web"))[0]
+    ws = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+    path = f"/api/v1/namespaces/dev/pods/{pod}/portforward?ports=8080"
+    got: list[bytes] = []
+    async with await trio.open_tcp_stream("127.0.0.1", cluster.port) as stream:
+        await stream.send_all(ws.send(wsproto.events.Request(host="sandbox", target=path, subprotocols=protocols)))
+        with trio.fail_after(PATIENCE):
+            async for chunk in stream:
+                ws.receive_data(bytes(chunk))
+                for event in ws.events():
+                    match event:
+                        case wsproto.events.AcceptConnection(subprotocol=chosen):
+                            assert chosen == (protocols[0] if protocols else None)
+                            request = b"\0GET / HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n"
+                            await stream.send_all(ws.send(wsproto.events.BytesMessage(data=request)))
+                        case wsproto.events.BytesMessage(data=data):
+                            got.append(bytes(data))
+                        case wsproto.events.CloseConnection():
+                            await stream.send_all(ws.send(event.response()))
+    port = (8080).to_bytes(2, "little")
+    assert got[:2] == [b"\0" + port, b"\1" + port]
+    assert {message[:1] for message in got[2:]} == {b"\0"}
+    assert b"".join(message[1:] for message in got[2:]).endswith(f"\r\n\r\n{pod}\n".encode())

@@ -10,6 +10,7 @@ from weakref import WeakSet
 import trio
 
 from supervisor.sandbox import controllers, selectors
+from supervisor.sandbox.channels import serve_channels
 from supervisor.sandbox.faults import REASONS, Faults
 from supervisor.sandbox.http import Answer, Request, Response, Streamed, Upgrade, accept_token
 from supervisor.sandbox.kubelet import Kubelet, Sandbox
@@ -22,6 +23,7 @@ from supervisor.sandbox.watch import End, Watch
 SPDY = "SPDY/3.1"
 SPDY_PROTOCOL = "portforward.k8s.io"
 WEBSOCKET_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
+CHANNELS = "v4.channel.k8s.io"
 WATCH_TIMEOUT = 3600.0  # seconds, when the client names none (the API server: half an hour to an hour)
 REMEMBERED = 10_000  # requests
 HEALTH = ("/healthz", "/livez", "/readyz")
@@ -229,6 +231,12 @@ class Api:
             headers = {"Connection": "Upgrade", "Upgrade": SPDY, "X-Stream-Protocol-Version": SPDY_PROTOCOL}
             return Upgrade(serve, headers)
         protocols = request.headers.get("sec-websocket-protocol", "")
+        if asked == "websocket" and (not protocols or CHANNELS in protocols) and "ports" in request.query:
+            headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
+            headers["Sec-WebSocket-Accept"] = accept_token(request.headers["sec-websocket-key"])
+            if protocols:
+                headers["Sec-WebSocket-Protocol"] = CHANNELS
+            return Upgrade(partial(serve_channels, int(request.query["ports"]), sandbox), headers, websocket=True)
         if asked != "websocket" or WEBSOCKET_PROTOCOL not in protocols or faults.no_websocket:
             return failure(400, "unable to upgrade: the requested protocol is not served")
         headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Protocol": WEBSOCKET_PROTOCOL}

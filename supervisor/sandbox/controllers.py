@@ -1,4 +1,4 @@
-"""Deployment, ReplicaSet, StatefulSet and DaemonSet controllers.
+"""Deployment, ReplicaSet, StatefulSet, DaemonSet and Endpoints controllers.
 
 Each is one synchronous step: it looks at what there is and does the next thing that brings it nearer to what is wanted.
 They are run again after every change, so nothing is remembered between two steps.
@@ -191,7 +191,22 @@ def _roll_statefulset(store: Store, pods: dict[str, Object], wanted: int, revisi
             return
 
 
+def sync_service(store: Store, service: Object) -> None:
+    """Its Endpoints: the ready pods that it picks. We need none, but some tools beside us watch them."""
+    if not service["spec"].get("selector"):
+        return
+    pods = [pod for pod in active(pods_of(store, service)) if pod_status.is_ready(pod)]
+    addresses = [{"ip": pod["status"]["podIP"], "targetRef": {"kind": "Pod", "name": _name(pod)}} for pod in pods]
+    subsets = [{"addresses": addresses}] if addresses else []
+    if store.find("endpoints", _namespace(service), _name(service)) is None:
+        meta = objects.metadata(_name(service), _namespace(service))
+        store.add("endpoints", {"apiVersion": "v1", "kind": "Endpoints", "metadata": meta, "subsets": subsets})
+    else:
+        store.update("endpoints", _namespace(service), _name(service), lambda object: object.update(subsets=subsets))
+
+
 STEPS = {
+    "services": sync_service,
     "deployments": sync_deployment,
     "replicasets": sync_replicaset,
     "statefulsets": sync_statefulset,

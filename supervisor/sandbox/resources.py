@@ -47,6 +47,7 @@ RESOURCES = (
     Resource("events", "Event", short=("ev",)),
     Resource("pods", "Pod", short=("po",), subresources=("portforward",)),
     Resource("services", "Service", short=("svc",)),
+    Resource("endpoints", "Endpoints", short=("ep",)),
     Resource("daemonsets", "DaemonSet", "apps", short=("ds",)),
     Resource("deployments", "Deployment", "apps", short=("deploy",), subresources=("scale",)),
     Resource("replicasets", "ReplicaSet", "apps", short=("rs",), subresources=("scale",)),
@@ -94,7 +95,7 @@ def _listed(resource: Resource) -> list[Object]:
         "kind": resource.kind,
         "verbs": VERBS,
         "shortNames": list(resource.short),
-        "categories": [] if resource.name in ("namespaces", "nodes", "events") else ["all"],
+        "categories": [] if resource.name in ("namespaces", "nodes", "events", "endpoints") else ["all"],
     }
     kinds = {
         "scale": {"group": "autoscaling", "version": "v1", "kind": "Scale"},

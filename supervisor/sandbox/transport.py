@@ -5,6 +5,8 @@ Each has `receive`, b"" at the end, and `send`. Both raise trio.BrokenResourceEr
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -45,28 +47,47 @@ class WebSocket:
         self._stream = stream
         self._received = received
         self._connection = Connection(ConnectionType.SERVER)
+        self._broken = False  # the peer has broken the protocol
         self._lock = trio.Lock()  # a pong may come between two messages, never inside one
 
     async def receive(self) -> bytes:
         while True:
-            data = self._received or bytes(await self._stream.receive_some(RECEIVE))
-            self._received = b""
-            pieces = []
-            try:
-                self._connection.receive_data(data or None)
-                for event in self._connection.events():
-                    match event:
-                        case BytesMessage(data=piece):
-                            pieces.append(piece)
-                        case Ping():
-                            await self._write(self._connection.send(event.response()))
-                        case CloseConnection() if self._connection.state is ConnectionState.REMOTE_CLOSING:
-                            await self._write(self._connection.send(event.response()))
-            except (LocalProtocolError, RemoteProtocolError):
-                return b""
-            joined = b"".join(pieces)
-            if joined or self._connection.state is not ConnectionState.OPEN:
+            joined = b"".join([piece.data for piece in await self._receive()])
+            if joined or self._ended:
                 return joined
+
+    async def messages(self) -> AsyncGenerator[bytes]:
+        """Whole messages, until the end: for a protocol in which their edges count."""
+        message = b""
+        while not self._ended:
+            for piece in await self._receive():
+                message += piece.data
+                if piece.message_finished:
+                    yield message
+                    message = b""
+
+    async def _receive(self) -> list[BytesMessage]:
+        data = self._received or bytes(await self._stream.receive_some(RECEIVE))
+        self._received = b""
+        pieces = []
+        try:
+            self._connection.receive_data(data or None)
+            for event in self._connection.events():
+                match event:
+                    case BytesMessage():
+                        pieces.append(event)
+                    case Ping():
+                        await self._write(self._connection.send(event.response()))
+                    case CloseConnection() if self._connection.state is ConnectionState.REMOTE_CLOSING:
+                        await self._write(self._connection.send(event.response()))
+        except (LocalProtocolError, RemoteProtocolError):
+            self._broken = True
+            return []
+        return pieces
+
+    @property
+    def _ended(self) -> bool:
+        return self._broken or self._connection.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED)
 
     async def send(self, data: bytes) -> None:
         try:
@@ -74,6 +95,11 @@ class WebSocket:
         except LocalProtocolError as error:  # the peer has begun to close
             raise trio.BrokenResourceError from error
         await self._write(message)
+
+    async def close(self) -> None:
+        """Begin to close: the peer answers with its own."""
+        with suppress(LocalProtocolError):  # it has begun already
+            await self._write(self._connection.send(CloseConnection(code=1000)))
 
     async def _write(self, data: bytes) -> None:
         async with self._lock:
