@@ -19,6 +19,12 @@ import psutil
 
 from supervisor.client import Client, NoAnswer
 
+from .measure import Row, cpu_time, table
+from .tools import Place
+from .transfer import throughput
+
+COLUMNS = {"without the panel": ["--no-panel"], "with it": []}
+FORWARDS = 50
 IDLE = 10.0  # seconds over which the CPU time of an idle instance is taken
 
 
@@ -48,6 +54,27 @@ def on_terminal(config: Path, *words: str, **environment: str) -> Iterator[tuple
         process.wait(20)
 
 
+def tables(place: Place, rounds: int, size: int) -> list[str]:
+    """The same instance without and with its panel."""
+    rows = [Row("download, 1 stream", "MB/s"), Row("download, 8 streams", "MB/s")]
+    idle = Row(f"CPU of the supervisor with {FORWARDS} idle forwards, % of a core", "", compared=False)
+    one, fifty = place.folder / "one.yaml", place.folder / "fifty.yaml"
+    for config, count in ((one, 1), (fifty, FORWARDS)):
+        lines = [f"  f{number}: {{target: {place.target}, ports: ':{place.port}'}}\n" for number in range(count)]
+        config.write_text(f"forwards:\n{''.join(lines)}")
+    words = f"--kubectl={place.kubectl}"
+    for turn in range(rounds):
+        for column in COLUMNS if turn % 2 else reversed(COLUMNS):
+            with on_terminal(one, words, *COLUMNS[column], **place.environment) as (client, _):
+                port = client.call("portforward:list")[0]["localPort"]
+                for row, streams in zip(rows, (1, 8), strict=True):
+                    row.add(column, throughput(port, streams, size))
+    for column, more in COLUMNS.items():
+        with on_terminal(fifty, words, *more, **place.environment) as (_, process):
+            idle.add(column, idle_cpu(process))
+    return [table("The panel", list(COLUMNS), [*rows, idle])]
+
+
 def drain(fd: int) -> None:
     try:
         while os.read(fd, 65536):
@@ -67,11 +94,6 @@ def connected(path: Path) -> Client:
 
 def idle_cpu(process: psutil.Process) -> float:
     """Percent of a core that the supervisor itself uses, without its kubectls."""
-
-    def used() -> float:
-        times = process.cpu_times()
-        return float(times.user + times.system)
-
-    before = used()
+    before = cpu_time([process])
     time.sleep(IDLE)
-    return (used() - before) / IDLE * 100
+    return (cpu_time([process]) - before) / IDLE * 100
