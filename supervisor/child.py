@@ -10,23 +10,46 @@ import trio
 from .keeper import Keeper
 from .kubectl import Line, Said, explain, read_line
 from .model import Cause, Problem, Trouble
+from .pods import Pod
 from .process import lines, read_to_end, running
 
 START_TIMEOUT = 15.0  # seconds: an upgrade that is never answered hangs kubectl without limit
 _LAST_WORDS = 2.0  # seconds: what kubectl said longer before its end is no cause of it
+_CHECK = 40.0  # seconds; kubectl gives a tunnel 30 to answer
 
 _DOUBTS = (Said.UNREACHED, Said.POD_GONE, Said.STALLED, Said.LOST)
 
 
+class Patience:
+    """How long a new connection of one forward may be without an answer before its tunnel is doubted."""
+
+    def __init__(self) -> None:
+        self.limit = 5.0  # seconds
+
+    def was_too_short(self) -> None:
+        """The answer came after all: this server is slow. After three times it is kubectl's word alone that counts,
+        which comes after 30 s."""
+        self.limit = self.limit * 2 if self.limit < 20 else float("inf")
+
+
 class Child:
-    """A kubectl that forwards 127.0.0.1:`port` to the pod that `label` names. `changed` is called at each news, `log`
-    with each line that it writes but the one that it writes for every connection."""
+    """A kubectl that forwards 127.0.0.1:`port` to a pod; `label` names that, also where no `pod` is known. `changed` is
+    called at each news, `log` with each line that it writes but the one that it writes for every connection."""
 
     def __init__(
-        self, label: str, changed: Callable[[], None], log: Callable[[str], None], wedges: bool = False
+        self,
+        label: str,
+        changed: Callable[[], None],
+        log: Callable[[str], None],
+        *,
+        pod: Pod | None = None,
+        wedges: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         self.label = label
+        self.pod = pod
         self.wedges = wedges  # a client that breaks a download off may stop it for good (kubectl before 1.32)
+        self.patience = patience or Patience()
         self.port = 0
         self.since = trio.current_time()  # until ready: of its start
         self.took = 0.0  # seconds from its start to its readiness
@@ -34,10 +57,13 @@ class Child:
         self.handled = 0  # connections it says it took: always the oldest of those opened
         self.connections = 0  # open now
         self.proven = False  # a byte came back from the pod
+        self.heard = 0.0  # when the last one came
         self.unreached = False  # it said that the pod could not be dialled, or is gone
         self.doubt: Problem | None = None  # it lives, but said that it no longer forwards
         self.problem: Problem | None = None  # it ended, and why
+        self.stalls = 0  # how often it said that its tunnel gave no answer
         self.worn = ""  # it works, but new connections had better get a fresh one: why
+        self.doubtful = False  # its tunnel may be dead
         self.blocked: dict[int, float] = {}  # since when which connections have waited for their client to read
         self._said: deque[tuple[float, str]] = deque(maxlen=40)  # stderr, with the time
         self._news = trio.Event()  # replaced at each change of doubt or problem
@@ -74,6 +100,10 @@ class Child:
             elif line.said in _DOUBTS and self.doubt is None:
                 self.unreached = line.said in (Said.UNREACHED, Said.POD_GONE)
                 self.doubt = explain([line.text], None)
+                self._tell()
+            if line.said is Said.STALLED:
+                self.stalls += 1
+                self.doubtful = True
                 self._tell()
 
         async def read_stdout(stream: trio.abc.ReceiveStream) -> None:
@@ -113,10 +143,30 @@ class Child:
         self._news = trio.Event()
         self._changed()
 
-    def wear(self, reason: str) -> None:
-        """Let it keep its connections, and get no new ones."""
+    def wear(self, reason: str, doubtful: bool = False) -> None:
+        """Let it keep its connections, and get no new ones. `doubtful`: they may be dead."""
         self.worn = self.worn or reason
+        self.doubtful = self.doubtful or doubtful
         self._tell()
+
+    async def is_dead(self) -> bool:
+        """Whether the tunnel answers no more: kubectl says so 30 s after a new connection, if that got no answer. Where
+        the tunnel lives, that connection reaches the pod, and is closed without a byte."""
+        stalls = self.stalls
+
+        def known() -> bool:
+            return self.stalls > stalls or self.problem is not None
+
+        self.opened += 1
+        try:
+            with trio.move_on_after(_CHECK):
+                async with await trio.open_tcp_stream("127.0.0.1", self.port) as stream:
+                    if await stream.receive_some(1):
+                        return False
+        except (OSError, trio.BrokenResourceError):
+            pass
+        await self._until(known, _LAST_WORDS)
+        return known()
 
     @property
     def stalled(self) -> float:
@@ -131,12 +181,13 @@ class Child:
 
     async def settle(self, patience: float) -> None:
         """Wait until it has a fault, at most `patience` seconds: its words may come after its deeds."""
-        with trio.move_on_after(patience):
-            while self.fault is None:
-                await self._news.wait()
+        await self._until(lambda: self.fault is not None, patience)
 
     async def ended_within(self, patience: float) -> None:
         """Wait until it has ended, at most `patience` seconds."""
+        await self._until(lambda: self.problem is not None, patience)
+
+    async def _until(self, true: Callable[[], bool], patience: float) -> None:
         with trio.move_on_after(patience):
-            while self.problem is None:
+            while not true():
                 await self._news.wait()

@@ -19,6 +19,7 @@ from supervisor.notation import (
     parse_address,
     parse_attempts,
     parse_bool,
+    parse_children,
     parse_context,
     parse_duration,
     parse_forward_name,
@@ -51,6 +52,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "hold": parse_duration,
     "lazy": parse_bool,
     "idle_timeout": parse_idle_timeout,
+    "children": parse_children,
     "protocol": parse_protocol,
     "notify": parse_notify,
     "reconnect.attempts": parse_attempts,
@@ -59,7 +61,17 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "enabled": parse_bool,
     "persist": parse_bool,
 }
-PLAIN = ("namespace", "address", "hold", "lazy", "idle_timeout", "protocol", "notify", "enabled")  # as Forward has them
+PLAIN = (
+    "namespace",
+    "address",
+    "hold",
+    "lazy",
+    "idle_timeout",
+    "children",
+    "protocol",
+    "notify",
+    "enabled",
+)  # as Forward has them
 WHOLE = ("kubectl", "socket", "persist")  # as Config has them
 
 

@@ -1,20 +1,14 @@
-"""One forward: keeps a child on the pod to use, and decides what each end of a child costs."""
+"""One forward: keeps its children on the pod to use, and decides what each end of one costs."""
 
 from __future__ import annotations
 
-import os
-import shlex
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import trio
 
-from .backoff import HEALTHY, Tries, delay
-from .board import Board
+from .backoff import Tries, delay
 from .child import Child
-from .keeper import Keeper
-from .kubectl import WEDGE_FREE, environment, port_forward
+from .crew import Crew, Tools
 from .listener import Listening
 from .lookout import Goal, Lookout
 from .model import FINAL, OUTAGE, Cause, Happening, Problem, State, Status, Trouble
@@ -22,23 +16,9 @@ from .news import News
 from .pods import Pod
 from .reception import Reception
 from .relay import SETTLE
-from .watches import Watches
 
-_PROOF = 1.0  # seconds of silence that prove that a pod which refused before now takes connections
-_GONE_GRACE = 3.0  # seconds that old connections keep after their pod is gone; a real tunnel ends them itself
-_BUSY = 1.0  # seconds that a starting kubectl counts as busy; healthy ones take 0.1
 _LONGEST_REST = 5.0  # seconds between the rounds that clients of a failed forward begin
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What the forwards share."""
-
-    binary: str
-    keeper: Keeper
-    watches: Watches
-    board: Board
-    starting: trio.CapacityLimiter  # how many children may be starting at a time
+_ALL_OF_THEM = (Cause.REMOTE_REFUSED, Cause.POD_GONE)  # what one child says of the pod counts for the others too
 
 
 class Forwarder:
@@ -53,18 +33,21 @@ class Forwarder:
         self._news = News()
         self._reception = Reception(self.settings, status, listening, self._news)
         self._lookout = Lookout(self.settings, tools.watches, self._news, self._pods_changed)
-        self._starting: Child | None = None
+        self._crew = Crew(status, self._reception, self._lookout, tools, self._news)
+        self._starting = trio.CancelScope()  # of _start
         self._served: Pod | None = None  # the one that the last child got ready on
         self._suspect: tuple[str, int] | None = None  # the incarnation of a pod that refused connections
         self._renewed = 0  # of the lookout, when the child was begun
         self._worn = ""  # why the last child was let go though it works
+        self._lived = 0.0  # seconds for which it had been a good one
         self._round = trio.CancelScope()  # of _keep
 
     async def run(self) -> None:
         """Serve until cancelled. On the way out closes the listeners, the connections and the children."""
         try:
-            async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._reception.run)
+            async with trio.open_nursery() as nursery:
+                self._crew.nursery = nursery
+                nursery.start_soon(self._reception.run)
                 while True:
                     with self._round:
                         await self._keep()
@@ -85,16 +68,15 @@ class Forwarder:
     def restart(self) -> None:
         """Begin anew with a fresh kubectl and all attempts. The connections through the old one end; the port stays,
         and those that are held go to the new one."""
-        child, self._reception.child = self._reception.child, None
-        if child is not None:
-            child.scope.cancel()
+        self._crew.drop()
+        self._reception.resort = None
         self.status.pod = None
         self._lookout.look_again = True
         self._say(Happening.CONNECT, f"restarted: looking for a pod of {self.settings.target}")
         self._round.cancel()
 
     async def _keep(self) -> None:
-        """Find a pod, start a child, serve, and again. Never returns."""
+        """Find a pod, start a child on it, serve, and again. Never returns."""
         tries = Tries(self.settings.reconnect)
         failed_rounds = 0
         while True:
@@ -102,13 +84,13 @@ class Forwarder:
                 if self.status.state is not State.IDLE:
                     self._rest()
                 await self._news.until(lambda: self._reception.clients > 0)
-            goal, lived = None, 0.0
+            goal, self._lived = None, 0.0
             try:
                 goal = await self._lookout.find(self._wait_for_pod)
-                child = await self._start(goal)
+                if not await self._start(goal):
+                    continue
                 failed_rounds = 0
-                problem = await self._serve(child)
-                lived = self._retire(child, problem)
+                problem = await self._serve(goal)
             except Trouble as trouble:
                 problem = trouble.problem
             if problem is None or (goal is not None and self._outdated):
@@ -121,7 +103,7 @@ class Forwarder:
                 continue
             pod = goal.pod if goal is not None and problem.cause is Cause.REMOTE_REFUSED else None
             self._suspect = pod.incarnation if pod is not None else None
-            pause = None if problem.cause in FINAL else tries.lost(lived)
+            pause = None if problem.cause in FINAL else tries.lost(self._lived)
             if pause is not None:
                 await self._pause(problem, pause, tries.made)
             else:
@@ -130,66 +112,30 @@ class Forwarder:
                 tries.fresh()
 
     def _wait_for_pod(self, reason: str) -> None:
-        lost = ""
+        lost, self._reception.resort = "", None
         if self.status.state in (State.ACTIVE, State.CONNECTING) and self._served is not None:
             lost = f"lost {self._served.name}, which {self._lookout.why_left(self._served)}. "
         problem = Problem(Cause.NO_READY_POD, f"{self.settings.target} has no ready pod: {reason}")
         text = f"{lost}{problem.message}. Connections to {self.local} are held"
         self._say(Happening.NO_POD, text, problem=problem)
 
-    async def _start(self, goal: Goal) -> Child:
-        """A child that takes the connections from now on. Raises Trouble, also where the pod goes away meanwhile."""
+    async def _start(self, goal: Goal) -> bool:
+        """A child that takes the connections from now on; False where another pod is to be used meanwhile. Raises
+        Trouble."""
         self._lookout.pod, self._renewed = goal.pod, self._lookout.renewed
-        version = self._tools.watches.version
-        wedges = version is not None and version < WEDGE_FREE
-        child = Child(goal.label, self._news.tell, partial(self._tools.board.said, self.status), wedges)
         self.status.remote = goal.remote if isinstance(goal.remote, int) else None
-        command = port_forward(self._tools.binary, goal.watch.cluster, goal.watch.namespace, goal.what, goal.remote)
-        self.status.command = shlex.join(command)
         if self.status.state is not State.CONNECTING:
             self._say(Happening.CONNECT, f"starting kubectl for {goal.what}, port {goal.remote}")
-        await self._tools.starting.acquire_on_behalf_of(child)
-        self._nursery.start_soon(self._give_way, child)
-        self._starting = child
-        try:
-            await self._nursery.start(
-                child.run, command, self._tools.keeper, environment(os.environ, self.settings.protocol)
-            )
-        finally:
-            self._starting = None
-        if goal.pod is not None and goal.pod.incarnation == self._suspect:
-            try:
-                await self._prove(child)
-            except BaseException:
-                child.scope.cancel()
-                raise
-        self._reception.child = child
+        suspected = goal.pod is not None and goal.pod.incarnation == self._suspect
+        with trio.CancelScope() as self._starting:
+            child = await self._crew.add(goal, suspected)
+        if self._starting.cancelled_caught:
+            return False
+        self._reception.resort = None
         self._news.tell()
         self.status.pod = child.label
-        self.status.children += 1
         self._tell_ready(goal, child.took)
-        return child
-
-    async def _give_way(self, child: Child) -> None:
-        """Let the next child start when this one has, or hangs: it is the work of starting that is bounded."""
-        try:
-            with trio.move_on_after(_BUSY):
-                await child.begun.wait()
-        finally:
-            self._tools.starting.release_on_behalf_of(child)
-
-    async def _prove(self, child: Child) -> None:
-        """Connect to the pod ourselves before users may, since it refused them before. Raises Trouble."""
-        try:
-            with trio.move_on_after(_PROOF):
-                child.opened += 1
-                async with await trio.open_tcp_stream("127.0.0.1", child.port) as probe:
-                    if await probe.receive_some(1) == b"":
-                        await child.settle(SETTLE)
-        except (OSError, trio.BrokenResourceError):
-            await child.settle(SETTLE)
-        if child.fault is not None:
-            raise Trouble(child.fault)
+        return True
 
     def _tell_ready(self, goal: Goal, took: float) -> None:
         left, self._served = self._served, goal.pod
@@ -202,42 +148,59 @@ class Forwarder:
         else:
             self._say(Happening.READY, f"{self.local} → {self.settings.target}, pod {where}")
 
-    async def _serve(self, child: Child) -> Problem | None:
-        """Until the child is no longer the one to use: why, or None where that costs no attempt."""
-        while child.fault is None:
+    async def _serve(self, goal: Goal) -> Problem | None:
+        """Until no child is left to use: why, or None where that costs no attempt."""
+        try:
+            async with trio.open_nursery() as nursery:
+                if self.settings.children > 1:
+                    nursery.start_soon(self._crew.fill, goal)
+                problem = await self._while_served()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.status.pod = None
+        return problem
+
+    async def _while_served(self) -> Problem | None:
+        reception = self._reception
+        while True:
             if self._lookout.renewed != self._renewed:
-                child.wear("connections to the API server had died")
-            if self._lookout.moved_on() or child.worn:
+                for child in reception.children:
+                    child.wear("connections to the API server had died", doubtful=True)
+            if self._lookout.moved_on():
+                reception.resort = reception.admitting() if self._lookout.lingers(self._lookout.pod) else None
+                self._let_go(reception.children, None)
                 return None
+            unfit = [child for child in reception.children if child not in reception.fit]
+            if unfit:
+                problem = await self._verdict(unfit)
+                if problem is not None and problem.cause in _ALL_OF_THEM:
+                    unfit = reception.children
+                self._let_go(unfit, problem)
+                if not reception.children:
+                    return problem
+                why = problem.message if problem is not None else unfit[0].worn
+                left = f"{len(reception.children)} of its kubectls serve on, and a fresh one is started"
+                self._say(Happening.THINNED, f"{why}; {left}")
             quiet_until = float("inf")
-            if self.settings.lazy and self.settings.idle_timeout is not None and not self._reception.clients:
-                quiet_until = self._reception.quiet_since + self.settings.idle_timeout
+            if self.settings.lazy and self.settings.idle_timeout is not None and not reception.clients:
+                quiet_until = reception.quiet_since + self.settings.idle_timeout
                 if trio.current_time() >= quiet_until:
+                    self._let_go(reception.children, None)
                     return None
             with trio.move_on_at(quiet_until):
                 await self._news.wait()
-        if child.fault.cause is Cause.LOST:  # it is about to end, and why is among what it has said
-            await child.ended_within(SETTLE)
-        return child.fault
 
-    def _retire(self, child: Child, problem: Problem | None) -> float:
-        """Give it no new connections; returns for how many seconds it was a good child."""
-        self._reception.child = None
-        self._worn = child.worn
-        self.status.pod = None
-        self._nursery.start_soon(self._drain, child, self._lookout.pod)
-        if problem is not None and problem.cause is Cause.STREAM and child.proven:
-            return HEALTHY  # it worked: one connection that broke makes no bad child
-        return trio.current_time() - child.since
+    async def _verdict(self, unfit: list[Child]) -> Problem | None:
+        """What is wrong with them; None where they only are worn."""
+        for child in unfit:
+            if child.fault is not None and child.fault.cause is Cause.LOST:
+                await child.ended_within(SETTLE)  # it is about to end, and why is among what it has said
+        return next((child.fault for child in unfit if child.fault is not None), None)
 
-    async def _drain(self, child: Child, pod: Pod | None) -> None:
-        """Let the connections of a retired child run on until they end, or a moment after its pod is gone."""
-        with trio.CancelScope() as patience:
-            while child.connections and child.problem is None:
-                if patience.deadline == float("inf") and self._lookout.is_gone(pod):
-                    patience.deadline = trio.current_time() + _GONE_GRACE
-                await self._news.wait()
-        child.scope.cancel()
+    def _let_go(self, children: list[Child], problem: Problem | None) -> None:
+        for child in [each for each in children if each in self._reception.children]:  # else restarted meanwhile
+            self._worn = child.worn
+            self._lived = self._crew.retire(child, problem)
 
     async def _await_api(self, problem: Problem) -> None:
         self._say(Happening.RETRY, f"as soon as the API server answers: {problem.message}", problem=problem)
@@ -275,8 +238,8 @@ class Forwarder:
                 await self._news.wait()
 
     def _pods_changed(self) -> None:
-        if self._starting is not None and self._outdated:
-            self._starting.scope.cancel()
+        if self._outdated:
+            self._starting.cancel()
         self._news.tell()
 
     @property

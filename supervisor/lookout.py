@@ -119,6 +119,12 @@ class Lookout:
             return "is terminating"
         return "restarted" if now.restarts != pod.restarts else "is not ready"
 
+    def lingers(self, pod: Pod | None) -> bool:
+        """Whether the same processes still run there, though it is no longer to be chosen."""
+        return (
+            pod is not None and self._watch is not None and pod.incarnation in {p.incarnation for p in self._watch.pods}
+        )
+
     def is_gone(self, pod: Pod | None) -> bool:
         return pod is not None and self._watch is not None and all(each.uid != pod.uid for each in self._watch.pods)
 

@@ -52,6 +52,7 @@ class Forward:
     hold: float = 30.0
     lazy: bool = False
     idle_timeout: float | None = None  # None: a lazy child is kept once started
+    children: int = 1  # how many kubectls share its connections
     protocol: str = "auto"  # auto, spdy or websocket
     reconnect: Reconnect = field(default_factory=Reconnect)
     notify: str = "none"  # none, bell or desktop
@@ -93,6 +94,7 @@ class Happening(StrEnum):
     NO_POD = "the target has no ready pod"
     CONNECT = "a child is being started"
     READY = "the child forwards"
+    THINNED = "one of several children is no longer used"
     RETRY = "the child ended or could not start; it will be tried again"
     GIVE_UP = "no attempts are left, or none can help"
     QUIET = "a lazy forward without connections"
@@ -112,6 +114,7 @@ _ALWAYS = {
 # make a forward active.
 TRANSITIONS: dict[State, dict[Happening, State]] = {state: dict(_ALWAYS) for state in State}
 TRANSITIONS[State.CONNECTING][Happening.READY] = State.ACTIVE
+TRANSITIONS[State.ACTIVE][Happening.THINNED] = State.ACTIVE
 
 
 class Cause(StrEnum):
@@ -227,7 +230,7 @@ class Status:
     attempts: int | None = None
     retry_at: float | None = None  # seconds since the epoch
     command: str | None = None  # of the last child, as a shell would take it
-    children: int = 0  # started so far and got ready
+    restarts: int = 0  # children that were lost or left so far
     connections: int = 0
     held: int = 0
     bytes_in: int = 0  # from the client to the pod

@@ -182,6 +182,12 @@ def parse_attempts(text: str) -> int | None:
     return int(text)
 
 
+def parse_children(text: str) -> int:
+    if not re.fullmatch(r"[1-9]|1[0-6]", text):
+        raise Mistake(f"{quote(text)} is not a number of children", "Write a whole number from 1 to 16.")
+    return int(text)
+
+
 def parse_protocol(text: str) -> str:
     if text not in ("auto", "spdy", "websocket"):
         raise Mistake(f"{quote(text)} is not a protocol", "Write auto, spdy or websocket.")

@@ -13,18 +13,22 @@ from .relay import Client, carry
 _STALL = 0.1  # seconds: whoever lets its kubectl wait so long makes the others there wait too
 _NOTICE = 0.005  # seconds: a client that broke off before this one came is seen by then
 _VERDICT = 1.0  # seconds in which a child that did not serve a connection is known to be a bad one
+_RESORT = 1.0  # seconds of holding after which a child that was to be left is better than none; kubectl starts in 0.1
 
 
 class Reception:
-    """`child` is where new connections go; None: they are held. `closing`: what is held is let go."""
+    """`children` is where new connections go, the one with the fewest of them first; while none of these is fit, they
+    are held. `closing`: what is held is let go."""
 
     def __init__(self, settings: Forward, status: Status, listening: Listening, news: News) -> None:
-        self.child: Child | None = None
+        self.children: list[Child] = []  # oldest first; those beyond the number that is asked for are to spare
+        self.resort: Child | None = None  # its pod is about to go, but is there; for whoever was held for long
         self.closing = False
         self.clients = 0  # connected now, held or not
         self.arrived = 0  # ever
         self.quiet_since = trio.current_time()  # where there are no clients
         self._hold_for = settings.hold
+        self._spread = settings.children
         self._status = status
         self._listening = listening
         self._news = news
@@ -33,22 +37,31 @@ class Reception:
         """Accept until cancelled; the listeners are closed then, and the connections."""
         await trio.serve_listeners(self._serve, list(self._listening.listeners))
 
+    @property
+    def fit(self) -> list[Child]:
+        return [child for child in self.children if _is_fit(child)]
+
     def admitting(self) -> Child | None:
-        child = self.child
-        return child if child is not None and child.fault is None and not child.worn else None
+        return min(self.fit[: self._spread], key=lambda child: child.connections, default=None)
+
+    def _resorting(self, since: float) -> Child | None:
+        """For a client that has been there `since` then."""
+        child = self.resort
+        late = child is not None and trio.current_time() >= since + _RESORT
+        return child if late and child is not None and _is_fit(child) else None
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """Hold until there is a child, then join; again where the child never served it. Closes the connection."""
         client = Client(stream)
-        deadline = trio.current_time() + self._hold_for
+        since = trio.current_time()
         self.clients += 1
         self.arrived += 1
         self.closing = False
         self._news.tell()
         try:
-            await self._spare_a_stalled_child()
-            while await self._hold(client, deadline):
-                child = self.admitting()
+            await self._spare_stalled_children()
+            while await self._hold(client, since):
+                child = self.admitting() or self._resorting(since)
                 if child is None:  # retired while the waiting ended
                     continue
                 self._status.connections += 1
@@ -58,7 +71,7 @@ class Reception:
                 finally:
                     self._status.connections -= 1
                 await child.settle(_VERDICT)
-                if trio.current_time() >= deadline:
+                if trio.current_time() >= since + self._hold_for:
                     break
         finally:
             self.clients -= 1
@@ -66,32 +79,40 @@ class Reception:
             self._news.tell()
             await trio.aclose_forcefully(stream)
 
-    async def _spare_a_stalled_child(self) -> None:
-        child = self.admitting()
-        if child is None:
-            return
-        if child.wedges and child.connections:
+    async def _spare_stalled_children(self) -> None:
+        if any(child.wedges and child.connections for child in self.children):
             await trio.sleep(_NOTICE)
-        if child.stalled > _STALL:
-            child.wear("a client reads nothing, which stalls all connections of its kubectl")
+        for child in self.children:
+            if child.stalled > _STALL:
+                child.wear("a client reads nothing, which stalls all connections of its kubectl")
 
-    async def _hold(self, client: Client, deadline: float) -> bool:
+    async def _hold(self, client: Client, since: float) -> bool:
         """Wait until there is a child to use; False where the client left, its time is up, or all is lost."""
+
+        def over() -> bool:
+            return self.closing or self.admitting() is not None or self._resorting(since) is not None
+
         if self.admitting() is not None:
             return True
         self._status.held += 1
         try:
             async with trio.open_nursery() as nursery:
-                nursery.cancel_scope.deadline = deadline
+                nursery.cancel_scope.deadline = since + self._hold_for
 
                 async def leave() -> None:
                     await client.left()
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(leave)
-                await self._news.until(lambda: self.admitting() is not None or self.closing)
+                with trio.move_on_at(since + _RESORT):
+                    await self._news.until(over)
+                await self._news.until(over)
                 nursery.cancel_scope.cancel()
                 return not self.closing
         finally:
             self._status.held -= 1
         return False
+
+
+def _is_fit(child: Child) -> bool:
+    return child.fault is None and not child.worn

@@ -171,6 +171,7 @@ class _Exchange:
     def __init__(self, client: Client, child: Child, remote: trio.SocketStream, status: Status, turn: int) -> None:
         self.client, self.child, self.remote, self.status, self.turn = client, child, remote, status, turn
         self.answered = False  # the pod's first byte has come
+        self.patience = trio.CancelScope()  # of the wait for that, from the client's first byte on
         self.left = False  # the client broke off
         self.passed = 0  # bytes sent to the child
 
@@ -183,20 +184,19 @@ class _Exchange:
 
     async def _to_client(self) -> bool:
         """True where the pod ended its side in peace, False where nothing more can be passed on."""
-        flow, blocked = _Flow(self.remote, self.client.stream), self.child.blocked
+        flow, child, blocked = _Flow(self.remote, self.client.stream), self.child, self.child.blocked
         try:
-            while data := await flow.read():
-                if not self.answered:
-                    self.answered = self.child.proven = True
-                    self.client.head = None
+            data = await self._first(flow)
+            while data:
                 self.status.bytes_out += len(data)
-                blocked[self.turn] = trio.current_time()
+                child.heard = blocked[self.turn] = trio.current_time()
                 try:
                     await flow.write(data)
                 except OSError:
                     self.left = True
                     return False
                 del blocked[self.turn]
+                data = await flow.read()
             if self.answered:
                 await self.client.stream.send_eof()
         except (OSError, *_GONE):
@@ -204,6 +204,26 @@ class _Exchange:
         finally:
             blocked.pop(self.turn, None)
         return True
+
+    async def _first(self, flow: _Flow) -> bytes | memoryview:
+        """The first piece. If it is long in coming, and nothing else came from the pod, new connections get a fresh
+        child: the tunnel may be dead. If it comes after all, the next one is waited for longer."""
+        child, limit, doubted = self.child, self.child.patience.limit, False
+        data: bytes | memoryview = b""
+        with self.patience:
+            data = await flow.read()
+        if self.patience.cancelled_caught:
+            silent = child.heard <= trio.current_time() - limit
+            doubted = silent and child.proven and not child.worn and not child.blocked
+            if doubted:
+                child.wear(f"nothing has come back for {limit:g} s, as from a dead tunnel", doubtful=True)
+            data = await flow.read()
+        if data:
+            if doubted:
+                child.patience.was_too_short()
+            self.answered = child.proven = True
+            self.client.head = None
+        return data
 
     async def _to_pod(self, both: trio.CancelScope) -> None:
         """A client that broke off ends both directions; a child that takes no more leaves the other one open."""
@@ -228,6 +248,8 @@ class _Exchange:
             await self.remote.send_eof()
 
     async def _pass_on(self, flow: _Flow, data: bytes | memoryview) -> bool:
+        if not self.passed:
+            self.patience.deadline = trio.current_time() + self.child.patience.limit
         self.passed += len(data)
         try:
             await flow.write(data)

@@ -49,6 +49,7 @@ def options(forward: Forward) -> dict[str, Any]:
         "hold": _seconds(forward.hold),
         "lazy": forward.lazy,
         "idle_timeout": "never" if forward.idle_timeout is None else _seconds(forward.idle_timeout),
+        "children": forward.children,
         "protocol": forward.protocol,
         "notify": forward.notify,
         "reconnect": {

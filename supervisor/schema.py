@@ -52,6 +52,13 @@ DEFAULTS: Properties = CLUSTER | {
         "description": "End the kubectl of a lazy forward after so long without a connection.",
         "default": "never",
     },
+    "children": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 16,
+        "description": "Over how many kubectls its connections are spread; one more is kept to spare if several.",
+        "default": 1,
+    },
     "protocol": {
         "enum": ["auto", "spdy", "websocket"],
         "description": "The tunnel's protocol; auto leaves it to kubectl.",

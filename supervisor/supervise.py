@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from .board import Board
-from .forward import Forwarder, Tools
+from .crew import Tools
+from .forward import Forwarder
 from .keeper import Keeper
 from .listener import Listening, bind
 from .model import Cause, Forward, Happening, Problem, State, Status, Trouble
 from .plan import plan
+from .turns import Turns
 from .wake import on_wake
 from .watches import Watches
 
@@ -56,8 +58,7 @@ class Supervisor:
         """Keep the forwards until cancelled; on the way out each one is told as stopped. Started at once, with none."""
         async with trio.open_nursery() as self._nursery:
             watches = Watches(self._binary, self._keeper, self._nursery, self._board.notice)
-            starting = trio.CapacityLimiter(2 * (os.cpu_count() or 1))  # more only make each other slow
-            self._tools = Tools(self._binary, self._keeper, watches, self._board, starting)
+            self._tools = Tools(self._binary, self._keeper, watches, self._board, Turns(2 * (os.cpu_count() or 1)))
 
             def woken(slept: float) -> None:
                 after = "every kubectl is replaced by a fresh one as soon as the API server answers"

@@ -37,7 +37,7 @@ def port_forward(status: Status) -> dict[str, Any]:
         "pod": status.pod,
         "command": status.command,
         "context": status.context or forward.cluster.context,
-        "restarts": max(status.children - 1, 0),
+        "restarts": status.restarts,
         "error": problem.message if problem else None,
         "cause": problem.cause.value if problem else None,
         "attempt": status.attempt,

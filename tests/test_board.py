@@ -20,12 +20,13 @@ WEB = Forward(id="web", target=Target("service", "web"), remote=80)
 def test_from_every_state_all_can_happen_but_ready() -> None:
     assert set(TRANSITIONS) == set(State)
     for state, row in TRANSITIONS.items():
-        assert set(row) | {Happening.READY, Happening.STOP} == set(Happening), state
+        assert set(row) | {Happening.READY, Happening.THINNED} == set(Happening), state
         assert row[Happening.STOP] is State.STOPPED
 
 
-def test_active_comes_only_from_connecting() -> None:
-    assert {state for state, row in TRANSITIONS.items() if State.ACTIVE in row.values()} == {State.CONNECTING}
+def test_active_comes_only_from_connecting_and_stays_while_some_children_serve() -> None:
+    into_active = {(state, what) for state, row in TRANSITIONS.items() for what in row if row[what] is State.ACTIVE}
+    assert into_active == {(State.CONNECTING, Happening.READY), (State.ACTIVE, Happening.THINNED)}
 
 
 async def test_what_is_not_in_the_table_can_not_happen() -> None:

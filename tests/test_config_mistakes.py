@@ -209,9 +209,12 @@ f:5:5: forwards.web.idle-timeout: unknown key "idle-timeout". Did you mean idle_
 kubectl: /bin/kubectl
 f:5:5: forwards.web.kubectl: kubectl has no place here. It belongs at the top of the file.
 
-children: 2
-f:5:5: forwards.web.children: unknown key "children". Known here: target, selector, ports, context, namespace,
-    kubeconfig, address, hold, lazy, idle_timeout, protocol, notify, reconnect, enabled.
+replicas: 2
+f:5:5: forwards.web.replicas: unknown key "replicas". Known here: target, selector, ports, context, namespace,
+    kubeconfig, address, hold, lazy, idle_timeout, children, protocol, notify, reconnect, enabled.
+
+children: 17
+f:5:15: forwards.web.children: "17" is not a number of children. Write a whole number from 1 to 16.
 
 hold: !env HOLD
 f:5:11: forwards.web.hold: something with the tag "!env" where a single value belongs. Write it as one text, in quotes

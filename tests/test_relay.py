@@ -205,3 +205,44 @@ async def test_a_held_client_that_only_ended_its_side_still_waits() -> None:
         assert not await left_within(client, 0.2)
         assert bytes(client.head or b"") == b"question"
         assert client.ended
+
+
+async def test_without_an_answer_new_connections_get_a_fresh_child_and_a_late_one_raises_the_limit() -> None:
+    answer = trio.Event()
+
+    async def slow(stream: trio.SocketStream) -> None:
+        await stream.receive_some(1000)
+        await answer.wait()
+        await stream.send_all(b"at last")
+
+    async with child_that(slow) as child, client_pair() as (user, client), trio.open_nursery() as nursery:
+        child.proven, child.patience.limit = True, 0.05
+        nursery.start_soon(carry, client, child, new_status())
+        await user.send_all(b"GET")
+        with trio.fail_after(5):
+            while not child.worn:
+                await child._news.wait()
+        assert (child.worn, child.doubtful) == ("nothing has come back for 0.05 s, as from a dead tunnel", True)
+        answer.set()
+        assert await user.receive_some(100) == b"at last"
+        assert child.patience.limit == 0.1
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("why", ["it never answered anybody", "another client reads nothing", "no byte was asked"])
+async def test_it_is_no_sign_of_a_dead_tunnel_if(why: str) -> None:
+    async with child_that(read_and_say_nothing) as child, client_pair() as (user, client):
+        child.proven, child.patience.limit = why != "it never answered anybody", 0.01
+        if why == "another client reads nothing":
+            child.blocked[7] = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(carry, client, child, new_status())
+            if why != "no byte was asked":
+                await user.send_all(b"GET")
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            nursery.cancel_scope.cancel()
+        assert not child.worn
+
+
+async def read_and_say_nothing(stream: trio.SocketStream) -> None:
+    await read_all(stream)

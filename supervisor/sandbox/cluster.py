@@ -15,10 +15,10 @@ from supervisor.sandbox.faults import Faults
 from supervisor.sandbox.http import HttpConnection, Request
 from supervisor.sandbox.kubelet import Kubelet, Sandbox
 from supervisor.sandbox.objects import timestamp
-from supervisor.sandbox.server import HOST, GatedStream, Server
+from supervisor.sandbox.server import HOST, Gate, GatedStream, Server
 from supervisor.sandbox.store import Object, Store
 from supervisor.sandbox.timing import Timing
-from supervisor.sandbox.transport import Transport
+from supervisor.sandbox.transport import Gated, Transport
 from supervisor.sandbox.tunnel import Tunnel
 from supervisor.sandbox.watch import End
 
@@ -50,7 +50,7 @@ class Cluster:
         self.store = Store()
         self._kubelet = Kubelet(self.store, timing)
         self._server = Server(self._connected)
-        self._tunnels: dict[trio.CancelScope, str] = {}  # each open tunnel and its pod's name
+        self._tunnels: dict[trio.CancelScope, tuple[str, Gate]] = {}  # each open tunnel's pod, and what stops its bytes
         self._nursery = nursery
         self.port = self._server.port
         self.url = f"http://{HOST}:{self.port}"
@@ -96,7 +96,7 @@ class Cluster:
     @property
     def tunnels(self) -> list[str]:
         """The pod of each open tunnel."""
-        return list(self._tunnels.values())
+        return [pod for pod, _ in self._tunnels.values()]
 
     def pods(self, namespace: str = content.NAMESPACE, app: str | None = None) -> list[Object]:
         """The pod objects as they are now, terminating ones too; `app` picks by label."""
@@ -174,9 +174,14 @@ class Cluster:
         """What a sleep or another network does: open connections go dead without an end, new ones are as ever."""
         self._server.vanish()
 
+    def lose_tunnels(self) -> None:
+        """As `lose_connections`, but the tunnels alone: watches live on."""
+        for _, gate in self._tunnels.values():
+            gate.close()
+
     def cut_tunnels(self, pod: str | None = None) -> int:
         """Drop the connection under each tunnel (to that pod); how many they were."""
-        cut = [scope for scope, name in self._tunnels.items() if pod in (None, name)]
+        cut = [scope for scope, (name, _) in self._tunnels.items() if pod in (None, name)]
         for scope in cut:
             scope.cancel()
         return len(cut)
@@ -202,9 +207,10 @@ class Cluster:
 
     async def _tunnel(self, sandbox: Sandbox, transport: Transport) -> None:
         with trio.CancelScope() as scope:
-            self._tunnels[scope] = sandbox.pod
+            gate = Gate()
+            self._tunnels[scope] = (sandbox.pod, gate)
             try:
-                await Tunnel(transport, sandbox, self.faults, self.timing).run()
+                await Tunnel(Gated(transport, gate), sandbox, self.faults, self.timing).run()
             finally:
                 del self._tunnels[scope]
 

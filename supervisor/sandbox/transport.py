@@ -14,6 +14,8 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from supervisor.sandbox.server import Gate
+
 RECEIVE = 256 * 1024  # bytes taken from the socket at a time
 
 
@@ -21,6 +23,23 @@ class Transport(Protocol):
     async def receive(self) -> bytes: ...
 
     async def send(self, data: bytes) -> None: ...
+
+
+class Gated:
+    """A transport whose bytes wait at a gate of its own."""
+
+    def __init__(self, transport: Transport, gate: Gate) -> None:
+        self._transport = transport
+        self._gate = gate
+
+    async def receive(self) -> bytes:
+        data = await self._transport.receive()
+        await self._gate.passed()
+        return data
+
+    async def send(self, data: bytes) -> None:
+        await self._gate.passed()
+        await self._transport.send(data)
 
 
 class Raw:
