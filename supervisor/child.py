@@ -25,6 +25,7 @@ class Patience:
 
     def __init__(self) -> None:
         self.limit = 5.0  # seconds
+        self.answered = False  # before, so that its want is a sign
 
     def was_too_short(self) -> None:
         """The answer came after all: this server is slow. After three times it is kubectl's word alone that counts,

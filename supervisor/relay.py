@@ -214,14 +214,14 @@ class _Exchange:
             data = await flow.read()
         if self.patience.cancelled_caught:
             silent = child.heard <= trio.current_time() - limit
-            doubted = silent and child.proven and not child.worn and not child.blocked
+            doubted = silent and child.patience.answered and not child.worn and not child.blocked
             if doubted:
                 child.wear(f"nothing has come back for {limit:g} s, as from a dead tunnel", doubtful=True)
             data = await flow.read()
         if data:
             if doubted:
                 child.patience.was_too_short()
-            self.answered = child.proven = True
+            self.answered = child.proven = child.patience.answered = True
             self.client.head = None
         return data
 

@@ -216,7 +216,7 @@ async def test_without_an_answer_new_connections_get_a_fresh_child_and_a_late_on
         await stream.send_all(b"at last")
 
     async with child_that(slow) as child, client_pair() as (user, client), trio.open_nursery() as nursery:
-        child.proven, child.patience.limit = True, 0.05
+        child.patience.answered, child.patience.limit = True, 0.05
         nursery.start_soon(carry, client, child, new_status())
         await user.send_all(b"GET")
         with trio.fail_after(5):
@@ -232,7 +232,7 @@ async def test_without_an_answer_new_connections_get_a_fresh_child_and_a_late_on
 @pytest.mark.parametrize("why", ["it never answered anybody", "another client reads nothing", "no byte was asked"])
 async def test_it_is_no_sign_of_a_dead_tunnel_if(why: str) -> None:
     async with child_that(read_and_say_nothing) as child, client_pair() as (user, client):
-        child.proven, child.patience.limit = why != "it never answered anybody", 0.01
+        child.patience.answered, child.patience.limit = why != "it never answered anybody", 0.01
         if why == "another client reads nothing":
             child.blocked[7] = trio.current_time()
         async with trio.open_nursery() as nursery:
