@@ -13,6 +13,7 @@ from supervisor.sandbox import Cluster, Timing, open_cluster
 
 from .kubectls import KUBECTLS
 from .sandbox_tools import PATIENCE, Client, Forward, forwarding, running
+from .secure import open_front, write_kubeconfig
 
 ENDS_WITH_A_FAILED_CONNECTION = (1, 27, 0)  # from here on kubectl exits when one connection can't be made
 WELL_AFTER_AN_ABORT = (1, 32, 0)
@@ -293,3 +294,16 @@ async def test_errors_of_the_api(client: Client) -> None:
     client.cluster.faults.answer(500, "etcd is on fire", path="/services/", times=1)
     done = await client.run("port-forward", "service/web", ":80")
     assert "etcd is on fire" in done.stderr.decode()
+
+
+async def test_a_token_that_is_asked_for(client: Client, tmp_path: Path) -> None:
+    """kubectl sends it over TLS; whoever has none, or an old one, is told to log in."""
+    client.cluster.faults.accept_tokens("of-today")
+    async with open_front(client.cluster) as front:
+        today, before = front.context({"token": "of-today"}), front.context({"token": "of-yesterday"})
+        file = write_kubeconfig(tmp_path / "secure", today=today, before=before)
+        config = f"--kubeconfig={file}"
+        assert await client.output(config, "get", "pods", "-o", "name", "db-0") == "pod/db-0\n"
+        refused = await client.run(config, "--context=before", "get", "pods")
+        assert b"You must be logged in to the server" in refused.stderr
+        assert (await client.run("get", "--raw", "/version")).returncode == 1, "over http it sends none"

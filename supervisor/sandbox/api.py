@@ -116,6 +116,8 @@ class Api:
             await trio.sleep(self._faults.latency)
         if answer := self._faults.answer_to(request.method, request.path):
             return failure(answer.status, answer.message)
+        if not self._faults.accepts(request.headers.get("authorization", "")):
+            return failure(401, REASONS[401])
         if request.path in HEALTH:
             return Response("ok")
         if document := self._documents.get(request.path.rstrip("/")):

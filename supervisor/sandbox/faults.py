@@ -37,6 +37,7 @@ class Faults:
     user: str = "sandbox"  # the name in "User … cannot …"
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
+    tokens: frozenset[str] | None = None  # the bearer tokens that are accepted; None: nobody need have one
     latency: float = 0.0  # seconds before each answer of the API
     mark_initial_events: bool = False  # a bookmark "initial-events-end" after a watch's first ADDED, as 1.36 sends
     # The upgrade of a port-forward, whether SPDY or WebSocket:
@@ -60,6 +61,13 @@ class Faults:
 
     def forbids(self, verb: str, resource: str) -> bool:
         return bool({(verb, resource), ("*", resource)} & self.forbidden)
+
+    def accept_tokens(self, *tokens: str) -> None:
+        """Answer 401 to whoever brings none of these bearer tokens (kubectl sends them over TLS only)."""
+        self.tokens = frozenset(tokens)
+
+    def accepts(self, authorization: str) -> bool:
+        return self.tokens is None or authorization.removeprefix("Bearer ") in self.tokens
 
     def answer(
         self, status: int, message: str = "", *, path: str = "", method: str | None = None, times: int | None = None
