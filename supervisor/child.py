@@ -9,7 +9,7 @@ import trio
 
 from .keeper import Keeper
 from .kubectl import Line, Said, explain, read_line
-from .model import Cause, Problem, Trouble
+from .model import ANYWHERE, Cause, Cluster, Problem, Trouble
 from .pods import Pod
 from .process import lines, read_to_end, running
 
@@ -43,12 +43,14 @@ class Child:
         changed: Callable[[], None],
         log: Callable[[str], None],
         *,
+        cluster: Cluster = ANYWHERE,
         pod: Pod | None = None,
         wedges: bool = False,
         patience: Patience | None = None,
     ) -> None:
         self.label = label
         self.pod = pod
+        self._cluster = cluster
         self.wedges = wedges  # a client that breaks a download off may stop it for good (kubectl before 1.32)
         self.patience = patience or Patience()
         self.port = 0
@@ -137,7 +139,7 @@ class Child:
         if too_slow:
             return Problem(Cause.TOO_SLOW, f"kubectl did not get through to {self.label} in {START_TIMEOUT:g} s")
         recent = trio.current_time() - _LAST_WORDS
-        return explain([text for time, text in self._said if time >= recent or not self.port], code)
+        return explain([text for time, text in self._said if time >= recent or not self.port], code, self._cluster)
 
     def _tell(self) -> None:
         self._news.set()

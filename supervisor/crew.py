@@ -60,6 +60,7 @@ class Crew:
             goal.label,
             self._news.tell,
             partial(self._tools.board.said, self._status),
+            cluster=goal.watch.cluster,
             pod=goal.pod,
             wedges=version is not None and version < WEDGE_FREE,
             patience=self._patience,

@@ -11,7 +11,7 @@ from .child import Child
 from .crew import Crew, Tools
 from .listener import Listening
 from .lookout import Goal, Lookout
-from .model import FINAL, OUTAGE, Cause, Happening, Problem, State, Status, Trouble
+from .model import FINAL, LOGIN, OUTAGE, Cause, Happening, Problem, State, Status, Trouble
 from .news import News
 from .pods import Pod
 from .reception import Reception
@@ -97,7 +97,8 @@ class Forwarder:
                 continue  # a pod that was replaced is no failure
             self._lookout.look_again = True
             blind = goal is None and problem.cause not in FINAL  # it got no further than the question for pods
-            if (blind or problem.cause in OUTAGE) and await self._lookout.is_outage():
+            expired = problem.cause in LOGIN and not failed_rounds  # the watch may not know it yet, and asks for all
+            if (blind or expired or problem.cause in OUTAGE) and await self._lookout.is_outage():
                 await self._await_api(problem)
                 tries.fresh()
                 continue
@@ -115,7 +116,7 @@ class Forwarder:
         lost, self._reception.resort = "", None
         if self.status.state in (State.ACTIVE, State.CONNECTING) and self._served is not None:
             lost = f"lost {self._served.name}, which {self._lookout.why_left(self._served)}. "
-        problem = Problem(Cause.NO_READY_POD, f"{self.settings.target} has no ready pod: {reason}")
+        problem = self._lookout.none_ready(reason)
         text = f"{lost}{problem.message}. Connections to {self.local} are held"
         self._say(Happening.NO_POD, text, problem=problem)
 

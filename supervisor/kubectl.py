@@ -6,11 +6,13 @@ Every pattern was recorded from kubectl 1.20 to 1.36 against a real cluster.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .model import Cause, Cluster, Problem
+from .credentials import plugin_trouble
+from .model import ANYWHERE, Cause, Cluster, Problem
 
 OLDEST = (1, 20)
 WEDGE_FREE = (1, 32)  # before it, one client that aborts a large download can stop a kubectl for good
@@ -113,7 +115,11 @@ def scrub(text: str) -> str:
     return _SECRETS.sub(lambda found: found["before"] + "***", text)
 
 
-# What kubectl's last words mean: pattern → cause, sentence, next step; the first that is found counts.
+_REFUSED = re.compile(r"The connection to the server (?P<server>\S+) was refused")
+_MEND_PROXY = "Check HTTPS_PROXY, or proxy-url in the kubeconfig"
+
+# What kubectl's last words mean: pattern → cause, sentence, next step; the first that is found counts. {kubectl} is
+# kubectl as the user calls it for that cluster.
 _CAUSES: list[tuple[re.Pattern[str], Cause, str, str]] = [
     (
         re.compile(
@@ -127,13 +133,13 @@ _CAUSES: list[tuple[re.Pattern[str], Cause, str, str]] = [
         re.compile(r'NotFound\): namespaces "(?P<name>[^"]*)" not found'),
         Cause.NO_SUCH_NAMESPACE,
         "there is no namespace {name}",
-        "See: kubectl get namespaces",
+        "See: {kubectl} get namespaces",
     ),
     (
         re.compile(r'NotFound\): (?P<kind>[a-z]+?)s(\.\S+)? "(?P<name>[^"]*)" not found'),
         Cause.NO_SUCH_OBJECT,
         'there is no {kind} "{name}" in the namespace',
-        "See: kubectl get {kind}",
+        "See: {kubectl} get {kind}s",
     ),
     (
         re.compile(
@@ -145,28 +151,43 @@ _CAUSES: list[tuple[re.Pattern[str], Cause, str, str]] = [
         'Ask for a role with the rule: apiGroups ["{group}"], resources [{resource}], verbs [{verb}]',
     ),
     (
+        re.compile(r"Unable to connect to the server: (?P<status>Proxy Authentication Required)$"),
+        Cause.PROXY,
+        "the proxy wants a user and a password ({status})",
+        "Put them into HTTPS_PROXY, or proxy-url in the kubeconfig",
+    ),
+    (  # the status of its answer to CONNECT, which is all that kubectl says
+        re.compile(r"Unable to connect to the server: (?P<status>(?!EOF$)[A-Z][A-Za-z ]+|unknown status code)$"),
+        Cause.PROXY,
+        "the proxy does not let kubectl through ({status})",
+        _MEND_PROXY,
+    ),
+    (
+        re.compile(r"(proxyconnect|socks connect) \w+: (?P<rest>[^\"]*)"),
+        Cause.PROXY,
+        "the proxy does not answer ({rest})",
+        _MEND_PROXY,
+    ),
+    (
         re.compile(r"[Ff]orbidden"),
         Cause.FORBIDDEN,
         "forbidden: {line}",
         "Ask for the permission that it names",
     ),
     (
-        re.compile(r"You must be logged in to the server|\(Unauthorized\)|upgrading connection: .*Unauthorized"),
+        re.compile(
+            r"You must be logged in to the server|\(Unauthorized\)|upgrading connection: .*Unauthorized"
+            r"|the server has asked for the client to provide credentials"
+        ),
         Cause.UNAUTHORIZED,
         "the API server does not accept your credentials (Unauthorized)",
-        "Log in again, then check with: kubectl auth can-i create pods/portforward",
-    ),
-    (
-        re.compile(r"getting credentials: (?P<rest>.*)"),
-        Cause.UNAUTHORIZED,
-        "the kubeconfig's credential plugin failed: {rest}",
-        "Log in as the plugin asks, then check with: kubectl get pods",
+        "Log in again, then check with: {kubectl} get pods",
     ),
     (
         re.compile(r"pod is not running\. Current status=(?P<phase>\w+)"),
         Cause.POD_NOT_RUNNING,
         "the pod is not running (it is {phase})",
-        "",
+        "See: {kubectl} describe pods",
     ),
     (
         re.compile(r"[Ss]ervice is defined without a selector"),
@@ -184,52 +205,77 @@ _CAUSES: list[tuple[re.Pattern[str], Cause, str, str]] = [
         re.compile(r"unable to upgrade connection: (?P<rest>.*)|error upgrading connection: (?P<other>.*)"),
         Cause.UPGRADE_REFUSED,
         "the API server or kubelet would not open the tunnel: {rest}{other}",
-        "",
+        "Is the node up? Check with: {kubectl} get nodes",
     ),
     (
-        re.compile(r"(?P<rest>(tls|x509): .*)"),
+        re.compile(r"(?P<rest>(tls|x509): [^\"]*)"),
         Cause.TLS,
         "no trusted connection to the API server: {rest}",
-        "Check certificate-authority and server in the kubeconfig",
+        "Check server and certificate-authority in the kubeconfig, this machine's clock, and that no login page of the "
+        "network is in between",
     ),
     (
         re.compile(
-            r"The connection to the server (?P<server>\S+) was refused|[Uu]nable to connect to the server: (?P<rest>.*)"
+            r"http: server gave HTTP response|BadRequest\): the server rejected our request for an unknown reason"
+        ),
+        Cause.TLS,
+        "what answers there is no API server that speaks the kubeconfig's http or https",
+        "Check server in the kubeconfig: https, host and port",
+    ),
+    (
+        re.compile(r"lookup (?P<host>[^\s:]+)( on \S+)?: no such host"),
+        Cause.API_UNREACHABLE,
+        "the API server's name is not known: {host} (DNS)",
+        "Is the VPN up? Else check server in the kubeconfig",
+    ),
+    (
+        re.compile(
+            rf"{_REFUSED.pattern}|[Uu]nable to connect to the server: (?P<rest>.*)"
             r"|dial tcp:? (?P<address>.*)|(?P<eof>unexpected EOF|i/o timeout|TLS handshake timeout|net/http: .*)"
         ),
         Cause.API_UNREACHABLE,
         "the API server does not answer ({server}{rest}{address}{eof})",
-        "Is the cluster up, and the VPN? Check with: kubectl get --raw /version",
+        "Is the cluster up, and the VPN? Check with: {kubectl} get --raw /version",
     ),
     (
         re.compile(r"ServiceUnavailable|InternalError|the server is currently unable|Too Many Requests"),
         Cause.API_UNREACHABLE,
         "the API server is in trouble: {line}",
-        "",
+        "Check with: {kubectl} get --raw /readyz",
     ),
 ]
-_BY_LINE: dict[Said, tuple[Cause, str]] = {
-    Said.UNREACHED: (Cause.REMOTE_REFUSED, "nothing in the pod listens on that port (connection refused)"),
-    Said.POD_GONE: (Cause.POD_GONE, "the pod is gone"),
-    Said.STALLED: (Cause.STALLED, "the tunnel to the pod answers no more"),
-    Said.RESET: (Cause.STREAM, "the pod broke one connection off, and kubectl ended with it"),
-    Said.LOST: (Cause.LOST, "lost connection to pod"),
+_BY_LINE = {
+    Said.UNREACHED: Problem(
+        Cause.REMOTE_REFUSED,
+        "nothing in the pod listens on that port (connection refused)",
+        "Check the port, and in the pod's log that its program listens on it",
+    ),
+    Said.POD_GONE: Problem(Cause.POD_GONE, "the pod is gone"),
+    Said.STALLED: Problem(Cause.STALLED, "the tunnel to the pod answers no more"),
+    Said.RESET: Problem(Cause.STREAM, "the pod broke one connection off, and kubectl ended with it"),
+    Said.LOST: Problem(Cause.LOST, "lost connection to pod"),
 }
 
 
-def explain(words: Sequence[str], code: int | None) -> Problem:
+def explain(words: Sequence[str], code: int | None, cluster: Cluster = ANYWHERE) -> Problem:
     """The cause behind a kubectl's last words (stderr, oldest first) and its exit code (None: still running).
 
     Exit code 0 may be a lost connection too (kubectl 1.20).
     """
     lines = [read_line(word) for word in words if word.strip()]
-    for said, (cause, message) in _BY_LINE.items():
+    for said, problem in _BY_LINE.items():
         if any(line.said is said for line in lines):
-            return Problem(cause, message)
+            return problem
+    kubectl = shlex.join(command("kubectl", cluster))
+    if trouble := plugin_trouble([line.text for line in lines], kubectl):
+        return trouble
+    if cluster.proxy and any(_REFUSED.search(line.text) for line in lines):
+        return Problem(Cause.PROXY, f"the proxy {cluster.proxy} does not answer (connection refused)", _MEND_PROXY)
     for pattern, cause, message, step in _CAUSES:
         for line in reversed(lines):
             if found := pattern.search(line.text):
-                facts = {name: value or "" for name, value in found.groupdict().items()} | {"line": line.text}
+                facts = {name: value or "" for name, value in found.groupdict().items()}
+                facts |= {"line": line.text, "kubectl": kubectl}
                 return Problem(cause, message.format_map(facts).rstrip("."), step.format_map(facts))
     if lines:
         return Problem(Cause.OTHER, f"kubectl said: {lines[-1].text.removeprefix('error: ')}")

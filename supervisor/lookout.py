@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .model import FINAL, Cause, Forward, Problem, Trouble
+from .kubectl import command
+from .model import FINAL, Cause, Cluster, Forward, Problem, Trouble
 from .news import News
 from .pods import Destination, Pod, choose, concerns, destination, path_of, remote_port
 from .watch import Watch
@@ -75,11 +77,17 @@ class Lookout:
                 if choice.missing:
                     await self._ask(f"/api/v1/namespaces/{watch.namespace}/pods/{target.name}")
                 if watch.denied:
-                    raise Trouble(Problem(Cause.NO_READY_POD, f"{target} has no ready pod: {choice.reason}"))
+                    raise Trouble(self.none_ready(choice.reason))
                 if not said or (choice.stuck and choice.reason != said):
                     said = choice.reason
                     waiting(said)
             await self._news.wait()
+
+    def none_ready(self, reason: str) -> Problem:
+        context, namespace = self.place
+        see = command("kubectl", Cluster(self._settings.cluster.kubeconfig, context), f"--namespace={namespace}")
+        message = f"{self._settings.target} has no ready pod: {reason}"
+        return Problem(Cause.NO_READY_POD, message, f"See: {shlex.join(see)} describe pods")
 
     async def _ask(self, path: str) -> Any:
         """The object at an API path. Raises Trouble; where it is not found, that may be for want of the namespace."""
@@ -161,9 +169,9 @@ class Lookout:
         if watch is None or watch.denied:
             return False
         listed = watch.listed
-        if not self.outage:
+        if watch.problem is None:
             watch.check()
-            await self._news.until(lambda: self.outage or watch.listed != listed or watch.denied)
+            await self._news.until(lambda: watch.problem is not None or watch.listed != listed or watch.denied)
         return self.outage
 
     @property

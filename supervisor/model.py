@@ -36,6 +36,10 @@ class Cluster:
 
     kubeconfig: Path | None = None
     context: str | None = None
+    proxy: str = ""  # host:port of the one that is on the way, once the kubeconfig was read
+
+
+ANYWHERE = Cluster()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +138,12 @@ class Cause(StrEnum):
     STALLED = "stalled"
     TOO_SLOW = "start-timeout"
     API_UNREACHABLE = "api-unreachable"
+    PROXY = "proxy"
+    TLS = "tls"
     UNAUTHORIZED = "unauthorized"
+    CREDENTIALS = "credential-plugin"
     FORBIDDEN = "forbidden"
     UPGRADE_REFUSED = "upgrade-refused"
-    TLS = "tls"
     LOCAL_PORT = "local-port"
     KUBECTL = "kubectl"
     OTHER = "other"
@@ -152,6 +158,7 @@ FINAL = frozenset(
         Cause.NO_SUCH_PORT,
         Cause.NO_SELECTOR,
         Cause.UNAUTHORIZED,
+        Cause.CREDENTIALS,
         Cause.FORBIDDEN,
         Cause.LOCAL_PORT,
         Cause.KUBECTL,
@@ -159,8 +166,12 @@ FINAL = frozenset(
 )
 
 
-# No answer at all: the API server is asked again for all forwards, and none of them spends an attempt on it.
-OUTAGE = frozenset({Cause.API_UNREACHABLE, Cause.TOO_SLOW})
+# No answer at all, or none from the API server itself (a captive portal has another certificate): it is asked again
+# for all forwards, and none of them spends an attempt on it.
+OUTAGE = frozenset({Cause.API_UNREACHABLE, Cause.TOO_SLOW, Cause.PROXY, Cause.TLS})
+
+# Somebody has to log in: it is asked again for all, but seldom, since a plugin may open a browser each time.
+LOGIN = frozenset({Cause.UNAUTHORIZED, Cause.CREDENTIALS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import trio
 
 from .backoff import delay
-from .model import Problem
+from .model import LOGIN, OUTAGE, Cause, Problem
 
 _RETRY = (0.5, 3.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
+_LOGIN = (0.5, 30.0)  # the same where somebody has to log in
 
 
 class Outage:
@@ -19,6 +20,7 @@ class Outage:
         self._label = label
         self._notice = notice
         self._failures = 0
+        self._told: set[Cause | None] = set()
         self._asking = False
         self._over = trio.Event()
 
@@ -26,13 +28,17 @@ class Outage:
         """After a failure: returns when it is this one's turn to ask again, or when another one was answered."""
         if self._failures == 0:
             self._over = trio.Event()
+            self._told = set()
+        kind = None if problem.cause in OUTAGE else problem.cause  # the network is back, say, but the login has expired
+        if kind not in self._told:
+            self._told.add(kind)
             self._notice(f"{self._label}: {problem.message}. It is asked again and again. {problem.next_step}".rstrip())
         if self._asking:
             return await self._over.wait()
         self._asking = True
         try:
             self._failures += 1
-            await trio.sleep(delay(*_RETRY, self._failures - 1))
+            await trio.sleep(delay(*(_LOGIN if problem.cause in LOGIN else _RETRY), self._failures - 1))
         finally:
             self._asking = False
 

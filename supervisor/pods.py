@@ -114,8 +114,10 @@ def _trouble(status: Mapping[str, Any]) -> str:
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] != "True":
             return f"{condition.get('reason', 'not scheduled')}: {condition.get('message', '')}".rstrip(": ")
-    phase = status.get("phase", "Unknown")
-    return _NOT_READY if phase == "Running" else str(phase)
+    phase, reason = status.get("phase", "Unknown"), status.get("reason")  # Evicted, say
+    if phase == "Running":
+        return _NOT_READY
+    return f"{phase} ({reason})" if reason else str(phase)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import trio
 
 from .keeper import Keeper
 from .kubectl import explain
-from .model import Cause, Problem, Trouble
+from .model import ANYWHERE, Cause, Cluster, Problem, Trouble
 
 GRACE = 1.0  # seconds between SIGINT and SIGKILL; kubectl needs 10 ms
 _LINGER = 0.5  # seconds for the last words after the exit: a grandchild may hold the pipe open without end
@@ -79,8 +79,9 @@ async def read_to_end(process: trio.Process, *readers: trio.Nursery) -> int:
     return code
 
 
-async def output(command: Sequence[str], keeper: Keeper, timeout: float) -> bytes:
-    """The stdout of a kubectl that ends by itself. Raises Trouble: what it said, or TOO_SLOW after `timeout` s."""
+async def output(command: Sequence[str], keeper: Keeper, timeout: float, cluster: Cluster = ANYWHERE) -> bytes:
+    """The stdout of a kubectl that ends by itself, asking `cluster`. Raises Trouble: what it said, or TOO_SLOW after
+    `timeout` s."""
     out = bytearray()
     said: list[str] = []
 
@@ -102,7 +103,7 @@ async def output(command: Sequence[str], keeper: Keeper, timeout: float) -> byte
                 code = await read_to_end(process, nursery)
         if code == 0:
             return bytes(out)
-        raise Trouble(explain(said, code))
+        raise Trouble(explain(said, code, cluster))
     raise Trouble(
         Problem(
             Cause.TOO_SLOW,

@@ -27,6 +27,13 @@ _AT_A_TIME = 20  # pods of a listing that are read before others get their turn:
 _BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until its own are known
 
 
+_NO_API = Problem(
+    Cause.API_UNREACHABLE,
+    "what answers there is no API server, but perhaps the login page of a network",
+    "Open any page in a browser, and log in",
+)
+
+
 class _Silent(Exception):
     """The watch has told nothing for longer than its server keeps silent."""
 
@@ -130,12 +137,16 @@ class Watch:
 
     async def refresh(self) -> None:
         """List the pods anew. Raises Trouble."""
-        version, listing = read_list((await self._read(f"/api/v1/namespaces/{self.namespace}/pods")).decode())
+        answer = await self._read(f"/api/v1/namespaces/{self.namespace}/pods")
         pods = []
-        for pod in listing:
-            pods.append(pod)
-            if len(pods) % _AT_A_TIME == 0:
-                await trio.lowlevel.checkpoint()
+        try:
+            version, listing = read_list(answer.decode())
+            for pod in listing:
+                pods.append(pod)
+                if len(pods) % _AT_A_TIME == 0:
+                    await trio.lowlevel.checkpoint()
+        except ValueError:
+            raise Trouble(_NO_API) from None
         self._asked = False  # not before: a question that came meanwhile is answered too, and no silence is mistaken
         self.pods.replace(pods, version)
         self.listed += 1
@@ -147,10 +158,15 @@ class Watch:
 
     async def ask(self, path: str) -> Any:
         """The object at an API path. Raises Trouble."""
-        return json.loads(await self._read(path))
+        answer = await self._read(path)
+        try:
+            return json.loads(answer)
+        except ValueError:
+            raise Trouble(_NO_API) from None
 
     async def _read(self, path: str) -> bytes:
-        return await output(command(self._binary, self.cluster, "get", "--raw", path), self._keeper, TIMEOUT)
+        words = command(self._binary, self.cluster, "get", "--raw", path)
+        return await output(words, self._keeper, TIMEOUT, self.cluster)
 
     async def _follow(self) -> None:
         """Watch on from the listing, anew whenever the server ends a watch in peace (it does every few minutes).
@@ -201,7 +217,7 @@ class Watch:
         if failure is not None:
             raise failure
         if code != 0:
-            raise Trouble(explain(said, code))
+            raise Trouble(explain(said, code, self.cluster))
 
     def _take(self, event: dict[str, Any]) -> None:
         if (pod := self.pods.apply(event)) is not None:

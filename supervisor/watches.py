@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from .kubectl import OLDEST, command
 from .model import Cause, Cluster, Problem, Trouble
 from .outage import Outage
 from .process import output
+from .proxy import proxy_of
 from .watch import TIMEOUT, Watch
 
 
@@ -54,7 +56,7 @@ class Watches:
         no forward; and the context's namespace."""
         if not self._contexts:
             self._nursery.start_soon(self._check_version)
-        config = await self._ask(command(self._binary, cluster, "config", "view", "-o", "json"))
+        config = await self._ask(command(self._binary, cluster, "config", "view", "-o", "json"), cluster)
         name = cluster.context or config.get("current-context") or None
         contexts = {each["name"]: each.get("context") or {} for each in config.get("contexts") or []}
         if name is not None and name not in contexts:
@@ -66,20 +68,33 @@ class Watches:
                     f"It has: {known}" if known else "It has none at all; see: kubectl config view",
                 )
             )
-        namespace = contexts[name].get("namespace") if name is not None else None
-        return Cluster(cluster.kubeconfig, name), namespace or "default"
+        context = contexts[name] if name is not None else {}
+        clusters = {each["name"]: each.get("cluster") or {} for each in config.get("clusters") or []}
+        way = clusters.get(context.get("cluster")) or {}
+        proxy = proxy_of(way.get("server") or "", way.get("proxy-url"), os.environ)
+        return Cluster(cluster.kubeconfig, name, proxy), context.get("namespace") or "default"
 
     async def _check_version(self) -> None:
         """Say so once if kubectl is too old. What it then can't do is each forward's own trouble."""
         try:
-            answer = await self._ask([self._binary, "version", "--client", "-o", "json"])
-        except Trouble:
+            answer = await self._ask([self._binary, "version", "--client", "-o", "json"], Cluster())
+            text = answer["clientVersion"]["gitVersion"]
+            major, minor = text.lstrip("v").split(".")[:2]
+            self.version = (int(major), int(minor))
+        except (Trouble, LookupError, TypeError, ValueError):
             return  # whoever needs it will say so
-        text = answer["clientVersion"]["gitVersion"]
-        major, minor = text.lstrip("v").split(".")[:2]
-        self.version = (int(major), int(minor))
         if self.version < OLDEST:
-            self._notice(f"{self._binary} is {text}; nothing older than {OLDEST[0]}.{OLDEST[1]} is known to work")
+            oldest = f"{OLDEST[0]}.{OLDEST[1]}"
+            self._notice(
+                f"{self._binary} is kubectl {text}, and {oldest} is the oldest that is known to work. Install a "
+                "newer one, or name its path under kubectl: in the configuration"
+            )
 
-    async def _ask(self, words: list[str]) -> Any:
-        return json.loads(await output(words, self._keeper, TIMEOUT))
+    async def _ask(self, words: list[str], cluster: Cluster) -> Any:
+        answer = await output(words, self._keeper, TIMEOUT, cluster)
+        try:
+            return json.loads(answer)
+        except ValueError:
+            raise Trouble(
+                Problem(Cause.KUBECTL, f"{self._binary} does not answer as kubectl does", "Name the path of a kubectl")
+            ) from None

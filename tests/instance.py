@@ -121,6 +121,10 @@ class Instance:
             while not true():
                 await self.news.wait()
 
+    async def all_last(self, event: str, *forwards: str) -> None:
+        """Until this is the last event of each of these."""
+        await self.told(lambda: all(self.kinds(forward)[-1:] == [event] for forward in forwards))
+
     def kinds(self, forward: str) -> list[str]:
         return [e["event"] for e in self.events if e.get("forward") == forward]
 

@@ -60,7 +60,8 @@ def plugin(file: Path, script: str, **more: Any) -> dict[str, Any]:
     """A user whose credentials come from a shell script of that body (client.authentication.k8s.io/v1beta1)."""
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(file.stat().st_mode | stat.S_IXUSR)
-    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": str(file), **more}}
+    facts = {"apiVersion": "client.authentication.k8s.io/v1beta1", "interactiveMode": "IfAvailable"}
+    return {"exec": {**facts, "command": str(file), **more}}
 
 
 def credential(token: str) -> str:

@@ -16,7 +16,7 @@ from supervisor.cli import main
 from supervisor.config import parse, schema
 from supervisor.ctl import main as ctl
 from supervisor.methods import METHODS
-from supervisor.model import TARGET_KINDS, TEMPLATE, State, Status
+from supervisor.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
 from supervisor.schema import FORWARD, RECONNECT, TOP
 from supervisor.view import HELP
 
@@ -73,6 +73,12 @@ def test_every_state_and_kind_of_target_is_shown() -> None:
         assert f"| `{state}` |" in README, state
     for kind in TARGET_KINDS:
         assert f"`{kind}/…`" in README, kind
+
+
+def test_every_cause_is_shown() -> None:
+    table = README.partition("| cause |")[2].partition("\n\n")[0]
+    shown = re.findall(r"`([a-z-]+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:]))
+    assert sorted(shown) == sorted(Cause)
 
 
 def test_the_readmes_configurations_are_right() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
 from supervisor.sandbox import Timing, open_cluster
+from supervisor.sandbox.store import Object
 from supervisor.sandbox.watch import End
 
 from .instance import get, supervising
@@ -66,6 +68,33 @@ async def test_without_a_ready_pod_it_waits_and_says_for_what(
             waiting = await instance.until("waiting", "it", cause="no-ready-pod")
             assert reason in waiting["message"]
             assert instance.kubectls() == []
+
+
+async def test_each_new_reason_of_the_pod_is_told(tmp_path: Path) -> None:
+    """The pod's own word: for its container, else for its place in the cluster, else for its end."""
+    crash = {"containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}], "phase": "Running"}
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes fit"}
+    stories = {
+        "CrashLoopBackOff": crash,
+        "Unschedulable: 0/3 nodes fit": {"phase": "Pending", "conditions": [unscheduled]},
+        "Failed (Evicted)": {"phase": "Failed", "reason": "Evicted"},
+    }
+    async with open_cluster(tmp_path) as cluster:
+        config = 'forwards: {it: {target: pod/pending, ports: ":80"}}'
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
+            waiting = await instance.until("waiting", "it", cause="no-ready-pod")
+            assert "pod pending is ImagePullBackOff" in waiting["message"]
+            for reason, status in stories.items():
+
+                def change(pod: Object, status: Any = status) -> None:
+                    pod["status"] = status
+
+                cluster.store.update("pods", "dev", "pending", change)
+                waiting = await instance.until("waiting", "it", cause="no-ready-pod")
+                assert f"pod pending is {reason}. Connections to" in waiting["message"]
+            async with instance.peer() as peer:
+                step = (await peer.list())["it"]["nextStep"]
+                assert step == "See: kubectl --context=sandbox --namespace=dev describe pods"
 
 
 async def test_scaled_to_nothing_and_back(kubectl: Kubectl, tmp_path: Path) -> None:
@@ -258,7 +287,7 @@ async def test_a_namespace_that_is_not_there(kubectl: Kubectl, tmp_path: Path) -
         config = "forwards: {it: {target: pod/web, namespace: nosuchns, ports: '0:80'}}"
         async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
             failed = await instance.until("failed", "it", cause="no-such-namespace")
-            assert failed["message"] == "there is no namespace nosuchns. See: kubectl get namespaces"
+            assert failed["message"] == "there is no namespace nosuchns. See: kubectl --context=sandbox get namespaces"
 
 
 async def test_credentials_that_are_not_accepted(kubectl: Kubectl, tmp_path: Path) -> None:

@@ -152,6 +152,23 @@ async def test_no_kubectl_and_no_context_say_so(tmp_path: Path) -> None:
             assert "cannot run no-such-kubectl" in failed["message"]
 
 
+async def test_what_is_no_kubectl_and_what_is_an_old_one(tmp_path: Path) -> None:
+    """A program that answers something else fails its forwards; an old kubectl is named, and tried all the same."""
+    config = 'forwards: {it: {target: service/web, ports: ":http"}}'
+    old = tmp_path / "kubectl-1.19"
+    says = '{"clientVersion": {"gitVersion": "v1.19.3"}}'
+    old.write_text(f"#!/bin/sh\nif [ $1 = version ]; then echo '{says}'; else exec {NEWEST.path} \"$@\"; fi\n")
+    old.chmod(0o700)
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, None, cluster.kubeconfig, f"kubectl: echo\n{config}") as instance:
+            failed = await instance.until("failed", "it", cause="kubectl")
+            assert failed["message"] == "echo does not answer as kubectl does. Name the path of a kubectl"
+        async with supervising(tmp_path, None, cluster.kubeconfig, f"kubectl: {old}\n{config}") as instance:
+            await instance.all_active("it")
+            notice = await instance.until("notice")
+            assert "kubectl-1.19 is kubectl v1.19.3, and 1.20 is the oldest that is known to work" in notice["message"]
+
+
 async def test_the_embedded_sandbox(tmp_path: Path) -> None:
     config = 'forwards: {it: {target: service/web, ports: ":http"}}'
     async with supervising(tmp_path, NEWEST, None, config, "--sandbox") as instance:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.kubectl import Said, environment, explain, port_forward, read_line, scrub
-from supervisor.model import FINAL, Cause, Cluster
+from supervisor.model import FINAL, Cause, Cluster, Problem
 
 from .recordings import recordings
 
@@ -45,6 +45,90 @@ def test_causes(case: str, cause: Cause, message: str) -> None:
     for recording in recordings(case):
         problem = explain(recording.stderr, recording.code)
         assert (problem.cause, message in problem.message) == (cause, True), (recording.name, problem)
+
+
+SERVER = "Unable to connect to the server:"
+KLOG = (
+    'E1123 09:31:53.61 31175 memcache.go:265] "Unhandled Error" err="couldn\'t get current server API group list: Get '
+)
+BROWSER = "Run this in a terminal, where it can ask you: kubectl --context=dev get pods"
+
+
+@pytest.mark.parametrize(
+    ("words", "cause", "message", "step"),
+    [
+        (
+            [
+                "please run:",
+                "please run:",
+                "  cloud login",
+                f"{SERVER} getting credentials: exec: executable /opt/cloud failed with exit code 1",
+            ],
+            Cause.CREDENTIALS,
+            "the kubeconfig's credential plugin cloud failed: please run: cloud login",
+            BROWSER,
+        ),
+        (
+            [f"{SERVER} getting credentials: exec: executable cloud failed with exit code 3"],
+            Cause.CREDENTIALS,
+            "the kubeconfig's credential plugin cloud failed: exit code 3",
+            BROWSER,
+        ),
+        (
+            [f"{SERVER} getting credentials: exec: fork/exec /opt/cloud: no such file or directory"],
+            Cause.CREDENTIALS,
+            "the kubeconfig's credential plugin /opt/cloud is not installed",
+            "Install it, or mend its command in the kubeconfig",
+        ),
+        (
+            [f"{SERVER} getting credentials: exec plugin cannot support interactive mode: stdin is no terminal"],
+            Cause.CREDENTIALS,
+            "the kubeconfig's credential plugin wants to ask you something, and there is no terminal here",
+            BROWSER,
+        ),
+        (
+            [f"{SERVER} getting credentials: decoding stdout: couldn't get version/kind; json parse error"],
+            Cause.CREDENTIALS,
+            "the kubeconfig's credential plugin failed: decoding stdout: couldn't get version/kind; json parse error",
+            BROWSER,
+        ),
+        (
+            ["error: You must be logged in to the server (the server has asked for the client to provide credentials)"],
+            Cause.UNAUTHORIZED,
+            "the API server does not accept your credentials (Unauthorized)",
+            "Log in again, then check with: kubectl --context=dev get pods",
+        ),
+        (
+            [f"{SERVER} Forbidden"],
+            Cause.PROXY,
+            "the proxy does not let kubectl through (Forbidden)",
+            "Check HTTPS_PROXY, or proxy-url in the kubeconfig",
+        ),
+        (
+            [
+                KLOG + '"https://a/api": proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused"',
+                "The connection to the server a was refused - did you specify the right host or port?",
+            ],
+            Cause.PROXY,
+            "the proxy does not answer (dial tcp 127.0.0.1:1: connect: connection refused)",
+            "Check HTTPS_PROXY, or proxy-url in the kubeconfig",
+        ),
+        (
+            [f"{SERVER} EOF"],
+            Cause.API_UNREACHABLE,
+            "the API server does not answer (EOF)",
+            "Is the cluster up, and the VPN? Check with: kubectl --context=dev get --raw /version",
+        ),
+        (
+            ["Error from server (BadRequest): the server rejected our request for an unknown reason"],
+            Cause.TLS,
+            "what answers there is no API server that speaks the kubeconfig's http or https",
+            "Check server in the kubeconfig: https, host and port",
+        ),
+    ],
+)
+def test_causes_on_the_way_to_the_api_server(words: list[str], cause: Cause, message: str, step: str) -> None:
+    assert explain(words, 1, Cluster(context="dev")) == Problem(cause, message, step)
 
 
 def test_every_cause_of_a_definite_answer_has_a_next_step() -> None:

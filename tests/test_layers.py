@@ -10,7 +10,8 @@ import supervisor
 # Each layer may import from those above it, and from itself.
 LAYERS = [
     ["model", "problems", "variables", "jsonrpc"],
-    ["selector", "schema", "notation", "yaml_marks", "config", "kubectl", "backoff", "pods", "plan"],
+    ["selector", "schema", "notation", "yaml_marks", "config", "backoff", "pods", "plan", "credentials", "proxy"],
+    ["kubectl"],
     ["wire", "methods", "tables", "digest"],
     ["view"],
     ["place", "saved"],
@@ -31,7 +32,7 @@ LAYERS = [
     ["app"],
     ["cli"],
 ]
-PURE = [name for layer in LAYERS[:4] for name in layer]
+PURE = [name for layer in LAYERS[:5] for name in layer]
 FOLDER = Path(supervisor.__file__).parent
 
 

@@ -120,6 +120,7 @@ def test_why_a_pod_is_not_ready() -> None:
     assert trouble({"phase": "Pending", "conditions": [unscheduled]}) == "Unschedulable: 0/3 nodes fit"
     assert trouble({"phase": "Running"}) == "running, but not ready"
     assert trouble({"phase": "Succeeded"}) == "Succeeded"
+    assert trouble({"phase": "Failed", "reason": "Evicted"}) == "Failed (Evicted)"
 
 
 def test_a_named_pod_that_was_never_seen_is_missing() -> None:
