@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import trio
 
-_SCRIPT = "trap '' INT TERM HUP QUIT; read _; kill -9 0"
+_STOPS = (signal.SIGTTIN, signal.SIGTTOU)
+_SCRIPT = "trap '' INT TERM HUP QUIT TTIN TTOU; read _; kill -9 0"
 
 
 class Keeper:
@@ -25,6 +26,22 @@ class Keeper:
 
     def __init__(self, group: int) -> None:
         self.group = group
+        self._joining = 0
+
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        """Around the start of a child: one that asks for a password on /dev/tty gets an error. Else the kernel would
+        stop the whole group, every kubectl there is for one credential plugin."""
+        self._joining += 1
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_IGN)  # children inherit it, and Go leaves these two as they are
+        try:
+            yield
+        finally:
+            self._joining -= 1
+            if not self._joining:
+                for number in _STOPS:
+                    signal.signal(number, signal.SIG_DFL)
 
 
 @asynccontextmanager

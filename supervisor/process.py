@@ -27,14 +27,15 @@ async def running(
     Raises Trouble (KUBECTL) where the binary can't be run.
     """
     try:
-        process = await trio.lowlevel.open_process(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            process_group=keeper.group,
-        )
+        with keeper.joining():
+            process = await trio.lowlevel.open_process(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                process_group=keeper.group,
+            )
     except OSError as error:
         raise Trouble(
             Problem(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ from .conftest import NEWEST, OLDEST
 from .instance import Instance, get, supervising
 from .kubectls import Kubectl
 from .secure import open_front, plugin, write_kubeconfig
+from .terminal import in_terminal
 
 PROMPT = "printf 'Your name? ' >&2; read word || { echo 'no terminal to ask on' >&2; exit 1; }"
 
@@ -161,3 +165,20 @@ async def test_a_login_that_expires_meanwhile(kubectl: Kubectl, tmp_path: Path) 
             await instance.all_last("active", "one", "two")
             assert await get(instance.port("one")) == b"db-0\n"
             assert instance.kinds("three") == ["connecting", "active"]
+
+
+async def test_a_plugin_that_asks_on_the_terminal_gets_none_and_stops_nobody(tmp_path: Path) -> None:
+    """For a read from /dev/tty the kernel would stop the whole process group, and so every kubectl."""
+    asks = plugin(tmp_path / "asks", "read word </dev/tty || { echo 'nobody to ask' >&2; exit 1; }")
+    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+        cluster.faults.accept_tokens("good")
+        write_kubeconfig(tmp_path / "secure", good=front.context({"token": "good"}), asks=front.context(asks))
+        config = tmp_path / "config.yaml"
+        config.write_text(forwards("good", "asks"))
+        environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "secure")}
+        command = [sys.executable, "-m", "supervisor.cli", str(config), "--no-panel", "--kubectl", NEWEST.path]
+        async with in_terminal(command, environment, columns=300) as terminal:
+            await terminal.shows("credential plugin asks failed: nobody to ask")
+            shown = await terminal.shows("→ service/web, pod web-")
+            (port,) = re.findall(r"localhost:(\d+) → service/web", shown)
+            assert (await get(int(port))).startswith(b"web-")
