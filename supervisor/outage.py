@@ -23,6 +23,7 @@ class Outage:
         self._told: set[Cause | None] = set()
         self._asking = False
         self._over = trio.Event()
+        self._hurry = trio.Event()
 
     async def pause(self, problem: Problem) -> None:
         """After a failure: returns when it is this one's turn to ask again, or when another one was answered."""
@@ -38,9 +39,15 @@ class Outage:
         self._asking = True
         try:
             self._failures += 1
-            await trio.sleep(delay(*(_LOGIN if problem.cause in LOGIN else _RETRY), self._failures - 1))
+            self._hurry = trio.Event()
+            with trio.move_on_after(delay(*(_LOGIN if problem.cause in LOGIN else _RETRY), self._failures - 1)):
+                await self._hurry.wait()
         finally:
             self._asking = False
+
+    def ask_again(self) -> None:
+        """End the pause: perhaps the user has mended it."""
+        self._hurry.set()
 
     def over(self) -> None:
         """It has answered somebody."""

@@ -90,6 +90,7 @@ class Supervisor:
         `stopped` are what is restored beside them. Returns when every local port is bound, or known not to be had:
         that is its forward's failure, and no other's."""
         async with self._changing:
+            self._tools.watches.ask_again()
             file = {forward.id: forward for forward in declared}
             for forward in (*self.started, *started):
                 if file.get(forward.id, forward) != forward:
@@ -153,6 +154,7 @@ class Supervisor:
         """Give it a fresh kubectl, or begin it where it does not listen. Raises Trouble where its local port can't be
         had; it stays as it was then."""
         async with self._changing:
+            self._tools.watches.ask_again()
             entry = self._entries.get(id)
             if entry is None:
                 raise Trouble(Problem(Cause.OTHER, f"the forward {id} has just been stopped"))

@@ -22,8 +22,7 @@ TIMEOUT = 15.0  # seconds for a question that is answered at once by a healthy A
 _BRIEF = 0.5  # seconds: a watch that ended sooner is no reason to ask again at once
 _LONGEST = 5.0  # seconds: the longest pause then
 _AT_A_TIME = 20  # pods of a listing that are read before others get their turn: about a millisecond
-
-
+_DENIED = 300.0  # seconds until a watch that was forbidden is asked for again
 _BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until its own are known
 
 
@@ -36,6 +35,16 @@ _NO_API = Problem(
 
 class _Silent(Exception):
     """The watch has told nothing for longer than its server keeps silent."""
+
+
+class _Question:
+    """To the API server, on its way or answered (`told`)."""
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+        self.told = False
+        self.answer: Any = None
+        self.problem: Problem | None = None
 
 
 class Pulse:
@@ -83,6 +92,8 @@ class Watch:
         self.listed = 0  # how many times a listing succeeded: a new one means that the API server answers
         self.renewed = 0  # grows when connections to the API server were found dead: a tunnel may be so too
         self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the one pod that changed, or None
+        self._pods_path = f"/api/v1/namespaces/{namespace}/pods"
+        self._questions: dict[str, _Question] = {}  # under way, by path
         self._binary = binary
         self._keeper = keeper
         self._notice = notice
@@ -91,6 +102,7 @@ class Watch:
         self._suspected = False  # connections may have died; known once the API server answers
         self._asked = False  # somebody wants to know whether it does
         self._patience = trio.CancelScope()  # of the stream
+        self._again = trio.Event()
 
     def doubt(self) -> None:
         """Take it that the connections to the API server have died, as when the machine has slept."""
@@ -106,15 +118,25 @@ class Watch:
         self._asked = True
         self._patience.cancel()
 
+    def ask_again(self) -> None:
+        """Find out now, not in some minutes, whether what was forbidden is allowed by now."""
+        self._again.set()
+
     async def run(self) -> None:
-        """Keep `pods` current, telling the listeners of each change. Returns only where watching is forbidden."""
+        """Keep `pods` current, telling the listeners of each change. Never returns."""
+        while True:
+            self._deny(await self._keep_current())
+            await self._until_allowed()
+
+    async def _keep_current(self) -> Problem:
+        """Returns only where watching is forbidden, with what to ask for."""
         failures = 0
         while True:
             try:
                 await self.refresh()
             except Trouble as trouble:
                 if trouble.problem.cause is Cause.FORBIDDEN:
-                    return self._deny(trouble.problem)
+                    return trouble.problem
                 self._tell(trouble.problem)
                 await self._outage.pause(trouble.problem)
                 continue
@@ -130,14 +152,14 @@ class Watch:
                 begun = -math.inf  # ask at once
             except Trouble as trouble:
                 if trouble.problem.cause is Cause.FORBIDDEN:
-                    return self._deny(trouble.problem)
+                    return trouble.problem
             failures = failures + 1 if trio.current_time() - begun < _BRIEF else 0
             if failures:  # a server that answers, but ends each watch at once
                 await trio.sleep(delay(_BRIEF, _LONGEST, failures))
 
     async def refresh(self) -> None:
         """List the pods anew. Raises Trouble."""
-        answer = await self._read(f"/api/v1/namespaces/{self.namespace}/pods")
+        answer = await self._read(self._pods_path)
         pods = []
         try:
             version, listing = read_list(answer.decode())
@@ -157,12 +179,27 @@ class Watch:
         self._tell(None)
 
     async def ask(self, path: str) -> Any:
-        """The object at an API path. Raises Trouble."""
-        answer = await self._read(path)
-        try:
-            return json.loads(answer)
-        except ValueError:
-            raise Trouble(_NO_API) from None
+        """The object at an API path. Whoever asks for the same meanwhile shares the answer: a hundred forwards of one
+        service are one question. Raises Trouble."""
+        question = self._questions.get(path)
+        while question is not None and not question.told:  # if it was cancelled, another one asks
+            await question.ended.wait()
+            question = question if question.told else self._questions.get(path)
+        if question is None:
+            question = self._questions[path] = _Question()
+            try:
+                question.answer = json.loads(await self._read(path))
+                question.told = True
+            except Trouble as trouble:
+                question.problem, question.told = trouble.problem, True
+            except ValueError:
+                question.problem, question.told = _NO_API, True
+            finally:
+                del self._questions[path]
+                question.ended.set()
+        if question.problem is not None:
+            raise Trouble(question.problem)
+        return question.answer
 
     async def _read(self, path: str) -> bytes:
         words = command(self._binary, self.cluster, "get", "--raw", path)
@@ -179,10 +216,7 @@ class Watch:
                 await trio.sleep(_BRIEF)
 
     async def _stream(self) -> None:
-        path = (
-            f"/api/v1/namespaces/{self.namespace}/pods"
-            f"?watch=1&allowWatchBookmarks=true&resourceVersion={self.pods.version}"
-        )
+        path = f"{self._pods_path}?watch=1&allowWatchBookmarks=true&resourceVersion={self.pods.version}"
         said: list[str] = []
         code: int | None = None
         self._pulse.begun()
@@ -233,6 +267,20 @@ class Watch:
             f"{problem.next_step}"
         )
         self._tell(None)
+
+    async def _until_allowed(self) -> None:
+        while True:
+            with trio.move_on_after(_DENIED):
+                await self._again.wait()
+            self._again = trio.Event()
+            try:
+                await self.refresh()
+                self.blind = False
+                await self._read(f"{self._pods_path}?watch=1&timeoutSeconds=1&resourceVersion={self.pods.version}")
+            except Trouble:
+                continue
+            self.denied = False
+            return self._notice(f"pods in namespace {self.namespace} are followed from now on: that is allowed now")
 
     def _tell(self, problem: Problem | None, pod: Pod | None = None) -> None:
         self.problem = problem

@@ -37,6 +37,13 @@ class Watches:
         for watch in self._watches.values():
             watch.doubt()
 
+    def ask_again(self) -> None:
+        """Ask all that did not answer, or forbade something: the user has changed something, or wants to try again."""
+        for outage in self._outages.values():
+            outage.ask_again()
+        for watch in self._watches.values():
+            watch.ask_again()
+
     async def of(self, cluster: Cluster, namespace: str | None) -> Watch:
         """The watch of a namespace, None being the context's own. Raises Trouble where there is no such context, or
         kubectl can't be run."""
