@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import trio
@@ -24,9 +24,10 @@ _SCRIPT = "trap '' INT TERM HUP QUIT TTIN TTOU; read _; kill -9 0"
 class Keeper:
     """`group` is the process group that children must join."""
 
-    def __init__(self, group: int) -> None:
+    def __init__(self, group: int = 0) -> None:
         self.group = group
         self._joining = 0
+        self._groups: list[tuple[trio.Process, int]] = []  # all there were, each with the pipe that it waits for
 
     @contextmanager
     def joining(self) -> Iterator[None]:
@@ -43,30 +44,50 @@ class Keeper:
                 for number in _STOPS:
                     signal.signal(number, signal.SIG_DFL)
 
+    async def keep(self, replaced: Callable[[], None]) -> None:
+        """Start another one whenever somebody has killed it, and tell. Until cancelled; for the time in between, and
+        for the children that are older, nobody would stand in."""
+        while True:
+            await self._groups[-1][0].wait()
+            await self.begin()
+            replaced()
+
+    async def begin(self) -> None:
+        """Start one; from now on children join its group."""
+        reading, writing = os.pipe()
+        try:
+            process = await trio.lowlevel.open_process(
+                ["/bin/sh", "-c", _SCRIPT],
+                stdin=reading,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                process_group=0,
+            )
+        except BaseException:
+            os.close(writing)
+            raise
+        finally:
+            os.close(reading)
+        self._groups.append((process, writing))
+        self.group = process.pid
+
+    async def end(self) -> None:
+        """Every process that is still in a group has been killed then."""
+        with trio.CancelScope(shield=True):
+            for process, writing in self._groups:
+                os.close(writing)
+                await process.wait()
+                # one may itself have been killed; usually nobody is left (macOS says EPERM of zombies)
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
 
 @asynccontextmanager
 async def open_keeper() -> AsyncIterator[Keeper]:
-    """Run a keeper around the block. On exit every process that is still in the group has been killed."""
-    reading, writing = os.pipe()
+    """Run a keeper around the block."""
+    keeper = Keeper()
+    await keeper.begin()
     try:
-        process = await trio.lowlevel.open_process(
-            ["/bin/sh", "-c", _SCRIPT],
-            stdin=reading,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
-        )
-    except BaseException:
-        os.close(writing)
-        raise
+        yield keeper
     finally:
-        os.close(reading)
-    try:
-        yield Keeper(process.pid)
-    finally:
-        os.close(writing)
-        with trio.CancelScope(shield=True):
-            await process.wait()
-            # the keeper may itself have been killed from outside; usually nobody is left (macOS says EPERM of zombies)
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+        await keeper.end()

@@ -101,8 +101,10 @@ def read_line(raw: str) -> Line:
 
 
 _SECRETS = re.compile(
-    r"(?P<before>(?i:(authorization:\s*)?(bearer|basic)\s+|authorization:\s*|(token|password|client-key-data)[=:]\s*)"
-    r"|//[^/@\s:]*:)(?P<secret>[^\s\"'@,}]+)"
+    r"(?P<before>(?i:authorization[\"']?\s*[:=]\s*[\"']?((bearer|basic)\s+)?|(bearer|basic)\s+"
+    r"|(token|password|secret|client-key-data)[\"']?\s*[:=]\s*[\"']?|--(token|password)\s+)"
+    r"|//[^/@\s:]*:(?=[^@\s]*@))(?P<secret>[^\s\"'@,}]+)"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JSON Web Token
 )
 
 
@@ -112,7 +114,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newl
 def scrub(text: str) -> str:
     """The same text with whatever looks like a credential blotted out, and without control characters."""
     text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
-    return _SECRETS.sub(lambda found: found["before"] + "***", text)
+    return _SECRETS.sub(lambda found: (found["before"] or "") + "***", text)
 
 
 _REFUSED = re.compile(r"The connection to the server (?P<server>\S+) was refused")

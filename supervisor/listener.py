@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import psutil
 import trio
 
+from .kubectl import scrub
 from .model import Cause, Forward, Problem, Trouble
 
 _BACKLOG = 1024  # connections the kernel keeps for us; the default of 128 loses some when hundreds come at once
@@ -97,7 +98,7 @@ def _explain(error: OSError, host: str, port: int) -> Problem:
 def _holder(port: int) -> str:
     """The process that listens on a port: "pid 4711 (python3 -m http.server)", or "" where it can't be seen.
 
-    Its command is shown up to the first option: what follows may be a secret.
+    Its command is shown up to the first option, without credentials: what follows may be a secret.
     """
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -114,4 +115,4 @@ def _command(process: psutil.Process) -> str:
         if word.startswith("-") and word != "-m":
             break
         shown.append(word)
-    return " ".join(shown)[:80]
+    return scrub(" ".join(shown))[:80]

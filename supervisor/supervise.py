@@ -65,7 +65,13 @@ class Supervisor:
                 self._board.notice(f"the clock is {slept:.0f} s further, as after a sleep: {after}")
                 watches.doubt()
 
+            def unkept() -> None:
+                after = "another one is there, and every kubectl is replaced by one that it looks after"
+                self._board.notice(f"somebody has killed the keeper, which ends all kubectls if we are killed: {after}")
+                watches.doubt()
+
             self._nursery.start_soon(on_wake, woken)
+            self._nursery.start_soon(self._keeper.keep, unkept)
             task_status.started()
             try:
                 await trio.sleep_forever()

@@ -20,6 +20,8 @@ from supervisor.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
 from supervisor.schema import FORWARD, RECONNECT, TOP
 from supervisor.view import HELP
 
+from .test_fault_matrix import FAULTS, row
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -66,6 +68,11 @@ def test_every_option_of_the_file_is_shown_in_the_readme_and_in_the_example() ->
     for option in {*TOP, *FORWARD, *RECONNECT}:
         assert f"`{option}`" in README or f"{option}:" in README, option
         assert f"{option}:" in example, option
+
+
+def test_the_readmes_table_of_faults_is_the_matrix() -> None:
+    table = README.partition("| what happens |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert table == [row(fault) for fault in FAULTS]
 
 
 def test_every_state_and_kind_of_target_is_shown() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
+import trio.testing
 
 from supervisor.sandbox import open_cluster
 
@@ -61,6 +62,27 @@ async def test_no_kubectl_outlives_it(how: int, kubectl: Kubectl, tmp_path: Path
             processes = instance.children()
             assert len(processes) == 3  # keeper, watch and child
             assert await instance.stop(how) == (0 if how != signal.SIGKILL else -signal.SIGKILL)
+            _, alive = await trio.to_thread.run_sync(psutil.wait_procs, processes, 5)
+            assert alive == []
+
+
+async def test_a_keeper_that_is_killed_is_replaced_and_looks_after_all(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        config = 'forwards: {it: {target: service/web, ports: ":http"}}'
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
+            active = await instance.until("active", "it")
+            (keeper,) = [each for each in instance.children() if each.name() == "sh"]
+            keeper.kill()
+            notice = await instance.until("notice")
+            assert notice["message"].startswith("somebody has killed the keeper")
+            await instance.until("moved", "it")
+            assert (await get(active["port"])).decode() == active["pod"] + "\n"
+            (keeper,) = [each for each in instance.children() if each.name() == "sh" and each.is_running()]
+            with trio.fail_after(10):  # the old kubectls end
+                while {os.getpgid(each.pid) for each in instance.children()} != {keeper.pid}:
+                    await trio.testing.wait_all_tasks_blocked(0.02)
+            processes = instance.children()
+            await instance.stop(signal.SIGKILL)
             _, alive = await trio.to_thread.run_sync(psutil.wait_procs, processes, 5)
             assert alive == []
 

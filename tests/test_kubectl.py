@@ -214,3 +214,32 @@ def test_command_lines() -> None:
     assert environment({"A": "1", "GOGC": "100"}, "auto") == {"A": "1", "GOGC": "100", "GOMAXPROCS": "1"}
     assert environment({"A": "1"}, "spdy")["KUBECTL_PORT_FORWARD_WEBSOCKETS"] == "false"
     assert environment({"A": "1"}, "websocket")["KUBECTL_PORT_FORWARD_WEBSOCKETS"] == "true"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer geheim",
+        "authorization=Basic geheim",
+        '"Authorization":"Bearer geheim"',
+        'request header Authorization: ["Bearer geheim"]',
+        "token: geheim",
+        '{"kind":"ExecCredential","status":{"token":"geheim"}}',
+        "plugin --token=geheim --verbose",
+        "plugin --token geheim --verbose",
+        "id-token=geheim refresh-token=geheim",
+        "password=geheim",
+        "client-secret: 'geheim'",
+        "proxyconnect https://me:geheim@proxy:3128: refused",
+        "client-key-data: geheim",
+        "the answer was eyJhbGciOi.geheim.c2ln",
+    ],
+)
+def test_whatever_looks_like_a_credential_is_blotted_out(text: str) -> None:
+    assert "geheim" not in scrub(text)
+    assert "***" in scrub(text)
+
+
+def test_words_about_credentials_are_kept() -> None:
+    for text in ("the token has expired", "a password is wanted", "https://api:6443/version says no"):
+        assert scrub(text) == text
