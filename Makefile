@@ -43,7 +43,7 @@ demo: $(INSTALLED) ## the main job on the embedded sandbox cluster, with config.
 	exec $(BIN)/kpf-supervise --sandbox config.example.yaml $(ARGS)
 
 test: $(INSTALLED) ## the whole test suite, on every kubectl found
-	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(INSTALLED) ## linter, formatter and type checker
 	@$(STDIN) $(BIN)/ruff check && $(BIN)/ruff format --check && exec $(BIN)/mypy

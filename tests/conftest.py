@@ -43,6 +43,11 @@ def tunnel(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
     return Client(kubectl, cluster, tunnel)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that wait for long come first, while other workers do the rest."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not is_worker(config):
         os.environ[MARKER] = str(uuid.uuid4())

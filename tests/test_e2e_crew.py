@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import psutil
+import pytest
 import trio
 
 from supervisor.sandbox import open_cluster
@@ -93,6 +94,7 @@ async def test_while_the_next_pod_can_not_be_reached_the_old_one_serves(tmp_path
             await until_kubectls(instance, 1)
 
 
+@pytest.mark.long
 async def test_a_tunnel_that_dies_alone_is_left_and_its_connections_learn_it(tmp_path: Path) -> None:
     """The watch lives on and kubectl says nothing for 30 s."""
     async with open_cluster(tmp_path) as cluster:

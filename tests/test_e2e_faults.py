@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from supervisor.sandbox import Timing, open_cluster
+from supervisor.sandbox import open_cluster
 from supervisor.sandbox.store import Object
 
 from .instance import get, supervising
@@ -232,29 +232,6 @@ async def test_without_the_right_to_list_a_pod_named_in_full_works(kubectl: Kube
             assert await get(instance.port("it")) == b"db-0\n"
 
 
-async def test_the_api_server_is_down_and_comes_back(kubectl: Kubectl, tmp_path: Path) -> None:
-    async with open_cluster(tmp_path) as cluster:
-        config = 'forwards: {it: {target: service/web, ports: ":http", reconnect: {initial: 100ms}}}'
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
-            await instance.until("active", "it")
-            await cluster.stop_api()
-            await instance.until("reconnecting", "it")
-            waits = await instance.until("reconnecting", "it", cause="api-unreachable")
-            while not waits["message"].startswith("as soon as the API server answers: the API server does not"):
-                waits = await instance.until("reconnecting", "it", cause="api-unreachable")  # the watch knew it later
-            async with trio.open_nursery() as nursery:
-                answers: list[bytes] = []
-
-                async def ask() -> None:
-                    answers.append(await get(instance.port("it")))
-
-                nursery.start_soon(ask)  # held
-                await trio.testing.wait_all_tasks_blocked(0.3)
-                await cluster.start_api()
-            assert answers[0].startswith(b"web-")
-            assert instance.kinds("it")[-1] == "active"
-
-
 async def test_a_namespace_that_is_not_there(kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         config = "forwards: {it: {target: pod/web, namespace: nosuchns, ports: '0:80'}}"
@@ -317,11 +294,11 @@ async def test_an_outage_is_one_notice_and_one_loop_however_many_wait(tmp_path: 
             assert notices[1] == "sandbox: the API server answers again"
 
 
-async def test_a_client_that_reads_nothing_stalls_no_new_connection(kubectl: Kubectl, tmp_path: Path) -> None:
-    """In every version it stalls all connections of its kubectl: new ones get a fresh one."""
+async def test_a_client_that_reads_nothing_goes_on_where_it_was(tmp_path: Path) -> None:
+    """It stalls all connections of its kubectl: new ones get a fresh one."""
     async with open_cluster(tmp_path) as cluster:
         config = "forwards: {it: {target: service/web, ports: ':http'}}"
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
             await instance.until("active", "it")
             port = instance.port("it")
             async with await trio.open_tcp_stream("127.0.0.1", port) as stalled:
@@ -339,6 +316,7 @@ async def test_a_client_that_reads_nothing_stalls_no_new_connection(kubectl: Kub
             assert "reconnecting" not in instance.kinds("it")
 
 
+@pytest.mark.long
 async def test_an_upgrade_that_is_never_answered_is_given_up(tmp_path: Path) -> None:
     """kubectl itself would wait without limit, in every version."""
     async with open_cluster(tmp_path) as cluster:
@@ -349,25 +327,3 @@ async def test_an_upgrade_that_is_never_answered_is_given_up(tmp_path: Path) -> 
             assert "did not get through" in slow["message"]
             cluster.faults.clear()
             await instance.until("active", "it")
-
-
-async def test_connections_that_died_without_a_word_are_replaced(kubectl: Kubectl, tmp_path: Path) -> None:
-    """As after a sleep or in another network: neither kubectl nor the watch hears of an end."""
-    async with open_cluster(tmp_path, Timing(bookmark=0.2)) as cluster:
-        config = """
-            forwards:
-              it: {target: service/web, ports: ":http"}
-              lazy: {target: service/web, ports: ":http", lazy: true}
-            """
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
-            active = await instance.until("active", "it")
-            (child,) = instance.kubectls()
-            await trio.sleep(1)  # a few bookmarks, by which it knows how long this server keeps silent
-            cluster.lose_connections()
-            cluster.delete_pod(active["pod"])  # nobody tells it
-            moved = await instance.until("moved", "it")
-            assert moved["pod"] != active["pod"] or "had died" in moved["message"]
-            assert (await get(active["port"])).startswith(b"web-")
-            assert (await get(instance.port("lazy"))).startswith(b"web-")
-            assert child.pid not in {each.pid for each in instance.kubectls()}
-            assert not {"failed", "reconnecting"} & set(instance.kinds("it"))

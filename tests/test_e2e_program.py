@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -202,3 +205,32 @@ async def test_the_embedded_sandbox(tmp_path: Path) -> None:
         assert await instance.stop() == 0
         assert [p for p in processes if p.is_running()] == []
         assert not os.path.exists(notice["message"].rpartition("=")[2])
+
+
+async def test_a_crash_of_our_own_says_where_and_leaves_nothing(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        file = tmp_path / "config.yaml"
+        file.write_text('forwards: {it: {target: service/web, ports: ":http"}}')
+        fault = "from supervisor import crew, cli; crew.Crew.retire = lambda *_: 1 / 0; cli.program()"
+        environment = {**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+        environment["KUBECONFIG"] = str(cluster.kubeconfig)
+        words = [sys.executable, "-c", fault, str(file), "--kubectl", NEWEST.path]
+        process = await trio.lowlevel.open_process(words, env=environment, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        said = b""
+        with trio.fail_after(20):
+            async for chunk in process.stderr:
+                said += chunk
+                if b" active " in said:
+                    cluster.cut_tunnels()
+            assert await process.wait() == 1
+        assert b"Traceback" in said
+        assert b"ZeroDivisionError" in said
+        left = [each for each in psutil.process_iter() if is_of(each, cluster.kubeconfig)]
+        assert left == []
+
+
+def is_of(process: psutil.Process, kubeconfig: Path) -> bool:
+    with suppress(psutil.Error, OSError):
+        return process.environ().get("KUBECONFIG") == str(kubeconfig)
+    return False
