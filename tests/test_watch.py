@@ -52,7 +52,7 @@ async def test_what_was_forbidden_is_asked_for_seldom(
         assert asked[5:] == [(700, ""), (700, probe)]
         assert len(notices) == 1
         allowed = True
-        await trio.sleep(300)
+        await trio.sleep(301)
         assert asked[7:] == [(1000, ""), (1000, probe), (1000, "")]
         assert not watch.denied
         assert notices[1:] == ["pods in namespace dev are followed from now on: that is allowed now"]
