@@ -367,7 +367,7 @@ async def play(fault: Fault, kubectl: Kubectl, tmp_path: Path) -> None:
                 assert visitors.refused == 0
                 lost = [begun for begun, good in visitors.seen.items() if good is False]
                 if fault.new is New.UNDER_WAY:
-                    over = scene.over or noticed(instance, begun=min(lost, default=0))
+                    over = scene.over or noticed(instance)
                     assert [begun for begun in lost if begun > over] == []
                 else:
                     assert lost == []
@@ -393,16 +393,10 @@ async def play(fault: Fault, kubectl: Kubectl, tmp_path: Path) -> None:
             assert await get(scene.ports["idle"])
 
 
-def noticed(instance: Instance, begun: float) -> float:
-    """When the forward of the new connections was no longer green."""
-    times = [
+def noticed(instance: Instance) -> float:
+    """When the forward of the new connections was last found not to be green."""
+    return max(
         datetime.fromisoformat(each["time"]).timestamp()
         for each in instance.events
-        if each.get("forward") == "new" and each["event"] not in ("connecting", "active", "moved")
-    ]
-    times += [
-        datetime.fromisoformat(each["time"]).timestamp()
-        for each in instance.events
-        if each.get("forward") == "new" and each["event"] == "connecting"
-    ]
-    return max(times)
+        if each.get("forward") == "new" and each["event"] not in ("active", "moved")
+    )
