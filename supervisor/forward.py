@@ -166,7 +166,7 @@ class Forwarder:
         while True:
             if self._lookout.renewed != self._renewed:
                 for child in reception.children:
-                    child.wear("connections to the API server had died", doubtful=True)
+                    child.wear(self._lookout.why_renewed, doubtful=True)
             if self._lookout.moved_on():
                 reception.resort = reception.admitting() if self._lookout.lingers(self._lookout.pod) else None
                 self._let_go(reception.children, None)

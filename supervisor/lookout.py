@@ -163,6 +163,10 @@ class Lookout:
         """Grows when connections to the API server were found dead."""
         return self._watch.renewed if self._watch else 0
 
+    @property
+    def why_renewed(self) -> str:
+        return self._watch.why if self._watch else ""
+
     async def is_outage(self) -> bool:
         """Whether the API server really does not answer, as a kubectl has said: the watch finds that out for all."""
         watch = self._watch

@@ -68,7 +68,7 @@ class Supervisor:
             def unkept() -> None:
                 after = "another one is there, and every kubectl is replaced by one that it looks after"
                 self._board.notice(f"somebody has killed the keeper, which ends all kubectls if we are killed: {after}")
-                watches.doubt()
+                watches.doubt("its keeper was killed")
 
             self._nursery.start_soon(on_wake, woken)
             self._nursery.start_soon(self._keeper.keep, unkept)

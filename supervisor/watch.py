@@ -33,6 +33,9 @@ _NO_API = Problem(
 )
 
 
+DIED = "connections to the API server had died"
+
+
 class _Silent(Exception):
     """The watch has told nothing for longer than its server keeps silent."""
 
@@ -91,6 +94,7 @@ class Watch:
         self.blind = False  # not even listing is allowed
         self.listed = 0  # how many times a listing succeeded: a new one means that the API server answers
         self.renewed = 0  # grows when connections to the API server were found dead: a tunnel may be so too
+        self.why = DIED  # it grew
         self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the one pod that changed, or None
         self._pods_path = f"/api/v1/namespaces/{namespace}/pods"
         self._questions: dict[str, _Question] = {}  # under way, by path
@@ -104,8 +108,10 @@ class Watch:
         self._patience = trio.CancelScope()  # of the stream
         self._again = trio.Event()
 
-    def doubt(self) -> None:
-        """Take it that the connections to the API server have died, as when the machine has slept."""
+    def doubt(self, why: str = DIED) -> None:
+        """Have every kubectl replaced as soon as the API server answers; without a better `why`, since connections to
+        it have died, as when the machine has slept."""
+        self.why = why
         if self.denied:  # nobody would ask
             self.renewed += 1
             self._tell(self.problem)
@@ -147,7 +153,8 @@ class Watch:
                 pass
             except _Silent:
                 if not self._asked:
-                    self._suspected = self._suspected or self._pulse.seen
+                    if self._pulse.seen and not self._suspected:
+                        self._suspected, self.why = True, DIED
                     self._pulse.silent()
                 begun = -math.inf  # ask at once
             except Trouble as trouble:

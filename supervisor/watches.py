@@ -15,7 +15,7 @@ from .model import Cause, Cluster, Problem, Trouble
 from .outage import Outage
 from .process import output
 from .proxy import proxy_of
-from .watch import TIMEOUT, Watch
+from .watch import DIED, TIMEOUT, Watch
 
 
 class Watches:
@@ -32,10 +32,10 @@ class Watches:
         self._outages: dict[Cluster, Outage] = {}
         self._watches: dict[tuple[Cluster, str], Watch] = {}
 
-    def doubt(self) -> None:
-        """Take it that all connections to API servers have died."""
+    def doubt(self, why: str = DIED) -> None:
+        """Have every kubectl replaced; without a better `why`, since all connections to API servers may have died."""
         for watch in self._watches.values():
-            watch.doubt()
+            watch.doubt(why)
 
     def ask_again(self) -> None:
         """Ask all that did not answer, or forbade something: the user has changed something, or wants to try again."""

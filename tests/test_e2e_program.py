@@ -78,7 +78,8 @@ async def test_a_keeper_that_is_killed_is_replaced_and_looks_after_all(tmp_path:
             keeper.kill()
             notice = await instance.until("notice")
             assert notice["message"].startswith("somebody has killed the keeper")
-            await instance.until("moved", "it")
+            moved = await instance.until("moved", "it")
+            assert moved["message"].startswith("its keeper was killed → a fresh kubectl on ")
             assert (await get(active["port"])).decode() == active["pod"] + "\n"
             (keeper,) = [each for each in instance.children() if each.name() == "sh" and each.is_running()]
             with trio.fail_after(10):  # the old kubectls end
