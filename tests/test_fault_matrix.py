@@ -143,12 +143,20 @@ async def freeze_api(scene: Scene) -> None:
     scene.cluster.resume_api()
 
 
-async def fail_requests(scene: Scene) -> None:
-    scene.cluster.faults.answer(503)
-    scene.cluster.end_watches()
-    await scene.told("notice", "the API server is in trouble")
-    scene.cluster.faults.clear()
-    await scene.told("notice", "the API server answers again")
+def fail_requests(status: int, notice: str) -> Callable[[Scene], Awaitable[None]]:
+    async def fail(scene: Scene) -> None:
+        scene.cluster.faults.answer(status)
+        scene.cluster.end_watches()
+        await scene.told("notice", notice)
+        scene.cluster.faults.clear()
+        await scene.told("notice", "the API server answers again")
+
+    return fail
+
+
+async def kill_keeper(scene: Scene) -> None:
+    (keeper,) = [each for each in scene.instance.children() if each.name() == "sh"]
+    keeper.kill()
 
 
 def end_watches(how: End) -> Callable[[Scene], Awaitable[None]]:
@@ -270,12 +278,26 @@ FAULTS = [
         (TRIED, "as soon as the API server answers"),
     ),
     Fault("the API server stops in order, and comes back", stop_api_in_order, New.SERVED, Open.STAYS, note="a notice"),
-    Fault("the API server answers 5xx for a while", fail_requests, New.SERVED, Open.STAYS, note="a notice"),
+    Fault(
+        "the API server answers 5xx for a while",
+        fail_requests(503, "the API server is in trouble"),
+        New.SERVED,
+        Open.STAYS,
+        note="a notice",
+    ),
+    Fault(
+        "your login expires for a while (401)",
+        fail_requests(401, "does not accept your credentials"),
+        New.SERVED,
+        Open.STAYS,
+        note="a notice; see above",
+    ),
     Fault("the API server freezes for a moment", freeze_api, New.SERVED, Open.STAYS, note="after the moment"),
     Fault("the watch ends in order", end_watches("clean"), New.SERVED, Open.STAYS),
     Fault("the watch is cut", end_watches("abrupt"), New.SERVED, Open.STAYS),
     Fault("the watch is too old (410)", end_watches("expired"), New.SERVED, Open.STAYS),
     Fault("the watch's kubectl is killed", kill_watch, New.SERVED, Open.STAYS),
+    Fault("the keeper is killed", kill_keeper, New.HELD, Open.STAYS, (MOVED, "its keeper was killed → ")),
 ]
 
 
