@@ -81,6 +81,7 @@ class Fault:
     target: str = "service/web"
     kubectls: tuple[tuple[int, int], tuple[int, int]] = ((1, 0), (9, 0))
     note: str = ""
+    notice: str = ""  # part of one, where it is not the forwards that are told
     timing: Timing = field(default_factory=lambda: Timing(terminate=0.3))
 
 
@@ -277,20 +278,26 @@ FAULTS = [
         Open.ENDS,
         (TRIED, "as soon as the API server answers"),
     ),
-    Fault("the API server stops in order, and comes back", stop_api_in_order, New.SERVED, Open.STAYS, note="a notice"),
+    Fault(
+        "the API server stops in order, and comes back",
+        stop_api_in_order,
+        New.SERVED,
+        Open.STAYS,
+        notice="the API server does not answer",
+    ),
     Fault(
         "the API server answers 5xx for a while",
         fail_requests(503, "the API server is in trouble"),
         New.SERVED,
         Open.STAYS,
-        note="a notice",
+        notice="the API server is in trouble",
     ),
     Fault(
         "your login expires for a while (401)",
         fail_requests(401, "does not accept your credentials"),
         New.SERVED,
         Open.STAYS,
-        note="a notice; see above",
+        notice="does not accept your credentials",
     ),
     Fault("the API server freezes for a moment", freeze_api, New.SERVED, Open.STAYS, note="after the moment"),
     Fault("the watch ends in order", end_watches("clean"), New.SERVED, Open.STAYS),
@@ -303,7 +310,8 @@ FAULTS = [
 
 def row(fault: Fault) -> str:
     """Its line in the README."""
-    told = f"`{fault.told[0]}`: …{fault.told[1].strip()}…" if fault.told else "–"
+    event, text = fault.told or ("notice", fault.notice)
+    told = f"`{event}`: …{text.strip()}…" if text else "–"
     new = f"{fault.new} ({fault.note})" if fault.note else fault.new
     return f"| {fault.name} | {new} | {fault.open} | {told} |"
 
