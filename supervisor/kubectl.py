@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from .credentials import plugin_trouble
 from .model import ANYWHERE, Cause, Cluster, Problem
+from .scrub import scrub
 
 OLDEST = (1, 20)
 WEDGE_FREE = (1, 32)  # before it, one client that aborts a large download can stop a kubectl for good
@@ -100,23 +101,6 @@ def read_line(raw: str) -> Line:
             port = int(found["local"]) if said is Said.READY else 0
             return Line(said, text, port)
     return Line(Said.OTHER, text)
-
-
-_SECRETS = re.compile(
-    r"(?P<before>(?i:authorization[\"']?\s*[:=]\s*[\"']?((bearer|basic)\s+)?|(bearer|basic)\s+"
-    r"|(token|password|secret|client-key-data)[\"']?\s*[:=]\s*[\"']?|--(token|password)\s+)"
-    r"|//[^/@\s:]*:(?=[^@\s]*@))(?P<secret>[^\s\"'@,}]+)"
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JSON Web Token
-)
-
-
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline: a terminal might obey them
-
-
-def scrub(text: str) -> str:
-    """The same text with whatever looks like a credential blotted out, and without control characters."""
-    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
-    return _SECRETS.sub(lambda found: (found["before"] or "") + "***", text)
 
 
 _REFUSED = re.compile(r"The connection to the server (?P<server>\S+) was refused")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import psutil
 import trio
 
-from .kubectl import scrub
 from .model import Cause, Forward, Problem, Trouble
+from .scrub import scrub
 
 _BACKLOG = 1024  # connections the kernel keeps for us; the default of 128 loses some when hundreds come at once
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .model import Cause, Problem, Target, Trouble
+from .scrub import scrub
 from .selector import Selector, from_label_selector, from_map, parse_selector
 
 
@@ -113,7 +114,7 @@ def _trouble(status: Mapping[str, Any]) -> str:
             return str(reason)
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] != "True":
-            return f"{condition.get('reason', 'not scheduled')}: {condition.get('message', '')}".rstrip(": ")
+            return scrub(f"{condition.get('reason', 'not scheduled')}: {condition.get('message', '')}").rstrip(": ")
     phase, reason = status.get("phase", "Unknown"), status.get("reason")  # Evicted, say
     if phase == "Running":
         return _NOT_READY

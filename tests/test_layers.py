@@ -9,7 +9,7 @@ import supervisor
 
 # Each layer may import from those above it, and from itself.
 LAYERS = [
-    ["model", "problems", "variables", "jsonrpc"],
+    ["model", "problems", "variables", "jsonrpc", "scrub"],
     ["selector", "schema", "notation", "yaml_marks", "config", "backoff", "pods", "plan", "credentials", "proxy"],
     ["kubectl"],
     ["wire", "methods", "tables", "digest"],
