@@ -219,12 +219,20 @@ async def test_a_crash_of_our_own_says_where_and_leaves_nothing(tmp_path: Path) 
         process = await trio.lowlevel.open_process(words, env=environment, stderr=subprocess.PIPE)
         assert process.stderr is not None
         said = b""
-        with trio.fail_after(20):
-            async for chunk in process.stderr:
-                said += chunk
-                if b" active " in said:
-                    cluster.cut_tunnels()
-            assert await process.wait() == 1
+        try:
+            with trio.move_on_after(20) as patience:
+                async for chunk in process.stderr:
+                    said += chunk
+                    if b" active " in said:
+                        for child in psutil.Process(process.pid).children():
+                            with suppress(psutil.Error):  # it has ended meanwhile
+                                if "port-forward" in child.cmdline():
+                                    child.kill()
+                await process.wait()
+        finally:
+            process.kill()
+        assert not patience.cancelled_caught, said.decode()
+        assert process.returncode == 1
         assert b"Traceback" in said
         assert b"ZeroDivisionError" in said
         left = [each for each in psutil.process_iter() if is_of(each, cluster.kubeconfig)]
