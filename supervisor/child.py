@@ -182,6 +182,11 @@ class Child:
         """Why it is no longer to be used, if so."""
         return self.problem or self.doubt
 
+    @property
+    def fit(self) -> bool:
+        """Whether new connections may go there."""
+        return self.fault is None and not self.worn
+
     async def settle(self, patience: float) -> None:
         """Wait until it has a fault, at most `patience` seconds: its words may come after its deeds."""
         await self._until(lambda: self.fault is not None, patience)

@@ -171,7 +171,7 @@ class Forwarder:
                 reception.resort = reception.admitting() if self._lookout.lingers(self._lookout.pod) else None
                 self._let_go(reception.children, None)
                 return None
-            unfit = [child for child in reception.children if child not in reception.fit]
+            unfit = [child for child in reception.children if not child.fit]
             if unfit:
                 problem = await self._verdict(unfit)
                 if problem is not None and problem.cause in _ALL_OF_THEM:

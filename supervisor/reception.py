@@ -39,16 +39,17 @@ class Reception:
 
     @property
     def fit(self) -> list[Child]:
-        return [child for child in self.children if _is_fit(child)]
+        return [child for child in self.children if child.fit]
 
     def admitting(self) -> Child | None:
         return min(self.fit[: self._spread], key=lambda child: child.connections, default=None)
 
-    def _resorting(self, since: float) -> Child | None:
+    def _choose(self, since: float) -> Child | None:
         """For a client that has been there `since` then."""
-        child = self.resort
-        late = child is not None and trio.current_time() >= since + _RESORT
-        return child if late and child is not None and _is_fit(child) else None
+        child = self.admitting()
+        if child is None and self.resort is not None and self.resort.fit and trio.current_time() >= since + _RESORT:
+            return self.resort
+        return child
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """Hold until there is a child, then join; again where the child never served it. Closes the connection."""
@@ -61,7 +62,7 @@ class Reception:
         try:
             await self._spare_stalled_children()
             while await self._hold(client, since):
-                child = self.admitting() or self._resorting(since)
+                child = self._choose(since)
                 if child is None:  # retired while the waiting ended
                     continue
                 self._status.connections += 1
@@ -90,9 +91,9 @@ class Reception:
         """Wait until there is a child to use; False where the client left, its time is up, or all is lost."""
 
         def over() -> bool:
-            return self.closing or self.admitting() is not None or self._resorting(since) is not None
+            return self.closing or self._choose(since) is not None
 
-        if self.admitting() is not None:
+        if self._choose(since) is not None:
             return True
         self._status.held += 1
         try:
@@ -112,7 +113,3 @@ class Reception:
         finally:
             self._status.held -= 1
         return False
-
-
-def _is_fit(child: Child) -> bool:
-    return child.fault is None and not child.worn

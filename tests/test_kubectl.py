@@ -62,7 +62,7 @@ BROWSER = "Run this in a terminal, where it can ask you: kubectl --context=dev g
                 "please run:",
                 "please run:",
                 "  cloud login",
-                f"{SERVER} getting credentials: exec: executable /opt/cloud failed with exit code 1",
+                f"{SERVER} getting credentials: exec: executable plugins/cloud failed with exit code 1",
             ],
             Cause.CREDENTIALS,
             "the kubeconfig's credential plugin cloud failed: please run: cloud login",
@@ -75,9 +75,9 @@ BROWSER = "Run this in a terminal, where it can ask you: kubectl --context=dev g
             BROWSER,
         ),
         (
-            [f"{SERVER} getting credentials: exec: fork/exec /opt/cloud: no such file or directory"],
+            [f"{SERVER} getting credentials: exec: fork/exec plugins/cloud: no such file or directory"],
             Cause.CREDENTIALS,
-            "the kubeconfig's credential plugin /opt/cloud is not installed",
+            "the kubeconfig's credential plugin plugins/cloud is not installed",
             "Install it, or mend its command in the kubeconfig",
         ),
         (
