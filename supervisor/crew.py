@@ -12,6 +12,7 @@ import trio
 from .backoff import HEALTHY, Tries
 from .board import Board
 from .child import Child, Patience
+from .contexts import Contexts
 from .keeper import Keeper
 from .kubectl import WEDGE_FREE, environment, port_forward
 from .lookout import Goal, Lookout
@@ -31,7 +32,7 @@ _BUSY = 1.0  # seconds that a starting kubectl counts as busy; healthy ones take
 class Tools:
     """What the forwards share."""
 
-    binary: str
+    contexts: Contexts
     keeper: Keeper
     watches: Watches
     board: Board
@@ -55,7 +56,7 @@ class Crew:
     async def add(self, goal: Goal, prove: bool = False) -> Child:
         """A further child that takes connections from now on; with `prove` only after one of ours was not refused.
         Raises Trouble. Where it is cancelled, nothing is left of it."""
-        version = self._tools.watches.version
+        binary, version = self._tools.contexts.binary, self._tools.contexts.version
         child = Child(
             goal.label,
             self._news.tell,
@@ -65,7 +66,7 @@ class Crew:
             wedges=version is not None and version < WEDGE_FREE,
             patience=self._patience,
         )
-        command = port_forward(self._tools.binary, goal.watch.cluster, goal.watch.namespace, goal.what, goal.remote)
+        command = port_forward(binary, goal.watch.cluster, goal.watch.namespace, goal.what, goal.remote)
         self._status.command = shlex.join(command)
         await self._tools.starting.take(self._rank)
         self.nursery.start_soon(self._give_way, child)

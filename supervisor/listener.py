@@ -6,12 +6,15 @@ import errno
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import psutil
 import trio
 
 from .model import Cause, Forward, Problem, Trouble
 from .scrub import scrub
+
+if TYPE_CHECKING:
+    import psutil
 
 _BACKLOG = 1024  # connections the kernel keeps for us; the default of 128 loses some when hundreds come at once
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
@@ -100,6 +103,8 @@ def _holder(port: int) -> str:
 
     Its command is shown up to the first option, without credentials: what follows may be a secret.
     """
+    import psutil  # takes a while, and is rarely needed
+
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             for each in process.net_connections(kind="tcp"):

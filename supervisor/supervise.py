@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from .board import Board
+from .contexts import Contexts
 from .crew import Tools
 from .forward import Forwarder
 from .keeper import Keeper
@@ -49,7 +50,7 @@ class Supervisor:
     """Starts, stops and restarts forwards; none is touched by what happens to another one."""
 
     def __init__(self, binary: str, keeper: Keeper, board: Board) -> None:
-        self._binary, self._keeper, self._board = binary, keeper, board
+        self._contexts, self._keeper, self._board = Contexts(binary, keeper, board.notice), keeper, board
         self._entries: dict[str, _Entry] = {}
         self._changing = trio.Lock()  # one change at a time
         self._ending = False
@@ -57,8 +58,8 @@ class Supervisor:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the forwards until cancelled; on the way out each one is told as stopped. Started at once, with none."""
         async with trio.open_nursery() as self._nursery:
-            watches = Watches(self._binary, self._keeper, self._nursery, self._board.notice)
-            self._tools = Tools(self._binary, self._keeper, watches, self._board, Turns(2 * (os.cpu_count() or 1)))
+            watches = Watches(self._contexts, self._keeper, self._nursery, self._board.notice)
+            self._tools = Tools(self._contexts, self._keeper, watches, self._board, Turns(2 * (os.cpu_count() or 1)))
 
             def woken(slept: float) -> None:
                 after = "every kubectl is replaced by a fresh one as soon as the API server answers"

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import trio
@@ -17,6 +18,7 @@ from .model import Cause, Cluster, Problem, Trouble
 from .outage import Outage
 from .pods import Expired, Pod, PodSet, read_list
 from .process import lines, output, read_to_end, running
+from .shared import Shared
 
 TIMEOUT = 15.0  # seconds for a question that is answered at once by a healthy API server
 _BRIEF = 0.5  # seconds: a watch that ended sooner is no reason to ask again at once
@@ -38,16 +40,6 @@ DIED = "connections to the API server had died"
 
 class _Silent(Exception):
     """The watch has told nothing for longer than its server keeps silent."""
-
-
-class _Question:
-    """To the API server, on its way or answered (`told`)."""
-
-    def __init__(self) -> None:
-        self.ended = trio.Event()
-        self.told = False
-        self.answer: Any = None
-        self.problem: Problem | None = None
 
 
 class Pulse:
@@ -97,7 +89,7 @@ class Watch:
         self.why = DIED  # it grew
         self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the one pod that changed, or None
         self._pods_path = f"/api/v1/namespaces/{namespace}/pods"
-        self._questions: dict[str, _Question] = {}  # under way, by path
+        self._questions: Shared[str, Any] = Shared()  # by path
         self._binary = binary
         self._keeper = keeper
         self._notice = notice
@@ -186,27 +178,14 @@ class Watch:
         self._tell(None)
 
     async def ask(self, path: str) -> Any:
-        """The object at an API path. Whoever asks for the same meanwhile shares the answer: a hundred forwards of one
-        service are one question. Raises Trouble."""
-        question = self._questions.get(path)
-        while question is not None and not question.told:  # if it was cancelled, another one asks
-            await question.ended.wait()
-            question = question if question.told else self._questions.get(path)
-        if question is None:
-            question = self._questions[path] = _Question()
-            try:
-                question.answer = json.loads(await self._read(path))
-                question.told = True
-            except Trouble as trouble:
-                question.problem, question.told = trouble.problem, True
-            except ValueError:
-                question.problem, question.told = _NO_API, True
-            finally:
-                del self._questions[path]
-                question.ended.set()
-        if question.problem is not None:
-            raise Trouble(question.problem)
-        return question.answer
+        """The object at an API path. A hundred forwards of one service are one question. Raises Trouble."""
+        return await self._questions.ask(path, partial(self._object, path))
+
+    async def _object(self, path: str) -> Any:
+        try:
+            return json.loads(await self._read(path))
+        except ValueError:
+            raise Trouble(_NO_API) from None
 
     async def _read(self, path: str) -> bytes:
         words = command(self._binary, self.cluster, "get", "--raw", path)
