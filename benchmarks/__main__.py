@@ -25,10 +25,10 @@ from pathlib import Path
 import click
 import trio
 
-from . import footprint, many, panel, recovery, transfer, watch
+from . import footprint, many, panel, recovery, spread, transfer, watch
 from .tools import OURS, RAW, Place, Tool, usable_peers
 
-PARTS = ("transfer", "recovery", "footprint", "many", "watch", "panel")
+PARTS = ("transfer", "spread", "recovery", "footprint", "many", "watch", "panel")
 ANYWHERE = ("transfer", "footprint", "many")  # what needs no sandbox, and harms no cluster
 
 
@@ -60,6 +60,11 @@ class Bench:
 
     def transfer(self) -> list[str]:
         return transfer.tables(self.place, [RAW, OURS, *self.peers], self.rounds, connections=200, size=self.size)
+
+    def spread(self) -> list[str]:
+        tables, notes = spread.tables(self.place, self.rounds, self.size)
+        self.notes += notes
+        return tables
 
     def recovery(self) -> list[str]:
         with sandbox("--real-times") as kubeconfig:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -128,8 +129,8 @@ def loop(place: Place, ports: Sequence[int]) -> list[list[str]]:
     return [["sh", "-c", script, "sh", *command] for command in raw(place, ports)]
 
 
-def ours(place: Place, ports: Sequence[int]) -> list[list[str]]:
-    lines = [f"  f{port}: {{target: {place.target}, ports: '{port}:{place.port}'}}\n" for port in ports]
+def ours(place: Place, ports: Sequence[int], more: str = "") -> list[list[str]]:
+    lines = [f"  f{port}: {{target: {place.target}, ports: '{port}:{place.port}'{more}}}\n" for port in ports]
     config = place.folder / f"ours-{ports[0]}.yaml"
     config.write_text(f"namespace: {place.namespace}\nforwards:\n{''.join(lines)}")
     return [[sys.executable, "-m", "supervisor.cli", str(config), f"--kubectl={place.kubectl}"]]
@@ -192,6 +193,7 @@ def portforward(place: Place, ports: Sequence[int]) -> list[list[str]]:
 
 
 RAW, LOOP, OURS = Tool("raw kubectl", raw), Tool("kubectl in a shell loop", loop), Tool("kpf-supervise", ours)
+SPREAD = Tool("with children: 4", partial(ours, more=", children: 4"))
 PEERS = [Tool(each.__name__, each, each.__name__) for each in (kpf, localport, kr8s, portforward)]
 
 

@@ -1,0 +1,77 @@
+"""Eight streams through one kubectl, and through several: where these have cores to spare, and where they have not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from .measure import Row, family, table
+from .tools import OURS, RAW, SPREAD, Place
+from .transfer import in_turn, throughput
+
+STREAMS = 8
+SHARE, PERIOD = 0.15, 10_000  # of a core, so that two cores are more than five kubectls can use; microseconds
+SETTLE = 10.0  # seconds that the further kubectls get to be there
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+@contextmanager
+def held_back(processes: Iterable[psutil.Process]) -> Iterator[None]:
+    """Each gets SHARE of a core around the block. Raises OSError where that can't be had: it is Linux's, and root's."""
+    second = (CGROUPS / "cgroup.controllers").exists()
+    names = {"cpu.max": f"{SHARE * PERIOD:.0f} {PERIOD}"}
+    if not second:
+        names = {"cpu.cfs_period_us": f"{PERIOD}", "cpu.cfs_quota_us": f"{SHARE * PERIOD:.0f}"}
+    with ExitStack() as stack:
+        for process in processes:
+            folder = CGROUPS / ("" if second else "cpu") / f"kpf-bench-{process.pid}"
+            folder.mkdir()
+            stack.callback(folder.rmdir)
+            for name, text in (names | {"cgroup.procs": f"{process.pid}"}).items():
+                (folder / name).write_text(text)
+            stack.callback((folder.parent / "cgroup.procs").write_text, f"{process.pid}")
+        yield
+
+
+def kubectls(pid: int, count: int) -> list[psutil.Process]:
+    """Those that forward, once there are as many."""
+    give_up = time.monotonic() + SETTLE
+    while True:
+        found = []
+        for process in family(pid):
+            with suppress(psutil.Error):
+                found += [process] if "port-forward" in process.cmdline() else []
+        if len(found) >= count or time.monotonic() > give_up:
+            return found
+        time.sleep(0.05)
+
+
+def tables(place: Place, rounds: int, size: int) -> tuple[list[str], list[str]]:
+    """And notes."""
+    free = Row(f"download, {STREAMS} streams", "MB/s")
+    held = Row(f"the same, each kubectl held to {SHARE:.0%} of a core", "MB/s")
+    tools, notes = [RAW, OURS, SPREAD], []
+    with ExitStack() as stack:
+        running = {tool.name: stack.enter_context(tool.running(place)) for tool in tools}
+        port = {name: ports[0] for name, (ports, _) in running.items()}
+        all_kubectls = [
+            process
+            for tool, count in ((RAW, 1), (OURS, 2), (SPREAD, 5))
+            for process in kubectls(running[tool.name][1][0], count)
+        ]
+        for turn in range(rounds):
+            for tool in in_turn(tools, turn):
+                free.add(tool.name, throughput(port[tool.name], STREAMS, size))
+        try:
+            with held_back(all_kubectls):
+                for turn in range(rounds):
+                    for tool in in_turn(tools, turn):
+                        held.add(tool.name, throughput(port[tool.name], STREAMS, size // 3))
+        except OSError as error:
+            notes.append(f"no kubectl could be held back ({error}): that takes root on Linux, with cgroups")
+    rows = [free, held] if held.figures else [free]
+    return [table("Spread over several kubectls", [tool.name for tool in tools], rows)], notes
