@@ -178,6 +178,25 @@ async def test_no_kubectl_and_no_context_say_so(tmp_path: Path) -> None:
             assert "cannot run no-such-kubectl" in failed["message"]
 
 
+@pytest.mark.parametrize("command", ["kpf_supervise", "kpfctl"])
+async def test_ctrl_c_while_modules_are_still_read_shows_no_traceback(command: str, tmp_path: Path) -> None:
+    """As a shell sees it: exit code 130. One of the modules takes its time."""
+    (tmp_path / "click.py").write_text("print('reading', flush=True)\nimport time\ntime.sleep(60)\n")
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-c", f"from supervisor.entry import {command}; {command}()"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    async with process.stdout, process.stderr:
+        assert await process.stdout.receive_some() == b"reading\n"
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == -signal.SIGINT
+        assert await process.stderr.receive_some() == b""
+
+
 async def test_what_is_no_kubectl_and_what_is_an_old_one(tmp_path: Path) -> None:
     """A program that answers something else fails its forwards; an old kubectl is named, and tried all the same."""
     config = 'forwards: {it: {target: service/web, ports: ":http"}}'

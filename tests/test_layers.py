@@ -31,6 +31,7 @@ LAYERS = [
     ["control"],
     ["app"],
     ["cli"],
+    ["entry"],
 ]
 PURE = [name for layer in LAYERS[:5] for name in layer]
 FOLDER = Path(supervisor.__file__).parent
