@@ -29,6 +29,7 @@ from . import footprint, many, panel, recovery, spread, transfer, watch
 from .tools import OURS, RAW, Place, Tool, usable_peers
 
 PARTS = ("transfer", "spread", "recovery", "footprint", "many", "watch", "panel")
+_BACK = 30.0  # seconds that a pod of a real cluster gets to be back
 ANYWHERE = ("transfer", "footprint", "many")  # what needs no sandbox, and harms no cluster
 
 
@@ -47,8 +48,11 @@ def sandbox(*words: str) -> Iterator[str]:
 class Bench:
     """The parts of the benchmark. Each returns its tables."""
 
-    def __init__(self, place: Place, rounds: int, megabytes: int, with_peers: bool) -> None:
+    def __init__(
+        self, place: Place, rounds: int, megabytes: int, with_peers: bool, victim: recovery.Victim | None
+    ) -> None:
         self.place, self.rounds, self.size = place, rounds, megabytes * 1_000_000
+        self.victim = victim
         self.notes: list[str] = []
         self._with_peers = with_peers
 
@@ -67,9 +71,11 @@ class Bench:
         return tables
 
     def recovery(self) -> list[str]:
+        if self.victim:
+            return [trio.run(recovery.lost, self.place, self.victim, self.peers, self.rounds)]
         with sandbox("--real-times") as kubeconfig:
             place = replace(self.place, kubeconfig=kubeconfig)
-            lost = trio.run(recovery.lost, place, self.peers, self.rounds)
+            lost = trio.run(recovery.lost, place, recovery.Victim(), self.peers, self.rounds)
         return [lost, trio.run(recovery.held, self.place, max(9, self.rounds))]
 
     def footprint(self) -> list[str]:
@@ -93,6 +99,7 @@ class Bench:
 @click.option("--peers/--no-peers", default=True, help="Whether to install and measure the peers that PyPI has.")
 @click.option("--target", help="On the cluster of $KUBECONFIG, not the sandbox: a service/NAME whose pods speak HTTP.")
 @click.option("--port", default="80", show_default=True, help="Its port, with --target.")
+@click.option("--disturb", metavar="DEPLOYMENT", help="With --target: delete the pods of this one, and roll it out.")
 @click.option("--namespace", default="default", show_default=True, help="Where it is, with --target.")
 def main(
     kubectl: str,
@@ -102,6 +109,7 @@ def main(
     peers: bool,
     target: str | None,
     port: str,
+    disturb: str | None,
     namespace: str,
 ) -> None:
     """Measure kpf-supervise beside raw kubectl and other tools."""
@@ -110,14 +118,18 @@ def main(
         raise click.UsageError("--target is for the cluster of $KUBECONFIG, and that is not set")
     if kubeconfig and not target:
         click.echo("On the sandbox cluster. For that of $KUBECONFIG: --target service/NAME --port PORT\n", err=True)
-    parts = [part for part in PARTS if (part in only or not only) and (part in ANYWHERE or not target)]
+    if disturb and not target:
+        raise click.UsageError("--disturb is for the cluster of --target; the sandbox is disturbed anyway")
+    usable = PARTS if not target else (*ANYWHERE, "recovery") if disturb else ANYWHERE
+    parts = [part for part in PARTS if part in usable and (part in only or not only)]
     with tempfile.TemporaryDirectory(prefix="kpf") as folder, sandbox() as own:
         place = Place(shutil.which(kubectl) or kubectl, own, Path(folder))
         if target and kubeconfig:
             place = replace(
                 place, kubeconfig=kubeconfig, namespace=namespace, target=target, port=port, container_port=port
             )
-        bench = Bench(place, rounds, 0 if target else megabytes, peers)
+        victim = recovery.Victim(disturb.removeprefix("deployment/"), _BACK) if disturb else None
+        bench = Bench(place, rounds, 0 if target else megabytes, peers, victim)
         answer = json.loads(subprocess.check_output([place.kubectl, "version", "--client", "-o", "json"]))
         version, machine = answer["clientVersion"]["gitVersion"], f"{platform.system()}, {os.cpu_count()} cores"
         where = "the cluster of $KUBECONFIG" if target else "the sandbox cluster"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -18,26 +19,51 @@ from .tools import LOOP, OURS, RAW, Place, Tool
 
 EVERY = 0.02  # seconds between two clients
 LOST = 5.0  # seconds after which a request counts as lost
-STEADY, AFTER = 0.5, 4.5  # seconds of load before and after the event
+STEADY = 0.5  # seconds of load before the event
 REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
-EVENTS = {
-    "all pods of the service deleted": ["delete", "pod", "-l", "app=web", "--wait=false"],
-    "rollout": ["rollout", "restart", "deployment/web"],
-}
+
+
+@dataclass(frozen=True)
+class Victim:
+    """The deployment behind the place's target; a pod of it is back within `after` seconds."""
+
+    name: str = "web"
+    after: float = 4.5
+
+    def events(self, place: Place) -> dict[str, list[str]]:
+        """What happens to it, and kubectl's words for that."""
+        labels = json.loads(
+            kubectl(place, "get", f"deployment/{self.name}", "-o=jsonpath={.spec.selector.matchLabels}")
+        )
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        return {
+            "all pods of the service deleted": ["delete", "pod", "-l", selector, "--wait=false"],
+            "rollout": ["rollout", "restart", f"deployment/{self.name}"],
+        }
+
+    def settle(self, place: Place) -> None:
+        kubectl(place, "rollout", "status", f"deployment/{self.name}", "--timeout=120s")
+
+
+def kubectl(place: Place, *words: str) -> bytes:
+    """Its stdout. Raises CalledProcessError."""
+    command = [place.kubectl, f"--namespace={place.namespace}", *words]
+    return subprocess.run(command, env=place.environment, stdout=subprocess.PIPE, check=True).stdout
 
 
 @dataclass
 class Load:
-    """A client that opens a connection EVERY so many seconds, whatever became of the last one."""
+    """A client that opens a connection EVERY so many seconds, `count` times, whatever became of the last one."""
 
     port: int
+    count: int
     begun: float = field(default_factory=trio.current_time)
     sent: int = 0
     answered: list[float] = field(default_factory=list)  # when
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            for number in range(round((STEADY + AFTER) / EVERY)):
+            for number in range(self.count):
                 await trio.sleep_until(self.begun + number * EVERY)
                 self.sent += 1
                 nursery.start_soon(self._request)
@@ -51,7 +77,7 @@ class Load:
     def gap(self) -> float:
         """Seconds: the longest time in which nothing was answered."""
         times = [self.begun, *sorted(self.answered)]
-        times.append(max(times[-1], self.begun + STEADY + AFTER))
+        times.append(max(times[-1], self.begun + self.count * EVERY))
         return max(after - before for before, after in pairwise(times))
 
 
@@ -65,27 +91,28 @@ async def answered(port: int) -> bool:
         return False
 
 
-async def lost(place: Place, peers: Iterable[Tool], rounds: int) -> str:
+async def lost(place: Place, victim: Victim, peers: Iterable[Tool], rounds: int) -> str:
     """All tools under the same load over the same events, each time started anew."""
     tools = [LOOP, OURS, *peers]
     columns = [tool.name for tool in tools]
+    count = round((STEADY + victim.after) / EVERY)
     rows: list[Row] = []
-    for event, words in EVENTS.items():
-        missed = Row(f"{event}: requests lost of {round((STEADY + AFTER) / EVERY)}", "", compared=False)
+    for event, words in victim.events(place).items():
+        missed = Row(f"{event}: requests lost of {count}", "", compared=False)
         gaps = Row(f"{event}: longest time without an answer", "s", compared=False)
         for _ in range(rounds):
             with ExitStack() as stack:
                 ports = [stack.enter_context(tool.running(place))[0][0] for tool in tools]
-                loads = [Load(port) for port in ports]
+                loads = [Load(port, count) for port in ports]
                 async with trio.open_nursery() as nursery:
                     for load in loads:
                         nursery.start_soon(load.run)
                     await trio.sleep(STEADY)
-                    command = [place.kubectl, "-n", place.namespace, *words]
-                    await trio.run_process(command, env=place.environment, stdout=subprocess.DEVNULL)
+                    await trio.to_thread.run_sync(kubectl, place, *words)
             for tool, load in zip(tools, loads, strict=True):
                 missed.add(tool.name, load.sent - len(load.answered))
                 gaps.add(tool.name, load.gap)
+            await trio.to_thread.run_sync(victim.settle, place)
         rows += [missed, gaps]
     return table("A request each 20 ms", columns, rows)
 
