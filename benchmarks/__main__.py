@@ -25,10 +25,10 @@ from pathlib import Path
 import click
 import trio
 
-from . import footprint, many, panel, recovery, spread, transfer, watch
+from . import footprint, many, panel, recovery, settings, transfer, watch
 from .tools import OURS, RAW, Place, Tool, usable_peers
 
-PARTS = ("transfer", "spread", "recovery", "footprint", "many", "watch", "panel")
+PARTS = ("transfer", "settings", "recovery", "footprint", "many", "watch", "panel")
 _BACK = 30.0  # seconds that a pod of a real cluster gets to be back
 ANYWHERE = ("transfer", "footprint", "many")  # what needs no sandbox, and harms no cluster
 
@@ -65,8 +65,8 @@ class Bench:
     def transfer(self) -> list[str]:
         return transfer.tables(self.place, [RAW, OURS, *self.peers], self.rounds, connections=200, size=self.size)
 
-    def spread(self) -> list[str]:
-        tables, notes = spread.tables(self.place, self.rounds, self.size)
+    def settings(self) -> list[str]:
+        tables, notes = settings.tables(self.place, self.rounds, self.size)
         self.notes += notes
         return tables
 

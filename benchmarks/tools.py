@@ -136,6 +136,10 @@ def ours(place: Place, ports: Sequence[int], more: str = "") -> list[list[str]]:
     return [[sys.executable, "-m", "supervisor.cli", str(config), f"--kubectl={place.kubectl}"]]
 
 
+def as_go_has_them(place: Place, ports: Sequence[int]) -> list[list[str]]:
+    return [["env", "GOGC=100", f"GOMAXPROCS={os.cpu_count()}", *command] for command in ours(place, ports)]
+
+
 def peer(package: str) -> Path:
     return ROOT / ".cache/peers" / package / "bin"
 
@@ -193,7 +197,13 @@ def portforward(place: Place, ports: Sequence[int]) -> list[list[str]]:
 
 
 RAW, LOOP, OURS = Tool("raw kubectl", raw), Tool("kubectl in a shell loop", loop), Tool("kpf-supervise", ours)
-SPREAD = Tool("with children: 4", partial(ours, more=", children: 4"))
+SPREAD = Tool("children: 4", partial(ours, more=", children: 4"))
+SETTINGS = [
+    SPREAD,
+    Tool("protocol: spdy", partial(ours, more=", protocol: spdy")),
+    Tool("protocol: websocket", partial(ours, more=", protocol: websocket")),
+    Tool("GOGC and GOMAXPROCS as Go has them", as_go_has_them),
+]
 PEERS = [Tool(each.__name__, each, each.__name__) for each in (kpf, localport, kr8s, portforward)]
 
 

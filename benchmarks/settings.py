@@ -1,4 +1,5 @@
-"""Eight streams through one kubectl, and through several: where these have cores to spare, and where they have not."""
+"""What the settings of a forward and of its kubectls do for memory and throughput, where these have cores to spare
+and where they have not."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from .measure import Row, family, table
-from .tools import OURS, RAW, SPREAD, Place
+from .measure import Row, family, memory, table
+from .tools import OURS, RAW, SETTINGS, SPREAD, Place
 from .transfer import in_turn, throughput
 
 STREAMS = 8
@@ -52,26 +53,28 @@ def kubectls(pid: int, count: int) -> list[psutil.Process]:
 
 def tables(place: Place, rounds: int, size: int) -> tuple[list[str], list[str]]:
     """And notes."""
-    free = Row(f"download, {STREAMS} streams", "MB/s")
-    held = Row(f"the same, each kubectl held to {SHARE:.0%} of a core", "MB/s")
-    tools, notes = [RAW, OURS, SPREAD], []
+    memories = Row("memory of one idle kubectl", "MiB")
+    downloads = {streams: Row(f"download, {streams} stream{'s' * (streams > 1)}", "MB/s") for streams in (1, STREAMS)}
+    held = Row(f"{STREAMS} streams, each kubectl held to {SHARE:.0%} of a core", "MB/s")
+    tools, notes = [RAW, OURS, *SETTINGS], []
     with ExitStack() as stack:
-        running = {tool.name: stack.enter_context(tool.running(place)) for tool in tools}
-        port = {name: ports[0] for name, (ports, _) in running.items()}
-        all_kubectls = [
-            process
-            for tool, count in ((RAW, 1), (OURS, 2), (SPREAD, 5))
-            for process in kubectls(running[tool.name][1][0], count)
-        ]
+        port, found = {}, {}
+        for tool in tools:
+            ports, pids = stack.enter_context(tool.running(place))
+            port[tool.name] = ports[0]
+            found[tool.name] = kubectls(pids[0], 1 if tool is RAW else 5 if tool is SPREAD else 2)
+        for tool in tools:
+            memories.add(tool.name, memory(found[tool.name][:1]))
         for turn in range(rounds):
-            for tool in in_turn(tools, turn):
-                free.add(tool.name, throughput(port[tool.name], STREAMS, size))
+            for streams, row in downloads.items():
+                for tool in in_turn(tools, turn):
+                    row.add(tool.name, throughput(port[tool.name], streams, size))
         try:
-            with held_back(all_kubectls):
+            with held_back([each for some in found.values() for each in some]):
                 for turn in range(rounds):
                     for tool in in_turn(tools, turn):
                         held.add(tool.name, throughput(port[tool.name], STREAMS, size // 3))
         except OSError as error:
             notes.append(f"no kubectl could be held back ({error}): that takes root on Linux, with cgroups")
-    rows = [free, held] if held.figures else [free]
-    return [table("Spread over several kubectls", [tool.name for tool in tools], rows)], notes
+    rows = [memories, *downloads.values(), *([held] if held.figures else [])]
+    return [table("Settings", [tool.name for tool in tools], rows)], notes
