@@ -19,8 +19,9 @@ import urwid
 from urwid.display import raw
 
 from .digest import Digest
+from .drawing import Line, draw
 from .link import Link, Refused
-from .view import PLAIN_SIGNS, SIGNS, Line, View
+from .view import PLAIN_SIGNS, SIGNS, View
 from .wire import line
 
 _LIST = 1.0  # seconds between two looks at the counters, which send no events
@@ -187,7 +188,7 @@ class _Panel:
             await self._changed.wait()
             self._changed = trio.Event()
             size = self._screen.get_cols_rows()
-            lines = self._view.lines(*size, time.time())
+            lines = draw(self._view, *size, time.time())
             if (lines, size) != self._drawn and lines:
                 known, canvases = canvases, {}
                 for each in lines:  # most are as they were

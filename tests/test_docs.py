@@ -15,10 +15,10 @@ from supervisor import wire
 from supervisor.cli import main
 from supervisor.config import parse, schema
 from supervisor.ctl import main as ctl
+from supervisor.drawing import HELP
 from supervisor.methods import METHODS
 from supervisor.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
 from supervisor.schema import FORWARD, RECONNECT, TOP
-from supervisor.view import HELP
 
 from .test_fault_matrix import FAULTS, row
 

@@ -223,7 +223,7 @@ async def test_a_fault_in_the_panel_gives_the_terminal_back_and_the_forwards_go_
     async with open_cluster(tmp_path) as cluster:
         fault = tmp_path / "sitecustomize.py"
         fault.write_text(
-            "import supervisor.view as v\n"
+            "import supervisor.drawing as v\n"
             "def broken(*_): raise RuntimeError('no such luck')\n"
             "v.HELP = type('Broken', (), {'splitlines': broken})()\n"
         )

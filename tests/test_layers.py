@@ -14,6 +14,7 @@ LAYERS = [
     ["kubectl"],
     ["wire", "methods", "tables", "digest"],
     ["view"],
+    ["drawing"],
     ["place", "saved"],
     ["client", "detach", "link"],
     ["panel"],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from supervisor.drawing import draw
 from supervisor.model import TEMPLATE, Cause, Problem, State, Status
 from supervisor.view import View
 from supervisor.wire import port_forward
@@ -26,7 +27,7 @@ def view(*forwards: dict[str, Any], own: bool = True) -> View:
 
 
 def text(view: View, width: int = 120, height: int = 24) -> list[str]:
-    return ["".join(piece for _, piece in line) for line in view.lines(width, height, NOW)]
+    return ["".join(piece for _, piece in line) for line in draw(view, width, height, NOW)]
 
 
 def rows(view: View, width: int = 120, height: int = 24) -> list[str]:
