@@ -132,7 +132,7 @@ def _document(output: str, forwards: Forwards) -> str:
 @click.option("--context", help="The kubeconfig's context. Default: the file's, else the current one.")
 @click.option("--name", help="The forward's id; with several ports NAME-REMOTE. Default: the target's name.")
 @click.option("--address", help='Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.')
-@click.option("--lazy", is_flag=True, help="Start no kubectl until the first connection.")
+@click.option("--lazy", is_flag=True, help="Open no tunnel until the first connection.")
 @click.option("--wait", is_flag=True, help="Return when it is active.")
 @_timeout
 def start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -83,6 +84,7 @@ class Forwarder:
             if self.settings.lazy and not self._reception.clients:
                 if self.status.state is not State.IDLE:
                     self._rest()
+                self._crew.nursery.start_soon(self._look_ahead)
                 await self._news.until(lambda: self._reception.clients > 0)
             goal, self._lived = None, 0.0
             try:
@@ -111,6 +113,11 @@ class Forwarder:
                 await self._fail(problem, failed_rounds)
                 failed_rounds += 1
                 tries.fresh()
+
+    async def _look_ahead(self) -> None:
+        """Let the first client wait for nothing but a kubectl's start. What is wrong is told when there is one."""
+        with suppress(Trouble):
+            await self._lookout.look_up()
 
     def _wait_for_pod(self, reason: str) -> None:
         lost, self._reception.resort = "", None

@@ -7,12 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import trio
+
+from .backoff import delay
 from .kubectl import command
 from .model import FINAL, Cause, Cluster, Forward, Problem, Trouble
 from .news import News
 from .pods import Destination, Pod, choose, concerns, destination, path_of, remote_port
 from .watch import Watch
 from .watches import Watches
+
+_REREAD = (5.0, 30.0)  # seconds between two looks at a target that has no ready pod, at first and at most
+_BRIEF = 2.0  # seconds that one may take: meanwhile no pod is chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +53,32 @@ class Lookout:
         if self._watch is not None:
             self._watch.listeners.discard(self._hear)
 
-    async def find(self, waiting: Callable[[str], None]) -> Goal:
-        """The pod to use, as soon as there is one; `waiting` is told why there is none. Raises Trouble."""
-        target = self._settings.target
+    async def look_up(self) -> Watch:
+        """What can be known before a pod is needed: the target, and the watch of its namespace. Raises Trouble."""
         if self._watch is None:
             self._watch = await self._watches.of(self._settings.cluster, self._settings.namespace)
             self._watch.listeners.add(self._hear)
-        watch = self._watch
         if self._where is None or self.look_again:
-            path = path_of(target, watch.namespace)
-            self._where = destination(target, await self._ask(path) if path else None)
-            self.look_again = False
+            await self._read_target()
+        return self._watch
+
+    async def _read_target(self) -> None:
+        assert self._watch is not None
+        path = path_of(self._settings.target, self._watch.namespace)
+        self._where = destination(self._settings.target, await self._ask(path) if path else None)
+        self.look_again = False
+
+    async def find(self, waiting: Callable[[str], None]) -> Goal:
+        """The pod to use, as soon as there is one; `waiting` is told why there is none. Raises Trouble."""
+        target = self._settings.target
+        readings = 0 if self._where is not None and not self.look_again else 1  # of the target
+        watch = await self.look_up()
+        reread_at = trio.current_time() + (delay(*_REREAD, 0) if readings else 0.0)
         if watch.denied and not watch.blind:
             await watch.refresh()
-        said = ""
+        said = gone = ""
         while True:
+            assert self._where is not None
             if watch.problem is not None:
                 raise Trouble(watch.problem)
             if watch.blind:
@@ -78,10 +95,26 @@ class Lookout:
                     await self._ask(f"/api/v1/namespaces/{watch.namespace}/pods/{target.name}")
                 if watch.denied:
                     raise Trouble(self.none_ready(choice.reason))
-                if not said or (choice.stuck and choice.reason != said):
-                    said = choice.reason
+                reason = gone or choice.reason
+                if not said or ((gone or choice.stuck) and reason != said):
+                    said = reason
                     waiting(said)
-            await self._news.wait()
+                if trio.current_time() >= reread_at:
+                    gone = await self._reread_target()
+                    reread_at = trio.current_time() + delay(*_REREAD, readings)
+                    readings += 1
+                    continue
+            with trio.move_on_at(reread_at):
+                await self._news.wait()
+
+    async def _reread_target(self) -> str:
+        """It may lead to other pods by now; nobody tells us. Returns why it leads nowhere, if so."""
+        try:
+            with trio.move_on_after(_BRIEF):
+                await self._read_target()
+        except Trouble as trouble:
+            return trouble.problem.message if trouble.problem.cause in FINAL else ""
+        return ""
 
     def none_ready(self, reason: str) -> Problem:
         context, namespace = self.place

@@ -46,7 +46,7 @@ CLUSTER: Properties = {
 DEFAULTS: Properties = CLUSTER | {
     "address": _text('Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.', default="localhost"),
     "hold": DURATION | {"description": "How long a new connection waits for a pod; 0s: not at all.", "default": "30s"},
-    "lazy": _flag("Start no kubectl until the first connection.", default=False),
+    "lazy": _flag("Open no tunnel until the first connection.", default=False),
     "idle_timeout": {
         "anyOf": [DURATION, {"const": "never"}],
         "description": "End the kubectl of a lazy forward after so long without a connection.",

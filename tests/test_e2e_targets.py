@@ -132,6 +132,48 @@ async def test_a_rollout_costs_no_request(kubectl: Kubectl, tmp_path: Path) -> N
             assert load.failures == []
 
 
+@pytest.mark.parametrize("order", ["the service first", "the pods first"])
+async def test_a_service_that_is_switched_to_other_pods_is_followed(order: str, tmp_path: Path) -> None:
+    """As a blue-green deployment does it, and Argo Rollouts: no pod tells of it."""
+    kubectl = KUBECTLS[-1]
+    switch = ("patch", "service", "web", "-p", '{"spec": {"selector": {"app": "search"}}}')
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "web")
+            load = Load(instance.port("web"))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(load.run)
+                await load.more(5)
+                if order == "the service first":
+                    await run_kubectl(kubectl, cluster, *switch)
+                cluster.scale("deployment/web", 0)
+                if order == "the pods first":
+                    await instance.until("waiting", "web")
+                    await run_kubectl(kubectl, cluster, *switch)
+                moved = await instance.until("moved", "web")
+                assert moved["pod"].startswith("search-")
+                await load.more(5)
+                nursery.cancel_scope.cancel()
+            assert load.failures == []
+
+
+async def test_while_it_waits_a_service_that_is_gone_is_named_and_one_that_is_back_is_used(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
+            await instance.until("active", "web")
+            service = cluster.store.remove("services", "dev", "web")
+            cluster.scale("deployment/web", 0)
+            await instance.told(lambda: 'there is no service "web"' in instance.events[-1]["message"])
+            assert instance.events[-1]["event"] == "waiting"
+            async with await trio.open_tcp_stream("127.0.0.1", instance.port("web")) as held:
+                await held.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                cluster.store.add("services", service)
+                cluster.scale("deployment/web", 1)
+                assert b"web-" in await held.receive_some()
+
+
 async def test_an_open_connection_runs_on_while_new_ones_move(kubectl: Kubectl, tmp_path: Path) -> None:
     """Make before break: a terminating pod serves what it has begun."""
     async with open_cluster(tmp_path, Timing(terminate=30)) as cluster:
