@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 import trio
@@ -27,6 +27,10 @@ class Shared(Generic[Key, Answer]):
 
     def __init__(self) -> None:
         self._asked: dict[Key, _Question[Answer]] = {}
+
+    def __iter__(self) -> Iterator[Key]:
+        """What is asked for now."""
+        return iter(self._asked)
 
     async def ask(self, key: Key, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """The answer of one of those who ask for `key`. Raises Trouble, that of another one too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
@@ -25,6 +26,7 @@ _BRIEF = 0.5  # seconds: a watch that ended sooner is no reason to ask again at 
 _LONGEST = 5.0  # seconds: the longest pause then
 _AT_A_TIME = 20  # pods of a listing that are read before others get their turn: about a millisecond
 _DENIED = 300.0  # seconds until a watch that was forbidden is asked for again
+_MANY = 4  # objects of one kind that are wanted at once, from which on a listing of all is the quicker answer
 _BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until its own are known
 
 
@@ -90,6 +92,7 @@ class Watch:
         self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the one pod that changed, or None
         self._pods_path = f"/api/v1/namespaces/{namespace}/pods"
         self._questions: Shared[str, Any] = Shared()  # by path
+        self._turns = trio.CapacityLimiter(2 * (os.cpu_count() or 1))
         self._binary = binary
         self._keeper = keeper
         self._notice = notice
@@ -178,10 +181,30 @@ class Watch:
         self._tell(None)
 
     async def ask(self, path: str) -> Any:
-        """The object at an API path. A hundred forwards of one service are one question. Raises Trouble."""
+        """The object at an API path. A hundred forwards of one service are one question, and so are those of a hundred
+        services where they may be listed. Raises Trouble."""
         return await self._questions.ask(path, partial(self._object, path))
 
     async def _object(self, path: str) -> Any:
+        kind, _, name = path.rpartition("/")
+        await trio.lowlevel.checkpoint()  # the others who begin with this one have asked then
+        wanted = sum(each.rpartition("/")[0] == kind for each in self._questions)
+        if wanted >= _MANY and kind != self._pods_path:  # of pods it is those that are in no listing
+            try:
+                listing = await self._questions.ask(kind, partial(self._json, kind))
+            except Trouble as trouble:
+                if trouble.problem.cause is not Cause.FORBIDDEN:
+                    raise
+                listing = {}
+            for item in listing.get("items") or ():
+                if item["metadata"]["name"] == name:
+                    return item
+        async with self._turns:
+            if self.problem is not None:  # found out while we waited for our turn
+                raise Trouble(self.problem)
+            return await self._json(path)
+
+    async def _json(self, path: str) -> Any:
         try:
             return json.loads(await self._read(path))
         except ValueError:
