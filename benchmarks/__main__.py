@@ -122,11 +122,17 @@ def main(
         raise click.UsageError("--disturb is for the cluster of --target; the sandbox is disturbed anyway")
     usable = PARTS if not target else (*ANYWHERE, "recovery") if disturb else ANYWHERE
     parts = [part for part in PARTS if part in usable and (part in only or not only)]
-    with tempfile.TemporaryDirectory(prefix="kpf") as folder, sandbox() as own:
-        place = Place(shutil.which(kubectl) or kubectl, own, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="kpf") as folder, sandbox(f"--services={many.FORWARDS}") as own:
+        place = Place(shutil.which(kubectl) or kubectl, own, Path(folder), several=True)
         if target and kubeconfig:
             place = replace(
-                place, kubeconfig=kubeconfig, namespace=namespace, target=target, port=port, container_port=port
+                place,
+                kubeconfig=kubeconfig,
+                namespace=namespace,
+                target=target,
+                port=port,
+                container_port=port,
+                several=False,
             )
         victim = recovery.Victim(disturb.removeprefix("deployment/"), _BACK) if disturb else None
         bench = Bench(place, rounds, 0 if target else megabytes, peers, victim)

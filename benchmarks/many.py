@@ -27,9 +27,9 @@ SETTLE = 10.0  # seconds that descriptors get to be closed
 
 
 @contextmanager
-def instance(place: Place, count: int, state: str, more: str = "") -> Iterator[tuple[psutil.Process, int]]:
-    """Ours with `count` forwards, once all have told that state; the local port of one of them."""
-    lines = [f"  f{n}: {{target: {place.target}, ports: ':{place.port}'{more}}}\n" for n in range(count)]
+def instance(place: Place, count: int, state: str, more: str = "") -> Iterator[tuple[psutil.Process, list[int]]]:
+    """Ours with `count` forwards, once all have told that state; their local ports."""
+    lines = [f"  f{n}: {{target: {place.target_of(n)}, ports: ':{place.port}'{more}}}\n" for n in range(count)]
     config = place.folder / "many.yaml"
     config.write_text(f"namespace: {place.namespace}\nforwards:\n{''.join(lines)}")
     words = [str(config), f"--kubectl={place.kubectl}", "--log-format=json"]
@@ -38,12 +38,12 @@ def instance(place: Place, count: int, state: str, more: str = "") -> Iterator[t
     )
     assert process.stderr is not None
     try:
-        told: dict[str, str] = {}
+        told: dict[str, int] = {}
         while len(told) < count:
             event = json.loads(process.stderr.readline())
             if event["event"] == state:
-                told[event["forward"]] = event["message"]
-        yield psutil.Process(process.pid), int(told["f0"].split()[0].rpartition(":")[2])
+                told[event["forward"]] = event["port"]
+        yield psutil.Process(process.pid), [told[f"f{n}"] for n in range(count)]
     finally:
         process.terminate()
         process.communicate()
@@ -52,12 +52,12 @@ def instance(place: Place, count: int, state: str, more: str = "") -> Iterator[t
 @contextmanager
 def hundred_kubectls(place: Place) -> Iterator[list[psutil.Process]]:
     """As many raw kubectls, as many starting at a time as ours do."""
-    [command] = RAW.commands(place, [0])
-    command[-1] = f":{place.port}"
     environment = place.environment
     with ExitStack() as stack, ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
 
-        def start(_: int) -> psutil.Process:
+        def start(number: int) -> psutil.Process:
+            [command] = RAW.commands(place, [0])
+            command[-2:] = [place.target_of(number), f":{place.port}"]
             process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
             stack.callback(process.communicate)
             stack.callback(process.terminate)
@@ -74,6 +74,7 @@ def tables(place: Place, rounds: int) -> list[str]:
     alone = Row("memory of the supervisor alone", "MiB", compared=False)
     idle = Row("CPU while idle, supervisor and kubectls, % of a core", "", compared=False)
     columns = f"{FORWARDS} × {RAW.name}", OURS.name
+    title = f"{FORWARDS} forwards{' of as many services' if place.several else ''}"
     for _ in range(rounds):
         begun = time.perf_counter()
         with hundred_kubectls(place) as kubectls:
@@ -87,13 +88,14 @@ def tables(place: Place, rounds: int) -> list[str]:
             used = cpu_time(family(supervisor.pid))
             time.sleep(IDLE / rounds)
             idle.add(OURS.name, (cpu_time(family(supervisor.pid)) - used) / IDLE * rounds * 100)
-    return [table(f"{FORWARDS} forwards", columns, [starts, total, alone, idle]), lazy(place, rounds), busy(place)]
+    return [table(title, columns, [starts, total, alone, idle]), lazy(place, rounds), busy(place)]
 
 
 def lazy(place: Place, rounds: int) -> str:
     processes = Row("kubectl processes (one watches pods)", "")
     alone, idle = Row("memory of the supervisor alone", "MiB"), Row("CPU of the supervisor, % of a core", "")
-    with instance(place, FORWARDS, "idle", ", lazy: true") as (supervisor, _):
+    first = Row("first connection → first byte; raw kubectl: its own start → first byte", "ms")
+    with instance(place, FORWARDS, "idle", ", lazy: true") as (supervisor, ports):
         time.sleep(2)
         for _ in range(rounds):
             kubectls = [each for each in family(supervisor.pid)[1:] if "kubectl" in each.name()]
@@ -105,7 +107,12 @@ def lazy(place: Place, rounds: int) -> str:
                 (idle, (cpu_time([supervisor]) - used) / IDLE * rounds * 100),
             ):
                 row.add(OURS.name, figure)
-    return table(f"{FORWARDS} lazy forwards, idle", [OURS.name], [processes, alone, idle])
+        for port in ports[:rounds]:
+            begun = time.perf_counter()
+            with RAW.running(place):
+                first.add(RAW.name, (time.perf_counter() - begun) * 1000)
+            first.add(OURS.name, new_connections(port, 1)[0])
+    return table(f"{FORWARDS} lazy forwards, idle", [RAW.name, OURS.name], [processes, alone, idle, first])
 
 
 def busy(place: Place) -> str:
@@ -115,7 +122,7 @@ def busy(place: Place) -> str:
     descriptors = Row(f"{AT_ONCE} connections at once: file descriptors", "", compared=False)
     turns = Row(f"{IN_TURN} connections in turn: file descriptors", "", compared=False)
     memories = Row("memory of the supervisor", "MiB", compared=False)
-    with instance(place, 1, "active") as (supervisor, port):
+    with instance(place, 1, "active") as (supervisor, [port]):
         new_connections(port, 10)
         rest = supervisor.num_fds()
         descriptors.add("before", rest)

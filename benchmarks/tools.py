@@ -35,6 +35,7 @@ class Place:
     target: str = "service/web"
     port: str = "80"
     container_port: str = "8080"  # behind it: two of the peers know no other
+    several: bool = False  # there are as many more of the target as forwards: with -0, -1 … behind its name
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,6 +51,9 @@ class Place:
     def supervised(self) -> tuple[Path, Kubectl, Path]:
         """The arguments of tests.instance.supervising."""
         return self.folder, Kubectl(self.kubectl, (0, 0, 0), ""), Path(self.kubeconfig)
+
+    def target_of(self, number: int) -> str:
+        return f"{self.target}-{number}" if self.several else self.target
 
     def forward(self, local: int) -> list[str]:
         return ["-n", self.namespace, self.target, f"{local}:{self.port}"]

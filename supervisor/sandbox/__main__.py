@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from supervisor.sandbox.cluster import open_cluster
+from supervisor.sandbox.content import more_services
 from supervisor.sandbox.timing import Timing
 
 
@@ -30,13 +31,14 @@ async def _until_eof(scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-async def run(directory: Path, timing: Timing, until_eof: bool) -> None:
+async def run(directory: Path, timing: Timing, until_eof: bool, services: int) -> None:
     """Serve until SIGINT or SIGTERM (or the end of stdin); then remove the kubeconfig."""
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, nursery.cancel_scope)
         if until_eof:
             nursery.start_soon(_until_eof, nursery.cancel_scope)
         async with open_cluster(directory, timing) as cluster:
+            more_services(cluster.store, services)
             print(f"KUBECONFIG={cluster.kubeconfig}", flush=True)
             await trio.sleep_forever()
 
@@ -46,12 +48,13 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where to write the kubeconfig (default: a temporary one)")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends")
     parser.add_argument("--real-times", action="store_true", help="take as long for everything as a real cluster")
+    parser.add_argument("--services", type=int, default=0, help="so many more that lead where the service web does")
     options = parser.parse_args()
     timing = Timing.real() if options.real_times else Timing()
     with tempfile.TemporaryDirectory(prefix="kpf-sandbox-") as temporary:
         directory = (options.directory or Path(temporary)).resolve()
         directory.mkdir(parents=True, exist_ok=True)
-        trio.run(partial(run, directory, timing, options.until_eof))
+        trio.run(partial(run, directory, timing, options.until_eof, options.services))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,13 @@ def _managed(value: object) -> Object:
     return {f"f:{key}": _managed(inner) for key, inner in value.items()} if isinstance(value, dict) else {}
 
 
+def more_services(store: Store, count: int) -> None:
+    """Put web-0, web-1 and so on in, each of which leads where the service web does."""
+    for number in range(count):
+        service = store.get("services", NAMESPACE, "web")
+        store.add("services", {**service, "metadata": {"name": f"web-{number}", "namespace": NAMESPACE}})
+
+
 def crowd(store: Store, count: int) -> list[str]:
     """Put `count` pods of another node in, running and ready, with no process behind them; returns their names.
 
