@@ -100,7 +100,9 @@ class Lookout:
                     said = reason
                     waiting(said)
                 if trio.current_time() >= reread_at:
-                    gone = await self._reread_target()
+                    was_gone, gone = gone, await self._reread_target()
+                    if was_gone and not gone:
+                        said = ""
                     reread_at = trio.current_time() + delay(*_REREAD, readings)
                     readings += 1
                     continue

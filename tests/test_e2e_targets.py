@@ -170,6 +170,7 @@ async def test_while_it_waits_a_service_that_is_gone_is_named_and_one_that_is_ba
             async with await trio.open_tcp_stream("127.0.0.1", instance.port("web")) as held:
                 await held.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
                 cluster.store.add("services", service)
+                await instance.told(lambda: "no ready pod: it has no pods" in instance.events[-1]["message"])
                 cluster.scale("deployment/web", 1)
                 assert b"web-" in await held.receive_some()
 
