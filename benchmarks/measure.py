@@ -65,11 +65,12 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def memory(processes: Iterable[psutil.Process]) -> float:
-    """MiB that they take together, with each shared page counted once (PSS; Linux only)."""
+    """MiB that they take together, with each shared page counted once (PSS; on macOS not at all: USS)."""
     total = 0
     for process in processes:
         with suppress(psutil.Error, FileNotFoundError):
-            total += process.memory_full_info().pss
+            info = process.memory_full_info()
+            total += getattr(info, "pss", info.uss)
     return total / 2**20
 
 
