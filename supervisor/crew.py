@@ -14,7 +14,7 @@ from .board import Board
 from .child import Child, Patience
 from .contexts import Contexts
 from .keeper import Keeper
-from .kubectl import WEDGE_FREE, environment, port_forward
+from .kubectl import WEDGE_FREE, port_forward, to_go_on
 from .lookout import Goal, Lookout
 from .model import Cause, Problem, Reconnect, Status, Trouble
 from .news import News
@@ -70,9 +70,7 @@ class Crew:
         self._status.command = shlex.join(command)
         await self._tools.starting.take(self._rank)
         self.nursery.start_soon(self._give_way, child)
-        await self.nursery.start(
-            child.run, command, self._tools.keeper, environment(os.environ, self._settings.protocol)
-        )
+        await self.nursery.start(child.run, command, self._tools.keeper, to_go_on(os.environ, self._settings.protocol))
         if prove:
             try:
                 await _prove(child)

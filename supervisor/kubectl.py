@@ -40,15 +40,24 @@ def port_forward(binary: str, cluster: Cluster, namespace: str, what: str, remot
 # without; eight streams 0.94 and 0.89. GOMAXPROCS leaves the relay a core, for 1.20 and 1.27 too. Of GOGC, 50 moves as
 # much as raw kubectl in less memory: 15.3 MiB of an idle 1.33 (13.8 of 1.20), against 17.7 (16.5) with Go's own 100,
 # which was some percent faster, within the spread; 25 was slower.
-_GO = {"GOMAXPROCS": "1", "GOGC": "50"}
+_GO_ON = {"GOMAXPROCS": "1", "GOGC": "50"}
+
+# One that only answers a question ends before there is much to collect: 33 ms of CPU time instead of 41 (1.33), 34
+# instead of 46 (1.20), medians of 25.
+_GO_AND_END = {"GOGC": "400"}
 
 
-def environment(base: Mapping[str, str], protocol: str) -> dict[str, str]:
-    """The child's environment; what the user has set himself wins. kubectl 1.31 and later choose WebSocket unless the
-    variable says otherwise."""
+def to_go_on(base: Mapping[str, str], protocol: str = "auto") -> dict[str, str]:
+    """The environment of one that goes on; what the user has set himself wins. kubectl 1.31 and later choose WebSocket
+    unless the variable says otherwise."""
     if protocol == "auto":
-        return _GO | dict(base)
-    return _GO | dict(base) | {"KUBECTL_PORT_FORWARD_WEBSOCKETS": "true" if protocol == "websocket" else "false"}
+        return _GO_ON | dict(base)
+    return _GO_ON | dict(base) | {"KUBECTL_PORT_FORWARD_WEBSOCKETS": "true" if protocol == "websocket" else "false"}
+
+
+def to_answer(base: Mapping[str, str]) -> dict[str, str]:
+    """The environment of one that answers a question, and ends; what the user has set himself wins."""
+    return _GO_AND_END | dict(base)
 
 
 class Said(StrEnum):

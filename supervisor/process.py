@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from .keeper import Keeper
-from .kubectl import explain
+from .kubectl import explain, to_answer
 from .model import ANYWHERE, Cause, Cluster, Problem, Trouble
 
 GRACE = 1.0  # seconds between SIGINT and SIGKILL; kubectl needs 10 ms
@@ -95,7 +96,7 @@ async def output(command: Sequence[str], keeper: Keeper, timeout: float, cluster
             said.append(line.decode(errors="replace"))
 
     with trio.move_on_after(timeout):
-        async with running(command, keeper) as process:
+        async with running(command, keeper, to_answer(os.environ)) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             async with trio.open_nursery() as nursery:

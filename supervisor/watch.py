@@ -14,7 +14,7 @@ import trio
 
 from .backoff import delay
 from .keeper import Keeper
-from .kubectl import command, explain
+from .kubectl import command, explain, to_go_on
 from .model import Cause, Cluster, Problem, Trouble
 from .outage import Outage
 from .pods import Expired, Pod, PodSet, read_list
@@ -236,7 +236,8 @@ class Watch:
                 said.append(line.decode(errors="replace"))
                 del said[:-20]
 
-        async with running(command(self._binary, self.cluster, "get", "--raw", path), self._keeper) as process:
+        words = command(self._binary, self.cluster, "get", "--raw", path)
+        async with running(words, self._keeper, to_go_on(os.environ)) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             async with trio.open_nursery() as nursery:

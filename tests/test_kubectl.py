@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.kubectl import Said, environment, explain, port_forward, read_line
+from supervisor.kubectl import Said, explain, port_forward, read_line, to_answer, to_go_on
 from supervisor.model import FINAL, Cause, Cluster, Problem
 
 from .recordings import recordings
@@ -198,6 +198,8 @@ def test_command_lines() -> None:
         "pod/web-1",
         ":8080",
     ]
-    assert environment({"A": "1", "GOGC": "100"}, "auto") == {"A": "1", "GOGC": "100", "GOMAXPROCS": "1"}
-    assert environment({"A": "1"}, "spdy")["KUBECTL_PORT_FORWARD_WEBSOCKETS"] == "false"
-    assert environment({"A": "1"}, "websocket")["KUBECTL_PORT_FORWARD_WEBSOCKETS"] == "true"
+    assert to_go_on({"A": "1", "GOGC": "100"}, "auto") == {"A": "1", "GOGC": "100", "GOMAXPROCS": "1"}
+    assert to_answer({"A": "1"}) == {"A": "1", "GOGC": "400"}
+    assert to_answer({"GOGC": "100"}) == {"GOGC": "100"}
+    assert to_go_on({"A": "1"}, "spdy")["KUBECTL_PORT_FORWARD_WEBSOCKETS"] == "false"
+    assert to_go_on({"A": "1"}, "websocket")["KUBECTL_PORT_FORWARD_WEBSOCKETS"] == "true"
