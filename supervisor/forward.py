@@ -134,6 +134,7 @@ class Forwarder:
         self.status.remote = goal.remote if isinstance(goal.remote, int) else None
         if self.status.state is not State.CONNECTING:
             self._say(Happening.CONNECT, f"starting kubectl for {goal.what}, port {goal.remote}")
+        left = self._left_for(goal)
         suspected = goal.pod is not None and goal.pod.incarnation == self._suspect
         with trio.CancelScope() as self._starting:
             child = await self._crew.add(goal, suspected)
@@ -142,17 +143,24 @@ class Forwarder:
         self._reception.resort = None
         self._news.tell()
         self.status.pod = child.label
-        self._tell_ready(goal, child.took)
+        self._tell_ready(goal, child.took, left)
         return True
 
-    def _tell_ready(self, goal: Goal, took: float) -> None:
-        left, self._served = self._served, goal.pod
+    def _left_for(self, goal: Goal) -> str:
+        """Why the pod that served is left for another one, as it is now: until that one serves it may be gone."""
+        left = self._served
+        if left is None or goal.pod is None or left.incarnation == goal.pod.incarnation:
+            return ""
+        return f"{left.name} {self._lookout.why_left(left)}"
+
+    def _tell_ready(self, goal: Goal, took: float, left: str) -> None:
+        self._served = goal.pod
         worn, self._worn = self._worn, ""
         where = f"{goal.label}:{goal.remote} ({took:.2f} s)"
         if worn:
             self._say(Happening.READY, f"{worn} → a fresh kubectl on {where}", kind="moved")
-        elif left is not None and goal.pod is not None and left.incarnation != goal.pod.incarnation:
-            self._say(Happening.READY, f"{left.name} {self._lookout.why_left(left)} → {where}", kind="moved")
+        elif left:
+            self._say(Happening.READY, f"{left} → {where}", kind="moved")
         else:
             self._say(Happening.READY, f"{self.local} → {self.settings.target}, pod {where}")
 
