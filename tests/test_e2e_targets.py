@@ -132,6 +132,18 @@ async def test_a_rollout_costs_no_request(kubectl: Kubectl, tmp_path: Path) -> N
             assert load.failures == []
 
 
+async def test_why_a_pod_was_left_is_told_though_it_is_gone_by_then(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path, Timing(terminate=0.1)) as cluster:
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
+            active = await instance.until("active", "web")
+            cluster.faults.upgrade_delay = 1.0
+            cluster.delete_pod(active["pod"])
+            moved = await instance.until("moved", "web")
+            assert active["pod"] not in {pod["metadata"]["name"] for pod in cluster.pods()}
+            assert moved["message"].startswith(f"{active['pod']} is terminating → ")
+
+
 @pytest.mark.parametrize("order", ["the service first", "the pods first"])
 async def test_a_service_that_is_switched_to_other_pods_is_followed(order: str, tmp_path: Path) -> None:
     """As a blue-green deployment does it, and Argo Rollouts: no pod tells of it."""
