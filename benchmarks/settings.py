@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -38,14 +38,18 @@ def held_back(processes: Iterable[psutil.Process]) -> Iterator[None]:
         yield
 
 
+def forwards(process: psutil.Process) -> bool:
+    try:
+        return "port-forward" in process.cmdline()
+    except psutil.Error:  # it has ended meanwhile
+        return False
+
+
 def kubectls(pid: int, count: int) -> list[psutil.Process]:
     """Those that forward, once there are as many."""
     give_up = time.monotonic() + SETTLE
     while True:
-        found = []
-        for process in family(pid):
-            with suppress(psutil.Error):
-                found += [process] if "port-forward" in process.cmdline() else []
+        found = [process for process in family(pid) if forwards(process)]
         if len(found) >= count or time.monotonic() > give_up:
             return found
         time.sleep(0.05)
@@ -62,7 +66,7 @@ def tables(place: Place, rounds: int, size: int) -> tuple[list[str], list[str]]:
         for tool in tools:
             ports, pids = stack.enter_context(tool.running(place))
             port[tool.name] = ports[0]
-            found[tool.name] = kubectls(pids[0], 1 if tool is RAW else 5 if tool is SPREAD else 2)
+            found[tool.name] = kubectls(pids[0], 5 if tool is SPREAD else 1)
         for tool in tools:
             memories.add(tool.name, memory(found[tool.name][:1]))
         for turn in range(rounds):

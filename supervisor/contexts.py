@@ -46,8 +46,8 @@ class Contexts:
             major, minor = map(int, text.lstrip("v").split(".")[:2])
         except (Trouble, LookupError, TypeError, ValueError):
             return  # whoever needs it will say so
-        told, self.version = self.version is not None, (major, minor)
-        if self.version < OLDEST and not told:
+        first, self.version = self.version is None, (major, minor)
+        if first and self.version < OLDEST:
             oldest = f"{OLDEST[0]}.{OLDEST[1]}"
             self._notice(
                 f"{self.binary} is kubectl {text}, and {oldest} is the oldest that is known to work. Install a "

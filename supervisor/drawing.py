@@ -5,7 +5,7 @@ A line is a list of (look, text); a look is a word such as "bad", which the term
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from .tables import NOTHING, age, amount, local
@@ -23,6 +23,24 @@ LOOKS = {
     "failed": "bad",
     "stopped": "calm",
 }
+SIGNS = {
+    "active": "●",
+    "connecting": "◌",
+    "reconnecting": "◐",
+    "waiting": "◔",
+    "idle": "○",
+    "failed": "✗",
+    "stopped": "■",
+}
+PLAIN_SIGNS = {  # for terminals that have no more
+    "active": "*",
+    "connecting": ".",
+    "reconnecting": "~",
+    "waiting": "?",
+    "idle": "o",
+    "failed": "x",
+    "stopped": "-",
+}
 HELP = """\
 ↑ ↓ j k PgUp PgDn Home End   choose a forward; the wheel and a click do so too
 enter   its details: full cause, next step, kubectl's command line (c copies that where the terminal allows)
@@ -36,15 +54,15 @@ S       stop all
 q       quit; esc closes what is open"""
 
 
-def draw(view: View, width: int, height: int, now: float) -> list[Line]:
+def draw(view: View, width: int, height: int, now: float, signs: Mapping[str, str] = SIGNS) -> list[Line]:
     """The whole screen: `height` lines; what is too long for `width` is cut by the terminal's side. Tells the view what
     is where, for the mouse, and how much of it is seen."""
-    return _Drawing(view, width, now).lines(height)
+    return _Drawing(view, width, now, signs).lines(height)
 
 
 class _Drawing:
-    def __init__(self, view: View, width: int, now: float) -> None:
-        self._view, self._width, self._now = view, width, now
+    def __init__(self, view: View, width: int, now: float, signs: Mapping[str, str]) -> None:
+        self._view, self._width, self._now, self._signs = view, width, now, signs
 
     def lines(self, height: int) -> list[Line]:
         view = self._view
@@ -187,7 +205,7 @@ class _Drawing:
 
     def _state(self, forward: Forward) -> str:
         state = forward["state"]
-        text = f"{self._view.signs[state]} {state}"
+        text = f"{self._signs[state]} {state}"
         if forward["attempt"] is not None:
             text += f" {forward['attempt']}{'/' + str(forward['attempts']) if forward['attempts'] else ''}"
             left = seconds_of(forward["retryAt"]) - self._now

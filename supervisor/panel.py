@@ -19,9 +19,9 @@ import urwid
 from urwid.display import raw
 
 from .digest import Digest
-from .drawing import Line, draw
+from .drawing import PLAIN_SIGNS, SIGNS, Line, draw
 from .link import Link, Refused
-from .view import PLAIN_SIGNS, SIGNS, View
+from .view import View
 from .wire import line
 
 _LIST = 1.0  # seconds between two looks at the counters, which send no events
@@ -66,14 +66,14 @@ async def show_remote(path: Path) -> bool:
 async def show(stream: trio.abc.Stream, own: bool) -> bool:
     """Show the instance at the other end of `stream` on the terminal until the user quits (True), or the instance or
     the terminal ends (False). The terminal is given back as it was, however this ends."""
-    view = View(own, signs=SIGNS if urwid.supports_unicode() else PLAIN_SIGNS)
-    return await _Panel(Link(stream), view).run()
+    return await _Panel(Link(stream), View(own)).run()
 
 
 class _Panel:
     def __init__(self, link: Link, view: View) -> None:
         self._link = link
         self._view = view
+        self._signs = SIGNS if urwid.supports_unicode() else PLAIN_SIGNS
         self._changed = trio.Event()
         self._quit = False
         self._listed_at = 0.0
@@ -188,7 +188,7 @@ class _Panel:
             await self._changed.wait()
             self._changed = trio.Event()
             size = self._screen.get_cols_rows()
-            lines = draw(self._view, *size, time.time())
+            lines = draw(self._view, *size, time.time(), self._signs)
             if (lines, size) != self._drawn and lines:
                 known, canvases = canvases, {}
                 for each in lines:  # most are as they were

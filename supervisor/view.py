@@ -11,24 +11,6 @@ from .wire import line as event_line
 
 Forward = dict[str, Any]
 
-SIGNS = {
-    "active": "●",
-    "connecting": "◌",
-    "reconnecting": "◐",
-    "waiting": "◔",
-    "idle": "○",
-    "failed": "✗",
-    "stopped": "■",
-}
-PLAIN_SIGNS = {  # for terminals that have no more
-    "active": "*",
-    "connecting": ".",
-    "reconnecting": "~",
-    "waiting": "?",
-    "idle": "o",
-    "failed": "x",
-    "stopped": "-",
-}
 SORTS = ("file", "name", "state", "traffic")
 URGENCY = ("failed", "reconnecting", "waiting", "connecting", "active", "idle", "stopped")
 _EVENTS = 100  # that are kept
@@ -40,7 +22,6 @@ class View:
 
     own: bool
     title: str = ""
-    signs: dict[str, str] = field(default_factory=lambda: SIGNS)
     forwards: dict[str, Forward] = field(default_factory=dict)
     rates: dict[str, tuple[float, float]] = field(default_factory=dict)  # bytes/s in and out
     events: deque[str] = field(default_factory=lambda: deque(maxlen=_EVENTS))
