@@ -1,4 +1,4 @@
-"""What every test shares: the kubectls it runs on, and the rule that no process outlives the run."""
+"""What every test shares: the kubectls it runs on, its time limit, and the rule that no process outlives the run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from supervisor.sandbox import Cluster
+from tests import limits
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.sandbox_tools import Client
 
@@ -49,6 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(limits, limits.__name__)
     if not is_worker(config):
         os.environ[MARKER] = str(uuid.uuid4())
         # the sockets of the instances lie apart from the user's own; short, as the path of a socket has to be
