@@ -3,8 +3,8 @@ that kpfctl starts at once."""
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import jsonrpc
-from .place import runtime_folder, socket_of
+from .peers import check_owner
+from .place import distrust, runtime_folder, socket_of
 
 TIMEOUT = 10.0  # seconds that an instance has for an answer
 
@@ -27,7 +28,7 @@ class Refused(Exception):
 
 
 class Client:
-    """A connection to the instance at `path`. Raises NoAnswer."""
+    """A connection to this user's instance at `path`. Raises NoAnswer, also where it is another user's."""
 
     def __init__(self, path: Path, timeout: float = TIMEOUT) -> None:
         self._timeout = timeout
@@ -38,6 +39,7 @@ class Client:
         self._calls = 0
         try:
             self._socket.connect(str(path))
+            check_owner(self._socket)
         except OSError as error:
             self._socket.close()
             gone = isinstance(error, FileNotFoundError | ConnectionRefusedError)
@@ -104,30 +106,33 @@ class Client:
                 return None
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
+        return jsonrpc.answer(line)
 
 
 def find(given: Path | None, config: Path | None) -> Path:
-    """The socket to use: the one that was named, that of the configuration, or that of the one instance that runs.
-    Raises NoAnswer."""
-    if given is None and os.environ.get("KPF_SOCKET"):
+    """The socket to use: the one that was named, that of the configuration, $KPF_SOCKET, or that of the one instance
+    that runs. Raises NoAnswer."""
+    if given is None and config is None and os.environ.get("KPF_SOCKET"):
         given = Path(os.environ["KPF_SOCKET"])
     if given is not None:
         return given
     if config is not None:
         path = socket_of(config)
-        if not path.exists() and (said := _said_in(config)) is not None:
-            path = said
+        wrong = distrust(path.parent)
+        if (wrong or not path.exists()) and (said := _said_in(config)) is not None:
+            path, wrong = said, ""
+        if wrong:
+            raise NoAnswer(wrong)
         if not path.exists():
             raise NoAnswer(f"no instance of {config} runs. Start one with: kpf-supervise {config}")
         return path
+    if wrong := distrust(runtime_folder()):
+        raise NoAnswer(wrong)
     running = [path for path in sorted(runtime_folder().glob("*.sock")) if _answers(path)]
     if not running:
         raise NoAnswer("no instance runs. Start one with: kpf-supervise CONFIG, in another terminal or with --detach")
     if len(running) > 1:
-        shown = "\n".join(f"  --socket {path}  ({_whose(path)})" for path in running)
-        raise NoAnswer(f"{len(running)} instances run. Name one:\n{shown}")
+        raise NoAnswer("\n".join([f"{len(running)} instances run. Name one:", *map(_named, running)]))
     return running[0]
 
 
@@ -143,14 +148,23 @@ def _said_in(config: Path) -> Path | None:
 
 
 def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(str(path)) == 0
+    """Whether an instance of this user serves it."""
+    try:
+        with Client(path, timeout=1):
+            return True
+    except NoAnswer:
+        return False
 
 
-def _whose(path: Path) -> str:
+def _named(path: Path) -> str:
+    """The words with which kpfctl reaches the instance at `path`, for a shell, and which one that is."""
+    by_socket = f"  kpfctl --socket {shlex.quote(str(path))} …"
     try:
         with Client(path, timeout=1) as client:
             info = client.call("info")
     except (NoAnswer, Refused):
-        return "does not answer"
-    return f"pid {info['pid']}, {info['config'] or 'without a file'}"
+        return f"{by_socket}  (does not answer)"
+    config = info["config"]
+    by_file = config is not None and socket_of(Path(config)) == path
+    words = f"  kpfctl -f {shlex.quote(config)} …" if by_file else by_socket
+    return f"{words}  (pid {info['pid']}, {config or 'without a file'})"

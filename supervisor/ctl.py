@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from .client import Client, NoAnswer, Refused, find
+from .methods import no_such_forward
 from .model import ADDED, KUBECTL, NOTICE, REMOVED
 from .notation import parse_duration, parse_port, parse_target
 from .place import has_terminal
 from .problems import Mistake
 from .tables import COLUMNS, WIDE, local, row, table
-from .variables import alike, variables
+from .variables import alike, exports
 from .wire import line
 
 Forwards = list[dict[str, Any]]
@@ -38,17 +41,22 @@ class _Program(click.Group):
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--socket", type=click.Path(path_type=Path), envvar="KPF_SOCKET", help="The instance's control socket.")
+@click.option(
+    "--socket", type=click.Path(path_type=Path), metavar="PATH", help="The instance with this control socket."
+)
 @click.option("-f", "--file", type=click.Path(path_type=Path), metavar="CONFIG", help="The instance of this file.")
 @click.version_option(None, "-V", "--version", package_name="kpf-supervise", prog_name="kpfctl")
 @click.pass_context
 def main(context: click.Context, socket: Path | None, file: Path | None) -> None:
     """Steer a running kpf-supervise.
 
-    Where just one instance runs, it is found by itself.
+    Where just one instance runs, it is found by itself. Without --socket and -f, the environment variable KPF_SOCKET
+    names the control socket; kpf-supervise sets it for its COMMAND.
 
     Exit codes: 0 done; 1 it failed; 2 usage.
     """
+    if socket is not None and file is not None:
+        raise click.UsageError("--socket and -f both name an instance. Use one of them.")
 
 
 def _client() -> Client:
@@ -68,15 +76,24 @@ def _ids(context: click.Context, parameter: click.Parameter, incomplete: str) ->
 
 def _duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
     try:
-        return parse_duration(value)
+        return parse_duration(f"{value}s" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else value)
     except Mistake as mistake:
         raise click.BadParameter(str(mistake)) from None
 
 
 _timeout = click.option(
-    "--timeout", default="30s", show_default=True, callback=_duration, metavar="DURATION", help="How long it waits."
+    "--timeout",
+    default="30s",
+    show_default=True,
+    callback=_duration,
+    metavar="DURATION",
+    help="How long it waits: 30, 30s, 500ms, 1m30s.",
 )
-_some = click.argument("ids", nargs=-1, metavar="ID...", shell_complete=_ids)
+_keep_waiting = click.option(
+    "--keep-waiting", is_flag=True, help="Wait on for one that has failed and does not come back by itself."
+)
+_any = click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=_ids)
+_some = click.argument("ids", nargs=-1, metavar="ID... | --all", shell_complete=_ids)
 _all = click.option("--all", "every", is_flag=True, help="All of them.")
 _follow = click.option("--follow", is_flag=True, help="Go on with what is told from now on, until Ctrl-C.")
 
@@ -117,12 +134,17 @@ def list_(output: str, watch: bool) -> None:
 
 def _document(output: str, forwards: Forwards) -> str:
     if output == "json":
-        return json.dumps(forwards, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(forwards, indent=2, ensure_ascii=not _takes_all()) + "\n"
     if output == "name":
         return "".join(f"{each['id']}\n" for each in forwards)
     import yaml
 
-    return yaml.safe_dump(forwards, sort_keys=False, allow_unicode=True, explicit_start=True)
+    return yaml.safe_dump(forwards, sort_keys=False, allow_unicode=_takes_all(), explicit_start=True)
+
+
+def _takes_all() -> bool:
+    """Whether stdout takes every character; if not, JSON and YAML have their own ways to write the others."""
+    return sys.stdout.encoding.lower().startswith("utf")
 
 
 @main.command(epilog=_example("kpfctl start service/web 8080:http 9090 -n shop --wait"))
@@ -135,6 +157,7 @@ def _document(output: str, forwards: Forwards) -> str:
 @click.option("--lazy", is_flag=True, help="Open no tunnel until the first connection.")
 @click.option("--wait", is_flag=True, help="Return when it is active.")
 @_timeout
+@_keep_waiting
 def start(
     target: str,
     ports: Sequence[str],
@@ -145,6 +168,7 @@ def start(
     lazy: bool,
     wait: bool,
     timeout: float,
+    keep_waiting: bool,
 ) -> None:
     """Start forwards beside the file's, and print their ids. TARGET is as in the file: pod/…, service/…,
     deployment/… and so on. All of the ports, or none."""
@@ -181,19 +205,20 @@ def start(
                 click.echo(each["id"])
                 click.echo(f"{local(each)} → {each['target']}, port {each['remote']}", err=True)
         if wait:
-            _wait(client, ids, timeout)
+            _wait(client, ids, timeout, keep_waiting)
 
 
 @main.command(epilog=_example("kpfctl stop web/http"))
 @_some
 @_all
 def stop(ids: Sequence[str], every: bool) -> None:
-    """Stop forwards and release their local ports. Those that the file declares stay listed as stopped."""
+    """Stop forwards and release their local ports. Those that the file declares stay listed as stopped. Where one of
+    the ids is wrong, none is stopped."""
     _check_ids(ids, every)
     with _client() as client:
         if every:
             client.call("stop_all")
-        for id in ids:
+        for id in _known(ids, client.call("portforward:list")):
             client.call("portforward:stop", id=id)
 
 
@@ -202,45 +227,63 @@ def stop(ids: Sequence[str], every: bool) -> None:
 @_all
 def restart(ids: Sequence[str], every: bool) -> None:
     """Give forwards a fresh kubectl, or start those that were stopped. The local port stays: connections that come
-    meanwhile are held."""
+    meanwhile are held. Where one of the ids is wrong, none is restarted."""
     _check_ids(ids, every)
     with _client() as client:
-        for id in [each["id"] for each in client.call("portforward:list")] if every else ids:
+        forwards = client.call("portforward:list")
+        for id in [each["id"] for each in forwards] if every else _known(ids, forwards):
             client.call("restart", id=id)
 
 
 def _check_ids(ids: Sequence[str], every: bool) -> None:
-    if bool(ids) == every:
+    if ids and every:
+        raise click.UsageError(f"--all means every forward. Leave out {' '.join(ids)}, or --all.")
+    if not ids and not every:
         raise click.UsageError("Name the forwards, or say --all.")
 
 
+def _known(ids: Sequence[str], forwards: Forwards) -> list[str]:
+    """Each of the ids once. Raises Refused, which names those that no forward has."""
+    known = [each["id"] for each in forwards]
+    if wrong := [no_such_forward(id, known) for id in ids if id not in known]:
+        raise Refused("\n".join(wrong))
+    return list(dict.fromkeys(ids))
+
+
 @main.command(epilog=_example("kpfctl wait web/http db --timeout 1m"))
-@_some
+@_any
 @_timeout
-def wait(ids: Sequence[str], timeout: float) -> None:
+@_keep_waiting
+def wait(ids: Sequence[str], timeout: float, keep_waiting: bool) -> None:
     """Return when the forwards are active: these, or all that are not stopped. A lazy one may be idle. At the timeout,
-    say which are not and why, and exit with 1."""
+    or as soon as one has failed and does not come back by itself, say which are not and why, and exit with 1."""
     with _client() as client:
-        _wait(client, ids, timeout)
+        _wait(client, ids, timeout, keep_waiting)
 
 
-def _wait(client: Client, ids: Sequence[str], timeout: float) -> None:
+def _wait(client: Client, ids: Sequence[str], timeout: float, keep_waiting: bool) -> None:
     until = time.monotonic() + timeout
     forwards = {each["id"]: each for each in client.call("subscribe")}
-    for id in ids:
-        if id not in forwards:
-            raise Refused(f"there is no forward {id}. There is: {', '.join(forwards) or 'none'}")
+    _known(ids, list(forwards.values()))
     events = client.events(until)
     while missing := [each for each in forwards.values() if _is_missing(each, ids)]:
-        event = next(events, None)
+        hopeless = [] if keep_waiting else [each for each in missing if each.get("final")]
+        event = next(events, None) if not hopeless else None
         if event is None:
-            for each in missing:
-                click.echo(f"{each['id']} is {each['state']}: {each['error'] or 'no answer yet'}", err=True)
+            for each in hopeless or missing:
+                click.echo(f"{each['id']} is {each['state']}: {_why(each)}", err=True)
+            if hopeless:
+                click.echo("kpfctl: not waited for any longer; --keep-waiting does, until the timeout", err=True)
             sys.exit(1)
         if event["portForward"] is not None:
             forwards[event["forward"]] = event["portForward"]
         else:
             forwards.pop(event.get("forward", ""), None)
+
+
+def _why(forward: dict[str, Any]) -> str:
+    """Why it is not active, and the next step where there is one."""
+    return ". ".join(filter(None, (forward["error"], forward["nextStep"]))) or "no answer yet"
 
 
 def _is_missing(forward: dict[str, Any], ids: Sequence[str]) -> bool:
@@ -273,7 +316,7 @@ def _tell(client: Client, method: str, follow: bool, output: str, wanted: Callab
 
     def show(event: dict[str, Any]) -> None:
         event.pop("portForward", None)
-        click.echo(json.dumps(event, ensure_ascii=False) if output == "json" else line(event))
+        click.echo(json.dumps(event, ensure_ascii=not _takes_all()) if output == "json" else line(event))
 
     if follow:
         client.call("subscribe")
@@ -295,8 +338,8 @@ def env() -> None:
     if pair := alike(each["id"] for each in listening):
         click.echo(f"kpfctl: {pair[0]} and {pair[1]} share their variables; the last one counts", err=True)
     for each in listening:
-        for name, value in variables(each["id"], each["address"], each["localPort"]).items():
-            click.echo(f"export {name}={value}")
+        for command in exports(each["id"], each["address"], each["localPort"]):
+            click.echo(command)
 
 
 @main.command(epilog=_example("kpfctl panel"))
@@ -344,6 +387,8 @@ def completion(shell: str) -> None:
 
 def program() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # to end a --follow is no failure to be told
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # Latin-1, say, has no arrows: a question mark is no failure either
     main(prog_name="kpfctl")
 
 

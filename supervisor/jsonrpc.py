@@ -10,12 +10,15 @@ import math
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from .scrub import one_line
+
 LONGEST = 64 * 1024  # bytes of a line
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
 # Our own:
 NO_SUCH_FORWARD = -32001
 NOT_DONE = -32002  # understood, but it could not be done: the message says why
@@ -102,6 +105,24 @@ def error(refusal: Refusal, id: Id = None) -> dict[str, Any]:
 def call(method: str, params: dict[str, Any], id: Id = None) -> dict[str, Any]:
     """A request, or without an id a notification."""
     return {"jsonrpc": "2.0", "method": method, "params": params} | ({} if id is None else {"id": id})
+
+
+def answer(line: bytes) -> dict[str, Any]:
+    """What the other side of a call has sent. Each text in it becomes one line of printable text, an error's message
+    any number of them: it goes to a terminal, and whoever serves the socket may be anybody."""
+    message = json.loads(line)
+    read: dict[str, Any] = _clean(message)
+    if isinstance(message, dict) and isinstance(error := message.get("error"), dict):
+        read["error"]["message"] = "\n".join(map(one_line, str(error.get("message")).splitlines()))
+    return read
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, dict):
+        return {one_line(name): _clean(each) for name, each in value.items()}
+    return [_clean(each) for each in value] if isinstance(value, list) else value
 
 
 def encode(message: Any) -> bytes:

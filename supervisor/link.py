@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from . import jsonrpc
+from .peers import check_owner
 
 
 class Refused(Exception):
     """The instance answered with an error: its words."""
+
+
+async def connect(path: Path) -> trio.SocketStream:
+    """A connection to this user's instance at `path`. Raises OSError; PermissionError where it is another user's."""
+    stream = await trio.open_unix_socket(str(path))
+    try:
+        check_owner(stream.socket)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return stream
 
 
 class Link:
@@ -32,7 +44,7 @@ class Link:
             async for data in self._stream:
                 *lines, rest = (rest + bytes(data)).split(b"\n")
                 for line in lines:
-                    message = json.loads(line)
+                    message = jsonrpc.answer(line)
                     if "method" in message:
                         heard(message["params"])
                     elif (waiting := self._answers.get(message["id"])) is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .model import LONGEST_SOCKET
-from .place import make_private
+from .place import make_private, user_name
 
 _BACKLOG = 1024  # connections the kernel keeps for us
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # macOS, sys/un.h
@@ -107,6 +107,17 @@ def peer_pid(connected: _Connected) -> int:
         return int.from_bytes(connected.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID, 4), sys.byteorder)
     except OSError:
         return 0
+
+
+def check_owner(connected: _Connected) -> None:
+    """Raises PermissionError, which names both users, where another user serves this client's socket: what he answers
+    must be neither shown nor run."""
+    uid = peer_uid(connected)
+    if uid != os.getuid():
+        raise PermissionError(
+            f"this instance belongs to {user_name(uid)}, and you are {user_name(os.getuid())}. Each user can control "
+            "only instances of their own"
+        )
 
 
 def peer_uid(connected: _Connected) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -30,3 +31,8 @@ def variables(id: str, address: str, port: int) -> dict[str, str]:
         f"{prefix(id)}_PORT": str(port),
         f"{prefix(id)}_ADDR": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
     }
+
+
+def exports(id: str, address: str, port: int) -> list[str]:
+    """The same as commands for a shell, which takes each value as it is, whatever is in it."""
+    return [f"export {name}={shlex.quote(value)}" for name, value in variables(id, address, port).items()]

@@ -1,6 +1,7 @@
 """What forwards and events look like to other programs: JSON objects on the control socket and in the log. Pure.
 
-A forward has exactly the fields of the specification's PortForward, and further ones beside them.
+A forward has exactly the fields of the specification's PortForward, and further ones beside them. Each text in it is
+one line of printable text, whatever the API, kubectl or a kubeconfig has written.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .model import Event, State, Status
+from .scrub import one_line
 
 
 def moment(seconds: float) -> str:
@@ -20,7 +22,7 @@ def port_forward(status: Status) -> dict[str, Any]:
     """The first seven fields are the specification's. A port that isn't known (yet) is 0: a local one that is any free
     one while nothing listens, a remote one that has only a name before a pod was found."""
     forward, problem = status.forward, status.problem
-    return {
+    facts = {
         "id": forward.id,
         "resourceType": forward.target.kind,
         "name": forward.target.name,
@@ -40,6 +42,7 @@ def port_forward(status: Status) -> dict[str, Any]:
         "restarts": status.restarts,
         "error": problem.message if problem else None,
         "cause": problem.cause.value if problem else None,
+        "final": status.hopeless,
         "attempt": status.attempt,
         "attempts": status.attempts,
         "retryAt": moment(status.retry_at) if status.retry_at is not None else None,
@@ -53,6 +56,7 @@ def port_forward(status: Status) -> dict[str, Any]:
         "enabled": forward.enabled,
         "declared": status.declared,
     }
+    return _clean(facts)
 
 
 def event(event: Event) -> dict[str, Any]:
@@ -69,8 +73,13 @@ def event(event: Event) -> dict[str, Any]:
         "attempt": event.attempt,
         "attempts": event.attempts,
         "delay": event.delay,
+        "traceback": list(event.traceback) or None,
     }
-    return {name: value for name, value in facts.items() if value is not None}
+    return _clean({name: value for name, value in facts.items() if value is not None})
+
+
+def _clean(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in facts.items()}
 
 
 def line(facts: dict[str, Any]) -> str:
