@@ -49,7 +49,7 @@ r       restart it with a fresh kubectl
 l       its log
 /       filter by name, state, target or pod; esc takes the filter away
 o       sort as in the file, by name, by state or by traffic
-S       stop all
+S       stop all; asks first where connections are open
 ?       this help
 q       quit; esc closes what is open"""
 
@@ -108,9 +108,9 @@ class _Drawing:
         view = self._view
         if view.filtering:
             return [[("", f" filter: {view.filter}▏  "), ("enter", " enter keep "), ("esc", " esc clear ")]]
-        if view.mode == "quit":
-            count = sum(each["connections"] + each["held"] for each in view.forwards.values())
-            text = f" {count} connection{'s are' if count != 1 else ' is'} open. Quit and stop all? "
+        if view.mode in ("quit", "stop"):
+            wanted = "Quit and stop all?" if view.mode == "quit" else "Stop all forwards?"
+            text = f" {view.open} connection{'s are' if view.open != 1 else ' is'} open. {wanted} "
             return [[("", text), ("y", "[ yes  y ]"), ("", " "), ("n", "[ no  n ]")]]
         if view.mode != "table":
             copy = [("c", "c copy the command"), ("", "  ")] if view.mode == "details" else []

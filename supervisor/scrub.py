@@ -1,11 +1,13 @@
-"""Blots out what looks like a credential in words that are not ours, before anybody sees them. Pure."""
+"""What is done to words that are not ours before anybody sees them: they become one line of printable text, and what
+looks like a credential is blotted out. Pure."""
 
 from __future__ import annotations
 
 import re
 
 _KEY = (
-    r"(?:authorization|token|password|passwd|passphrase|secret|cookie|api[-_]?key|(?:client|private)[-_]key)"
+    r"(?:authorization|token|password|passwd|(?!(?-i:PWD=/))pwd|passphrase|secret|cookie|api[-_]?key"  # PWD=/a/folder
+    r"|(?:client|private)[-_]key|x-(?:amz|goog)-(?:signature|credential))"
     r"(?!s\b)[\w.-]{0,40}"
 )
 _SCHEME = r"(?:(?:bearer|basic|digest|negotiate|token)\s++)?+"
@@ -26,20 +28,32 @@ _PATTERNS = [
     re.compile(rf"(?i)(?P<before>{_KEY}[\"'\\]*\s*[=:]{_OPEN}{_SCHEME})(?!\*\*\*){_BARE}"),
     re.compile(rf"(?i)(?P<before>--[\w.-]{{0,40}}{_KEY}\s+[\"']?)(?!-|\*\*\*){_BARE}"),
     re.compile(rf"(?i)(?P<before>\b(?:bearer|basic)\s+)(?!tokens?\b|auth(?:entication)?\b|realm|\*\*\*){_BARE}"),
+    # in a URL: an OAuth code (but no HTTP status), the signature of an Azure blob
+    re.compile(rf"(?i)(?P<before>[?&](?:code|sig)=)(?!\*\*\*|\d{{1,3}}(?![\w/%.~-])){_BARE}"),
+    # EKS, Google, GitHub and GitLab
+    re.compile(r"(?P<before>\b(?:k8s-aws-v1\.|ya29\.|gh[oprsu]_|github_pat_|glpat-))[\w.-]{15,}"),
     re.compile(r"(?P<before>\b)eyJ[\w-]{5,}(?:\.[\w-]*)*"),  # a JWT
     re.compile(r"(?P<before>\b)LS0tLS[\w+/=]*"),  # the base64 of a PEM
     re.compile(r"(?P<before>^\s*)[A-Za-z0-9+/]{60,}={0,2}(?=\s*$)"),  # a line of one
 ]
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline: a terminal might obey them
+_BLANKS = re.compile(r"\s+")
 _LONGEST = 4000  # characters of a line; kubectl -v=9 writes whole answers as one
 
 
-def scrub(text: str) -> str:
-    """The same line with whatever looks like a credential blotted out, without control characters and the end of one
-    that is very long."""
+def one_line(text: str) -> str:
+    """One line of printable text, without the end of one that is very long. A line's end would forge another line; a
+    terminal obeys escape sequences, and shows text in another order for some format characters."""
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}…"
-    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+    if not text.isprintable() or "  " in text:
+        text = _BLANKS.sub(" ", text)
+        text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return text
+
+
+def scrub(text: str) -> str:
+    """`one_line`, with whatever looks like a credential blotted out."""
+    text = one_line(text)
     for pattern in _PATTERNS:
         text = pattern.sub(lambda found: f"{found['before']}***", text)
     return text

@@ -25,7 +25,7 @@ class View:
     forwards: dict[str, Forward] = field(default_factory=dict)
     rates: dict[str, tuple[float, float]] = field(default_factory=dict)  # bytes/s in and out
     events: deque[str] = field(default_factory=lambda: deque(maxlen=_EVENTS))
-    mode: str = "table"  # or details, log, help, quit
+    mode: str = "table"  # or details, log, help; quit or stop, which ask
     log: list[str] = field(default_factory=list)  # of the selected one
     selected: str | None = None
     top: int = 0  # the first row or line that is shown
@@ -87,6 +87,11 @@ class View:
             self.selected = shown[0]["id"] if shown else None
         return self.forwards.get(self.selected or "")
 
+    @property
+    def open(self) -> int:
+        """How many connections are open, held ones among them."""
+        return sum(each["connections"] + each["held"] for each in self.forwards.values())
+
     def press(self, key: str) -> tuple[str, dict[str, Any]] | str | None:
         """What a key asks for: a call of the control protocol, "quit", "log" (to be fetched), "copy" (the command line
         to the clipboard), or nothing more."""
@@ -94,9 +99,11 @@ class View:
         if self.filtering:
             self._edit_filter(key)
             return None
-        if self.mode == "quit":
-            self.mode = "table"
-            return "quit" if key in ("y", "Y", "enter") else None
+        if self.mode in ("quit", "stop"):
+            asked, self.mode = self.mode, "table"
+            if key not in ("y", "Y", "enter"):
+                return None
+            return "quit" if asked == "quit" else ("stop_all", {})
         if self.mode != "table":
             if key in ("esc", "q", "enter", "?"):
                 self._open("table")
@@ -117,9 +124,12 @@ class View:
         elif key == "?":
             self._open("help")
         elif key == "S":
-            return "stop_all", {}
+            if self.open:
+                self.mode = "stop"
+            else:
+                return "stop_all", {}
         elif key == "q":
-            if self.own and any(each["connections"] or each["held"] for each in self.forwards.values()):
+            if self.own and self.open:
                 self.mode = "quit"
             else:
                 return "quit"

@@ -50,7 +50,7 @@ def test_every_size_is_filled_and_nothing_breaks(width: int, height: int) -> Non
     problem = Problem(Cause.OTHER, "a long story " * 20, "Do this and that")
     failed = port_forward(Status(forward=TEMPLATE, state=State.FAILED, since=NOW, problem=problem)) | {"id": "bad"}
     made = view(*(forward(f"f{number}") for number in range(30)), failed)
-    for mode in ("table", "details", "log", "help", "quit"):
+    for mode in ("table", "details", "log", "help", "quit", "stop"):
         made.mode = mode
         assert len(text(made, width, height)) == height
     made.mode = "table"
@@ -146,6 +146,21 @@ def test_quitting_asks_only_where_connections_are_open_and_it_ends_them() -> Non
     assert made.press("n") is None
     assert (made.press("q"), made.press("y")) == (None, "quit")
     assert view(forward("web", connections=2), own=False).press("q") == "quit"
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("open", [{"connections": 1}, {"held": 1}])
+def test_stopping_all_asks_only_where_connections_are_open(open: dict[str, Any], own: bool) -> None:
+    made = view(forward("web", **open), forward("db"), own=own)
+    assert made.press("S") is None
+    assert "1 connection is open. Stop all forwards?" in text(made)[-1]
+    assert made.press("n") is None
+    assert "Stop all  S" in text(made)[-1]
+    foot = text(made)[-1]
+    assert made.click(23, foot.index("Stop all")) is None  # one click stops nothing
+    foot = text(made)[-1]
+    assert made.click(23, foot.index("yes")) == ("stop_all", {})
+    assert "Stop all  S" in text(made)[-1]
 
 
 def test_the_mouse() -> None:
