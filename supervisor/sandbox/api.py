@@ -104,10 +104,15 @@ class Api:
         self._documents = documents(address)
         self._open_tunnel = open_tunnel
         self._watches: WeakSet[Watch] = WeakSet()
+        self._pages: dict[str, tuple[int, list[Object]]] = {}  # by continue token: what follows, as of when
 
     def end_watches(self, how: End) -> None:
         for watch in list(self._watches):
             watch.end(how)
+
+    def tell_watches(self, line: str) -> None:
+        for watch in list(self._watches):
+            watch.tell(line)
 
     async def handle(self, request: Request) -> Answer:
         """The answer to one request; takes time only where a fault says so."""
@@ -115,7 +120,7 @@ class Api:
         if self._faults.latency:
             await trio.sleep(self._faults.latency)
         if answer := self._faults.answer_to(request.method, request.path):
-            return failure(answer.status, answer.message)
+            return failure(answer.status, answer.message) if answer.body is None else Response(answer.body)
         if not self._faults.accepts(request.headers.get("authorization", "")):
             return failure(401, REASONS[401])
         if request.path in HEALTH:
@@ -144,7 +149,7 @@ class Api:
         name, namespace = location.resource.name, location.namespace
         match verb:
             case "list":
-                return self._list(location, self._wanted(request))
+                return self._list(request, location, self._wanted(request))
             case "watch":
                 return self._watch(request, location, self._wanted(request))
             case "get":
@@ -165,13 +170,24 @@ class Api:
         fields = selectors.fields(request.query.get("fieldSelector", ""))
         return lambda object: labels(object) and fields(object)
 
-    def _list(self, location: Location, wanted: selectors.Predicate) -> Response:
-        resource = location.resource
-        items = self._store.select(resource.name, location.namespace, wanted)
-        meta = {"resourceVersion": str(self._store.version)}
-        return Response(
-            {"kind": f"{resource.kind}List", "apiVersion": resource.version, "metadata": meta, "items": items}
-        )
+    def _list(self, request: Request, location: Location, wanted: selectors.Predicate) -> Response:
+        """Whole, or as one page of a listing as it was when its first page was asked for."""
+        resource, token = location.resource, request.query.get("continue", "")
+        if token:
+            if token not in self._pages or self._pages[token][0] < self._store.oldest:
+                message = "The provided continue parameter is too old to display a consistent list result."
+                return failure(410, message)
+            version, items = self._pages[token]
+        else:
+            version, items = self._store.version, self._store.select(resource.name, location.namespace, wanted)
+        limit = int(request.query.get("limit", 0)) or len(items)
+        meta: Object = {"resourceVersion": str(version)}
+        if len(items) > limit:
+            meta["continue"] = f"{version}:{items[limit - 1]['metadata']['name']}"
+            meta["remainingItemCount"] = len(items) - limit
+            self._pages[meta["continue"]] = version, items[limit:]
+        kind = f"{resource.kind}List"
+        return Response({"kind": kind, "apiVersion": resource.version, "metadata": meta, "items": items[:limit]})
 
     def _watch(self, request: Request, location: Location, wanted: selectors.Predicate) -> Streamed:
         query = request.query

@@ -192,6 +192,10 @@ class Cluster:
             self.compact()
         self._api.end_watches(how)
 
+    def tell_watches(self, line: str) -> None:
+        """Send a line to all who watch, as something between them and the API server might."""
+        self._api.tell_watches(line)
+
     def compact(self) -> None:
         """Answer 410 to whoever wants to go on from a version seen so far."""
         self.store.compact()

@@ -21,13 +21,14 @@ REASONS = {
 
 @dataclass(slots=True)
 class Answer:
-    """A Status in place of the real answer, to requests whose method and path fit."""
+    """A Status, or with a `body` 200 and that, in place of the real answer, to requests whose method and path fit."""
 
     status: int
     message: str
     path: re.Pattern[str]  # searched for in the path (without query)
     method: str | None  # None: any
     times: int | None  # how often; None: always
+    body: str | None = None
 
 
 @dataclass(slots=True)
@@ -76,6 +77,10 @@ class Faults:
         if not message:
             message = REASONS.get(status, "Unknown")
         self.answers.append(Answer(status, message, re.compile(path), method, times))
+
+    def answer_with(self, body: str, *, path: str, times: int | None = None) -> None:
+        """Answer GET requests whose path contains the regular expression `path` with 200 and this text as it is."""
+        self.answers.append(Answer(200, "", re.compile(path), "GET", times, body))
 
     def answer_to(self, method: str, path: str) -> Answer | None:
         """The answer for this request, if one is asked for; counts it."""

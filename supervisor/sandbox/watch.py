@@ -45,11 +45,17 @@ class Watch:
         self._namespace = namespace
         self._wanted = wanted
         self._end: End | None = None
+        self._foreign: list[bytes] = []  # lines that are to be sent though they tell no change
         self._wait = trio.CancelScope()
 
     def end(self, how: End) -> None:
         """End it: as a timeout does, by breaking the connection off, or with an ERROR event 410."""
         self._end = how
+        self._wait.cancel()
+
+    def tell(self, line: str) -> None:
+        """Send a line as it is, event or not."""
+        self._foreign.append(line.encode() + b"\n")
         self._wait.cancel()
 
     async def lines(
@@ -79,6 +85,8 @@ class Watch:
                 if seen:
                     yield event(*seen)
                 version = change.version
+            while self._foreign:
+                yield self._foreign.pop(0)
             self._wait = trio.CancelScope(deadline=min(until, bookmark_at))
             if self._end is None:
                 with self._wait:
