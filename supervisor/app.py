@@ -18,10 +18,11 @@ from pathlib import Path
 import trio
 
 from .board import Board
+from .boundary import bare, unbroken
 from .command import Command, until_ready
 from .control import Connection, serve
 from .declared import Declared
-from .detach import say_up
+from .detach import say_up, shutdown_line
 from .keeper import Keeper, open_keeper
 from .model import Cluster, Config
 from .notices import print_events
@@ -50,6 +51,7 @@ class Job:
     persist: bool = False
     command: Sequence[str] = ()  # run once all are active; its end is the end
     ready_timeout: float = 30.0  # seconds that the command waits for that
+    keep_waiting: bool = False  # also for a forward that does not come back by itself
     panel: bool = False  # shown on the terminal; the events are then printed only where stderr leads elsewhere
 
 
@@ -64,8 +66,8 @@ async def run(job: Job) -> int:
             control = stack.enter_context(control_socket(path, private=job.socket is None))
         except Running as running:
             return _refuse(
-                f"an instance is running already: {running}. Steer that one with kpfctl, end it with: kpfctl shutdown, "
-                "or give this one a socket of its own: --socket PATH"
+                f"an instance is running already: {running}. Control it with kpfctl, end it with: "
+                f"{shutdown_line(job.path, job.socket)}, or give this one a socket of its own: --socket PATH"
             )
         except OSError as error:
             if job.socket is not None:
@@ -94,11 +96,12 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
                 if job.panel:
                     ours, theirs = map(trio.SocketStream, map(trio.socket.from_stdlib_socket, socket.socketpair()))
                     around.start_soon(Connection(theirs, steering, lambda: None).run)
-                    showing.start_soon(_show_panel, ours, board, ending, panel)
+                    showing.start_soon(_show_panel, ours, board, ending, panel, printed)
 
             panel = trio.CancelScope()
-            if not job.panel or not os.isatty(_STDERR):
-                await showing.start(print_events, board, job.log_format, _STDERR)
+            printed = not job.panel or not os.isatty(_STDERR)
+            if printed:
+                await showing.start(_print, board, job.log_format)
             if unreachable:
                 board.notice(unreachable)
             with ending.scope:
@@ -107,22 +110,42 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
             board.close()
             showing.cancel_scope.deadline = trio.current_time() + _LAST_LINES
         around.cancel_scope.cancel()
-    return ending.code
+    return ending.code or (guest.code if guest is not None else 0)
 
 
-async def _show_panel(stream: trio.SocketStream, board: Board, ending: _Ending, scope: trio.CancelScope) -> None:
+async def _show_panel(
+    stream: trio.SocketStream, board: Board, ending: _Ending, scope: trio.CancelScope, printed: bool
+) -> None:
     """The panel until the user quits, which ends all, or until `scope` is cancelled. A fault in the panel, or a
-    terminal that is gone, ends only the panel: then events are printed instead."""
+    terminal that is gone, ends only the panel: then events are printed instead, unless they are `printed` already."""
     with scope:
         try:
             module = await trio.to_thread.run_sync(import_module, "supervisor.panel")  # urwid takes a while to load
             if await module.show(stream, own=True):
                 ending.scope.cancel()
                 return
-        except Exception:
-            traceback.print_exc()
-            board.notice("the panel has failed, as told above; the forwards go on. Please report it")
-        await print_events(board, "text", _STDERR)
+        except* Exception as bugs:
+            board.bug(bugs, "the panel")
+            if not printed:
+                traceback.print_exception(bare(bugs))
+        if not printed:
+            await _print(board, "text")
+
+
+async def _print(board: Board, format: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """`print_events` behind a boundary; what breaks it is told without it."""
+    status = task_status
+
+    async def once() -> None:
+        nonlocal status
+        first, status = status, trio.TASK_STATUS_IGNORED
+        await print_events(board, format, _STDERR, task_status=first)
+
+    def failed(error: BaseException, _: float) -> None:
+        traceback.print_exception(error)
+        board.bug(error, "the printer of events")
+
+    await unbroken(once, failed)
 
 
 class _Ending:
@@ -162,29 +185,42 @@ async def _keep(
         await nursery.start(supervisor.run)
         declared = Declared(job.config, job.path, job.persist, cluster, supervisor, board)
         await declared.begin()
-        open_to_others(Steering(supervisor, board, declared, ending.scope.cancel))
+
+        def shut_down() -> None:
+            if guest is None or not guest.end():  # its end is the end of all
+                ending.scope.cancel()
+
+        open_to_others(Steering(supervisor, board, declared, shut_down))
         say_up()
-        nursery.start_soon(tell_service_manager, board)
-        nursery.start_soon(notify, board, partial(ring_on, _STDERR))
+        for what, run in (
+            ("the word to the service manager", partial(tell_service_manager, board)),
+            ("notifications", partial(notify, board, partial(ring_on, _STDERR))),
+        ):
+            nursery.start_soon(unbroken, run, board.failing(what))
         if guest is not None:
-            ending.code = await _attend(guest, board, job.ready_timeout)
+            await _attend(guest, board, job)
             ending.scope.cancel()
-        await declared.follow()
+        await unbroken(declared.follow, board.failing("the look for edits of the file"))
 
 
-async def _attend(guest: Command, board: Board, ready_timeout: float) -> int:
-    """Run the guest once all is ready. Returns the exit code."""
-    missing = await until_ready(board, ready_timeout)
+async def _attend(guest: Command, board: Board, job: Job) -> None:
+    """Run the guest once all is ready."""
+    missing = await until_ready(board, job.ready_timeout, job.keep_waiting)
     for status in missing:
-        why = status.problem.message if status.problem else "no answer yet"
-        board.notice(f"{status.forward.id} is {status.state} after {ready_timeout:g} s: {why}")
-    return 1 if missing else await guest.run(board)
+        if status.hopeless and not job.keep_waiting:
+            how = "has failed, and does not come back by itself"
+        else:
+            how = f"is {status.state} after {job.ready_timeout:g} s"
+        board.notice(f"{status.forward.id} {how}: {status.problem or 'no answer yet'}")
+    if not missing:
+        await guest.run(board)
 
 
 @asynccontextmanager
 async def _open_sandbox(keeper: Keeper) -> AsyncIterator[Path]:
     """Run the embedded cluster in a process of its own around the block; yields the path of its kubeconfig."""
-    async with running([sys.executable, "-m", "supervisor.sandbox"], keeper) as process:
+    command = [sys.executable, "-P", "-m", "supervisor.sandbox"]  # -P: no module of the current folder is ours
+    async with running(command, keeper) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         async with aclosing(lines(process.stdout)) as said:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 
 import trio
 
+from .boundary import bare
 from .model import (
     ADDED,
     KUBECTL,
@@ -25,6 +27,7 @@ from .model import (
     Problem,
     Status,
 )
+from .scrub import scrub
 
 _HISTORY = 1000  # events that are kept
 
@@ -35,6 +38,7 @@ class Board:
     def __init__(self) -> None:
         self._statuses: dict[str, Status] = {}
         self._subscribers: set[trio.MemorySendChannel[Event]] = set()
+        self._bugs: frozenset[tuple[object, ...]] = frozenset()  # type and place of those that were told
         self.history: deque[Event] = deque(maxlen=_HISTORY)  # oldest first, without what is UNPRINTED
 
     def add(self, forward: Forward, declared: bool = True) -> Status:
@@ -94,6 +98,29 @@ class Board:
         """Tell something that concerns no single forward."""
         self._publish(Event(time=time.time(), forward=None, kind=NOTICE, message=message))
 
+    def bug(self, error: BaseException, what: str) -> str:
+        """Tell that `what` failed for a reason that nobody foresaw: the traceback once, the sentence each time. Returns
+        the sentence."""
+        error = bare(error)
+        summary = scrub(traceback.format_exception_only(error)[-1].strip())
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        place = (type(error).__name__, *((last[0].filename, last[0].lineno) if last else ()))
+        sentence = f"{what}: an error in kpf-supervise itself: {summary}"
+        known, self._bugs = place in self._bugs, self._bugs | {place}
+        trace = () if known else tuple(_lines(error))
+        after = "its traceback is in the log already" if known else "please report it with the traceback"
+        text = f"{sentence}. All else goes on; {after}"
+        self._publish(Event(time=time.time(), forward=None, kind=NOTICE, message=text, traceback=trace))
+        return sentence
+
+    def failing(self, what: str) -> Callable[[BaseException, float], None]:
+        """What tells that `what` failed and is begun anew."""
+
+        def failed(error: BaseException, _: float) -> None:
+            self.bug(error, what)
+
+        return failed
+
     def said(self, status: Status, line: str) -> None:
         """Keep a line that the forward's kubectl wrote."""
         self._publish(Event(time=time.time(), forward=status.forward.id, kind=KUBECTL, message=line))
@@ -127,3 +154,10 @@ class Board:
         for subscriber in self._subscribers:
             subscriber.close()
         self._subscribers.clear()
+
+
+def _lines(error: BaseException) -> Iterator[str]:
+    """The traceback, clean and with its indentation."""
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        text = line.lstrip(" ")
+        yield " " * (len(line) - len(text)) + scrub(text)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
@@ -15,11 +17,29 @@ EPILOG = """
 Examples:
   kpf-supervise forwards.yaml                     keep the forwards until Ctrl-C
   kpf-supervise --check forwards.yaml             only say whether the file is right
-  kpf-supervise --sandbox config.example.yaml     try it without a cluster
+  kpf-supervise --sandbox forwards.yaml           try it without a cluster
   kpf-supervise forwards.yaml -- make test        run a command while they are up
 
 Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its own.
 """
+NO_FILE = """Name the configuration file, for example: kpf-supervise forwards.yaml. Write into it, for example:
+
+    forwards:
+      web: {target: service/web, ports: "8080:80"}
+      db: {target: statefulset/db, ports: 5432}
+
+kpf-supervise --schema prints all that may stand there."""
+
+
+def _duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """Seconds; the unit may be left out."""
+    from .notation import parse_duration
+    from .problems import Mistake
+
+    try:
+        return parse_duration(f"{value}s" if value[-1:].isdecimal() else value)
+    except Mistake as mistake:
+        raise click.BadParameter(str(mistake)) from None
 
 
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -38,12 +58,13 @@ Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its o
 )
 @click.option(
     "--ready-timeout",
-    type=click.FloatRange(min=0),
-    default=30,
+    default="30s",
+    callback=_duration,
     show_default=True,
-    metavar="SECONDS",
-    help="With a COMMAND: how long it waits for the forwards to be active.",
+    metavar="DURATION",
+    help="With a COMMAND: how long it waits for the forwards to be active; a number alone is seconds.",
 )
+@click.option("--keep-waiting", is_flag=True, help="With a COMMAND: wait on for a forward whose failure is final, too.")
 @click.option(
     "--socket",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -63,6 +84,7 @@ def main(
     kubectl: str | None,
     log_format: str,
     ready_timeout: float,
+    keep_waiting: bool,
     socket: Path | None,
     persist: bool,
     detach: bool,
@@ -84,9 +106,9 @@ def main(
         click.echo(json.dumps(schema_of_file(), indent=2))
         return
     if config is None and not sandbox:
-        raise click.UsageError("Name the configuration file, for example: kpf-supervise config.example.yaml")
+        raise click.UsageError(NO_FILE)
     try:
-        settings = load(config) if config is not None else Config(forwards=())
+        settings = load(config, pipe=True) if config is not None else Config(forwards=())
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -95,12 +117,19 @@ def main(
         click.echo(f"{config}: right; it declares {count} forward{'s' if count != 1 else ''}")
         return
 
+    source, binary = _kubectl(kubectl, config, settings.kubectl)
+    if why := _not_runnable(binary):
+        fix = "Install kubectl (1.20 or later), or name its path: --kubectl PATH, kubectl: in the file, or $KUBECTL"
+        click.echo(f"kpf-supervise: {source}: cannot run {binary}: {why}. {fix}", err=True)
+        sys.exit(1)
     if detach:
         if command:
             raise click.UsageError("--detach and a COMMAND don't go together: a COMMAND's end is the end of all")
+        if config is not None and settings.mark is None:
+            raise click.UsageError("--detach reads CONFIG twice, and a pipe is read only once: name a file")
         from .detach import detach as start_apart
 
-        sys.exit(start_apart([word for word in sys.argv[1:] if word != "--detach"], config))
+        sys.exit(start_apart([word for word in sys.argv[1:] if word != "--detach"], config, socket or settings.socket))
 
     import trio
 
@@ -113,16 +142,34 @@ def main(
     job = Job(
         config=settings,
         path=config,
-        kubectl=kubectl or settings.kubectl or os.environ.get("KUBECTL") or "kubectl",
+        kubectl=binary,
         log_format=log_format,
         sandbox=sandbox,
         socket=socket or settings.socket,
         persist=persist or settings.persist,
         command=command,
         ready_timeout=ready_timeout,
+        keep_waiting=keep_waiting,
         panel=not no_panel and not command and log_format == "text" and has_terminal(),
     )
     sys.exit(trio.run(run, job))
+
+
+def _kubectl(option: str | None, config: Path | None, said: str | None) -> tuple[str, str]:
+    """The kubectl to run, after what named it."""
+    found = (("--kubectl", option), (f"{config}: kubectl", said), ("$KUBECTL", os.environ.get("KUBECTL")))
+    return next(((source, name) for source, name in found if name), ("$PATH", "kubectl"))
+
+
+def _not_runnable(binary: str) -> str:
+    """Why it can't be run, as far as that is seen without running it; empty where it can."""
+    if shutil.which(binary):
+        return ""
+    if "/" not in binary:
+        return "no folder of $PATH has it"
+    if not os.path.exists(binary):
+        return "there is no such file"
+    return "it is a folder" if os.path.isdir(binary) else "it is not executable"
 
 
 def program() -> None:
@@ -130,6 +177,8 @@ def program() -> None:
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in stops:
         signal.signal(number, lambda *_: os._exit(0))
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what Latin-1, say, does not have is printed as a question mark
     try:
         main()
     finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -39,6 +41,8 @@ from supervisor.yaml_marks import Item, compose, elements, entries, kind, scalar
 __all__ = ["ConfigError", "Problem", "load", "parse", "schema"]
 
 Port = tuple[int | None, int | str]  # (local, None for any free one; remote)
+PIPES = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # what shells call those that a user names on purpose
+EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
 LARGEST = 200_000  # bytes; PyYAML reads about 100 kB/s
 BAD: Any = object()  # stands for a value that was reported, so that nothing is concluded from it
 
@@ -75,14 +79,47 @@ PLAIN = (
 WHOLE = ("kubectl", "socket", "persist")  # as Config has them
 
 
-def load(path: Path) -> Config:
-    """The configuration in the file at `path`. Raises ConfigError with all that is wrong."""
+class NotAFile(OSError):
+    """It is a pipe, a socket or a device. To read it might never end."""
+
+
+def read(path: Path, limit: int = -1, pipe: bool = False) -> tuple[bytes, os.stat_result]:
+    """The content of a regular file, of its first `limit` bytes, and what it was then. Where a `pipe` may be read, too,
+    one that was named on purpose (/dev/stdin, <(…) in a shell) is read to its end; nothing else is waited for.
+    Raises OSError; NotAFile for what is no regular file."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)  # a FIFO without a writer opens at once
+    try:
+        found = os.fstat(fd)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if stat.S_ISFIFO(found.st_mode) and pipe and str(path).startswith(PIPES):
+            os.set_blocking(fd, True)
+        elif not stat.S_ISREG(found.st_mode):
+            what = "a pipe" if stat.S_ISFIFO(found.st_mode) else "a device"
+            raise NotAFile(errno.EINVAL, f"it is {what}, not a regular file")
+    except BaseException:
+        os.close(fd)
+        raise
+    with open(fd, "rb") as file:
+        return file.read(limit), found
+
+
+def mark(found: os.stat_result) -> tuple[int, int, int, int]:
+    """What changes with the content of a file, and where another takes its place."""
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def load(path: Path, pipe: bool = False) -> Config:
+    """The configuration in the file at `path`, or in a `pipe` (see `read`). Raises ConfigError with all that is
+    wrong."""
     whole = partial(Problem, str(path), 0, 0, "")
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        data, found = read(path, LARGEST + 1, pipe)
+    except NotAFile as error:
+        fix = "Name a regular file; a pipe is read only at the start, and only as /dev/stdin or <(…)."
+        raise ConfigError([whole(f"cannot be read: {error.strerror}", fix)]) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise ConfigError([whole(f"cannot be read: {reason}", "Check the path.")]) from None
     if len(data) > LARGEST:
         raise ConfigError([whole("larger than 200 kB", "Check that this is the right file.")])
@@ -91,7 +128,7 @@ def load(path: Path) -> Config:
     except UnicodeDecodeError as error:
         line, column = data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start)
         raise ConfigError([Problem(str(path), line, column, "", "not UTF-8 text", "Save the file as UTF-8.")]) from None
-    return parse(text, str(path))
+    return replace(parse(text, str(path)), mark=mark(found) if stat.S_ISREG(found.st_mode) else None)
 
 
 def parse(text: str, name: str) -> Config:
@@ -101,7 +138,7 @@ def parse(text: str, name: str) -> Config:
     """
     root = compose(text, name)
     if root is None:
-        raise ConfigError([Problem(name, 1, 1, "", "the file is empty", "See config.example.yaml.")])
+        raise ConfigError([Problem(name, 1, 1, "", "the file is empty", EXAMPLE)])
     return _Reader(Path(name).parent).config(root)
 
 
@@ -122,7 +159,7 @@ class _Reader:
             self.problems.append(place(mistake))
 
     def config(self, root: Item) -> Config:
-        top = self.group(root, TOP, "Begin with the line forwards: as in config.example.yaml.")
+        top = self.group(root, TOP, EXAMPLE)
         base = self.options(top, {})
         whole = {key: base.pop(key) for key in WHOLE if key in base}
         if "defaults" in top and kind(top["defaults"].node) != "nothing":
@@ -130,7 +167,11 @@ class _Reader:
         named: dict[str, Item] = {}
         if "forwards" in top:
             mend = "Write each forward below its name: web: {target: service/web, ports: 8080}."
-            named = self.group(top["forwards"], None, mend)
+            if kind(top["forwards"].node) == "nothing":
+                fix = EXAMPLE.replace("Write", "Write each below its name,")
+                self.problems.append(top["forwards"].problem(Mistake("no forwards are declared", fix)))
+            else:
+                named = self.group(top["forwards"], None, mend)
         elif top:
             self.problems.append(root.problem(Mistake("no forwards", "Write them below the line forwards:.")))
         forwards = [forward for name, item in named.items() for forward in self.forwards(name, item, base)]

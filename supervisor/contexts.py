@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from .keeper import Keeper
 from .kubectl import OLDEST, command
 from .model import Cause, Cluster, Problem, Trouble
+from .notation import parse_namespace
+from .objects import ClusterFacts, ContextFacts, KubeConfig, Malformed, VersionInfo, Wanted, decode
+from .problems import Mistake
 from .process import output
 from .proxy import proxy_of
 from .shared import Shared
@@ -27,24 +28,24 @@ class Contexts:
         self._keeper = keeper
         self._notice = notice
         self._known: dict[Cluster, tuple[Cluster, str]] = {}
-        self._answers: Shared[tuple[str, ...], Any] = Shared()
+        self._answers: Shared[tuple[str, ...], bytes] = Shared()
 
     async def of(self, cluster: Cluster) -> tuple[Cluster, str]:
         """The cluster with its context named, so that a later `kubectl config use-context` in another terminal moves
         no forward; and the context's namespace. Raises Trouble where there is no such context, or kubectl can't be
         run."""
         if cluster not in self._known:
-            view = await self._ask(Cluster(cluster.kubeconfig), "config", "view", "-o", "json")
-            self._known[cluster] = _resolve(cluster, view)
+            view = await self._ask(KubeConfig, Cluster(cluster.kubeconfig), "config", "view", "-o", "json")
+            self._known[cluster] = resolve(cluster, view, os.environ)
         return self._known[cluster]
 
     async def check_version(self) -> None:
         """Say so if kubectl is too old. What it then can't do is each forward's own trouble."""
         try:
-            answer = await self._ask(Cluster(), "version", "--client", "-o", "json")
-            text = answer["clientVersion"]["gitVersion"]
+            answer = await self._ask(VersionInfo, Cluster(), "version", "--client", "-o", "json")
+            text = answer.client_version.git_version
             major, minor = map(int, text.lstrip("v").split(".")[:2])
-        except (Trouble, LookupError, TypeError, ValueError):
+        except (Trouble, ValueError):
             return  # whoever needs it will say so
         first, self.version = self.version is None, (major, minor)
         if first and self.version < OLDEST:
@@ -54,25 +55,25 @@ class Contexts:
                 "newer one, or name its path under kubectl: in the configuration"
             )
 
-    async def _ask(self, cluster: Cluster, *words: str) -> Any:
+    async def _ask(self, wanted: type[Wanted], cluster: Cluster, *words: str) -> Wanted:
         line = command(self.binary, cluster, *words)
-        return await self._answers.ask(tuple(line), partial(self._answer, line, cluster))
-
-    async def _answer(self, line: list[str], cluster: Cluster) -> Any:
+        answer = await self._answers.ask(tuple(line), partial(output, line, self._keeper, _TIMEOUT, cluster))
         try:
-            return json.loads(await output(line, self._keeper, _TIMEOUT, cluster))
-        except ValueError:
+            return decode(answer, wanted)
+        except Malformed:
             raise Trouble(
                 Problem(Cause.KUBECTL, f"{self.binary} does not answer as kubectl does", "Name the path of a kubectl")
             ) from None
 
 
-def _resolve(cluster: Cluster, view: Any) -> tuple[Cluster, str]:
+def resolve(cluster: Cluster, view: KubeConfig, environment: Mapping[str, str]) -> tuple[Cluster, str]:
     """Raises Trouble."""
-    name = cluster.context or view.get("current-context") or None
-    contexts = {each["name"]: each.get("context") or {} for each in view.get("contexts") or []}
+    name = cluster.context or view.current_context or None
+    contexts = {each.name: each.context or ContextFacts() for each in view.contexts or ()}
+    known = ", ".join(sorted(contexts))
+    if name is None and not _in_cluster(environment):
+        raise Trouble(_no_context(cluster, known, environment))
     if name is not None and name not in contexts:
-        known = ", ".join(sorted(contexts))
         raise Trouble(
             Problem(
                 Cause.NO_SUCH_CONTEXT,
@@ -80,8 +81,34 @@ def _resolve(cluster: Cluster, view: Any) -> tuple[Cluster, str]:
                 f"It has: {known}" if known else "It has none at all; see: kubectl config view",
             )
         )
-    context = contexts[name] if name is not None else {}
-    clusters = {each["name"]: each.get("cluster") or {} for each in view.get("clusters") or []}
-    way = clusters.get(context.get("cluster")) or {}
-    proxy = proxy_of(way.get("server") or "", way.get("proxy-url"), os.environ)
-    return Cluster(cluster.kubeconfig, name, proxy), context.get("namespace") or "default"
+    context = contexts[name] if name is not None else ContextFacts()
+    clusters = {each.name: each.cluster or ClusterFacts() for each in view.clusters or ()}
+    way = clusters.get(context.cluster) or ClusterFacts()
+    try:
+        namespace = parse_namespace(context.namespace or "default")
+    except Mistake as mistake:
+        message = f"the namespace of the kubeconfig's context {name}: {mistake.message}"
+        raise Trouble(Problem(Cause.NO_SUCH_NAMESPACE, message, mistake.mend)) from None
+    return Cluster(cluster.kubeconfig, name, proxy_of(way.server, way.proxy_url, environment)), namespace
+
+
+def _in_cluster(environment: Mapping[str, str]) -> bool:
+    """Whether kubectl finds the API server by itself, as in a pod."""
+    return bool(environment.get("KUBERNETES_SERVICE_HOST") and environment.get("KUBERNETES_SERVICE_PORT"))
+
+
+def _no_context(cluster: Cluster, known: str, environment: Mapping[str, str]) -> Problem:
+    if known:
+        message = "the kubeconfig has no current context"
+        return Problem(Cause.NO_SUCH_CONTEXT, message, f"Name one under context: in the configuration. It has: {known}")
+    listed = environment.get("KUBECONFIG", "")
+    if cluster.kubeconfig is not None:
+        message = f"the kubeconfig {cluster.kubeconfig} names no context"
+    elif listed:
+        message = f"no kubeconfig was found: $KUBECONFIG is {listed}, and nothing there names a context"
+    else:
+        message = "no kubeconfig was found: ~/.kube/config names no context or is not there, and $KUBECONFIG is not set"
+    step = (
+        "Log in with the cluster's own tool, which writes one, or set $KUBECONFIG, or kubeconfig: in the configuration"
+    )
+    return Problem(Cause.NO_SUCH_CONTEXT, message, step)

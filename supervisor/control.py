@@ -12,9 +12,11 @@ from typing import Any
 import trio
 
 from . import jsonrpc, wire
-from .jsonrpc import NOT_DONE, TOO_MANY, Lines, Refusal, Request
+from .boundary import unbroken
+from .jsonrpc import INTERNAL_ERROR, NOT_DONE, TOO_MANY, Lines, Refusal, Request
 from .model import Event
 from .peers import peer_uid
+from .problems import quote
 from .steering import Steering
 
 _MOST = 100  # connections at a time; beyond that the one that has been quiet longest makes room
@@ -42,10 +44,15 @@ async def serve(bound: socket.socket, steering: Steering) -> None:
                 del connections[quiet]  # at once: the next newcomer must find another one
                 quiet.dismiss(Refusal(TOO_MANY, f"more than {_MOST} connections are open; this was quiet longest"))
             await connection.run()
+        except* Exception as bugs:
+            steering.board.bug(bugs, "a control connection")
         finally:
             connections.pop(connection, None)
 
-    await trio.serve_listeners(attend, [trio.SocketListener(trio.socket.from_stdlib_socket(bound))])
+    async def accept() -> None:
+        await trio.serve_listeners(attend, [trio.SocketListener(trio.socket.from_stdlib_socket(bound.dup()))])
+
+    await unbroken(accept, steering.board.failing("the control socket"))
 
 
 class Connection:
@@ -67,7 +74,8 @@ class Connection:
         self._scope.cancel()
 
     async def run(self) -> None:
-        """Until the peer has ended its side, takes nothing for too long, or was dismissed; closes the stream."""
+        """Until the peer has ended its side, takes nothing for too long, or was dismissed; closes the stream. An
+        exception that nobody foresaw ends this connection alone, and is told."""
         try:
             with self._scope, ExitStack() as self._stack:
                 try:
@@ -76,6 +84,8 @@ class Connection:
                         self._nursery.cancel_scope.cancel()
                 except* (trio.BrokenResourceError, trio.ClosedResourceError):
                     pass
+                except* Exception as bugs:
+                    self._steering.board.bug(bugs, "a control connection was closed")
             if self._last_word is not None:
                 with trio.move_on_after(_BRIEF), suppress(trio.BrokenResourceError):
                     await self._stream.send_all(jsonrpc.encode(jsonrpc.error(self._last_word)))
@@ -97,16 +107,30 @@ class Connection:
     async def _answer(self, line: bytes) -> None:
         self.answering = True
         read = jsonrpc.read(line)
-        answers = [await self._reply(each) for each in (read if isinstance(read, list) else [read])]
-        told = [answer for answer in answers if answer is not None]
-        if told:
-            await self._send(told if isinstance(read, list) else told[0])
+        if isinstance(read, list):
+            await self._answer_batch(read)
+        elif (answer := await self._reply(read)) is not None:
+            await self._send(answer)
         self.answering = False
         if self._events is not None and not self._telling:
             self._telling = True
             self._nursery.start_soon(self._tell, self._events)
 
+    async def _answer_batch(self, requests: list[Request | Refusal]) -> None:
+        """One line, of which each answer is made only when the peer has taken the one before it: a batch of a thousand
+        large answers needs no more memory than one of them, and other tasks go on in between. Events wait until the
+        line has ended."""
+        before = b"["
+        async with self._sending:
+            for request in requests:
+                if (answer := await self._reply(request)) is not None:
+                    await self._write(before + jsonrpc.encode(answer).removesuffix(b"\n"))
+                    before = b","
+            if before == b",":  # of notifications alone nothing is answered
+                await self._write(b"]\n")
+
     async def _reply(self, request: Request | Refusal) -> dict[str, Any] | None:
+        await trio.lowlevel.checkpoint()  # not every call awaits something, and a notification's answer is not sent
         if isinstance(request, Refusal):
             return jsonrpc.error(request)
         try:
@@ -115,6 +139,9 @@ class Connection:
                 self._events = self._stack.enter_context(self._steering.board.subscription(_BEHIND))
         except Refusal as refusal:
             return None if request.silent else jsonrpc.error(refusal, request.id)
+        except Exception as error:  # a bug: this request's error, and nobody else's
+            told = Refusal(INTERNAL_ERROR, self._steering.board.bug(error, f"the call {quote(request.method)}"))
+            return None if request.silent else jsonrpc.error(told, request.id)
         return None if request.silent else jsonrpc.result(request.id, value)
 
     async def _tell(self, events: trio.MemoryReceiveChannel[Event]) -> None:
@@ -129,7 +156,11 @@ class Connection:
 
     async def _send(self, message: Any) -> None:
         async with self._sending:
-            with trio.move_on_after(_PATIENCE) as patience:
-                await self._stream.send_all(jsonrpc.encode(message))
-            if patience.cancelled_caught:
-                self._scope.cancel()
+            await self._write(jsonrpc.encode(message))
+
+    async def _write(self, data: bytes) -> None:
+        """With `_sending` held. A peer that does not take it in time is dropped."""
+        with trio.move_on_after(_PATIENCE) as patience:
+            await self._stream.send_all(data)
+        if patience.cancelled_caught:
+            self._scope.cancel()

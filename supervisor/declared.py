@@ -34,7 +34,7 @@ class Declared:
         self._cluster = cluster  # in the place of every other
         self._supervisor = supervisor
         self._board = board
-        self._edits = Edits(path) if path else None
+        self._edits = Edits(path, config.mark) if path else None
         self._state = state_folder() / f"{name_of(path)}.json" if persist else None
 
     async def begin(self) -> None:
@@ -54,11 +54,13 @@ class Declared:
     async def reload(self) -> None:
         """Apply the file as it is now. Raises ConfigError."""
         if self._edits is not None:
-            await self._apply(self._edits.read())
+            await self._apply(await self._edits.read())
 
     async def _apply(self, config: Config) -> None:
         if self.path is not None:
-            self._board.notice(f"{self.path.name} has changed, and is applied")
+            same = "is unchanged: all settings are as they were"
+            what = same if config == self._config else "has changed, and is applied"
+            self._board.notice(f"{self.path.name} {what}")
         self._config = config
         await self._supervisor.apply(self._placed(config.forwards))
         self.save()

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .place import make_private, name_of, state_folder
+from .place import make_private, name_of, socket_of, state_folder
 
 _UP = "KPF_UP_FD"  # in the detached one's environment: where it says that it is up
 _LARGEST_LOG = 5_000_000  # bytes; a larger one is kept as .1 at the next start
 
 
-def detach(words: Sequence[str], config: Path | None) -> int:
-    """Start kpf-supervise with these words, in a session of its own. Returns when its local ports are bound and its
-    control socket answers; the exit code is 0 then, otherwise that with which it ended."""
+def shutdown_line(config: Path | None, socket: Path | None) -> str:
+    """What ends this instance, also where others run, as a shell takes it."""
+    if config is not None and socket is None:
+        return shlex.join(["kpfctl", "-f", str(config), "shutdown"])
+    return shlex.join(["kpfctl", "--socket", str(socket or socket_of(config)), "shutdown"])
+
+
+def detach(words: Sequence[str], config: Path | None, socket: Path | None) -> int:
+    """Start kpf-supervise with these words, in a session of its own; `socket` is where one was named. Returns when its
+    local ports are bound and its control socket answers; the exit code is 0 then, otherwise that with which it
+    ended."""
     log = _open_log(state_folder() / f"{name_of(config)}.log")
     reading, writing = os.pipe()
     with log.open("ab") as file:
         begun = file.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.cli", *words],
+            [sys.executable, "-P", "-m", "supervisor.cli", *words],  # -P: no module of the current folder is ours
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
@@ -37,7 +46,8 @@ def detach(words: Sequence[str], config: Path | None) -> int:
     try:
         with os.fdopen(reading, "rb") as up:
             if up.read():
-                print(f"kpf-supervise runs as pid {process.pid}; its log: {log}; its end: kpfctl shutdown")
+                end = shutdown_line(config, socket)
+                print(f"kpf-supervise runs as pid {process.pid}; its log: {log}; its end: {end}")
                 return 0
         code = process.wait()
     except KeyboardInterrupt:  # whoever breaks this off does not want what it starts

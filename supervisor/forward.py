@@ -44,10 +44,10 @@ class Forwarder:
         self._round = trio.CancelScope()  # of _keep
 
     async def run(self) -> None:
-        """Serve until cancelled. On the way out closes the listeners, the connections and the children."""
+        """Serve until cancelled. On the way out closes the connections and the children."""
         try:
             async with trio.open_nursery() as nursery:
-                self._crew.nursery = nursery
+                self._crew.nursery = self._lookout.nursery = nursery
                 nursery.start_soon(self._reception.run)
                 while True:
                     with self._round:

@@ -31,9 +31,9 @@ class Listening:
         """The same sockets once more: connections that wait in one are there in the other when it is closed."""
         return Listening(self.port, tuple(trio.SocketListener(each.socket.dup()) for each in self.listeners))
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         for listener in self.listeners:
-            await trio.aclose_forcefully(listener)
+            listener.socket.close()
 
 
 def bind(forward: Forward) -> Listening:

@@ -13,12 +13,12 @@ from .backoff import delay
 from .kubectl import command
 from .model import FINAL, Cause, Cluster, Forward, Problem, Trouble
 from .news import News
+from .objects import Malformed
 from .pods import Destination, Pod, choose, concerns, destination, path_of, remote_port
-from .watch import Watch
+from .watch import Watch, no_answer
 from .watches import Watches
 
 _REREAD = (5.0, 30.0)  # seconds between two looks at a target that has no ready pod, at first and at most
-_BRIEF = 2.0  # seconds that one may take: meanwhile no pod is chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,10 @@ class Goal:
 
 
 class Lookout:
-    """Finds the pod to use, and knows when it is no longer that one."""
+    """Finds the pod to use, and knows when it is no longer that one. What it does in between runs in `nursery`."""
 
     def __init__(self, settings: Forward, watches: Watches, news: News, changed: Callable[[], None]) -> None:
+        self.nursery: trio.Nursery
         self.pod: Pod | None = None  # the one in use or last used
         self.look_again = False  # the target's object may have changed since it was read
         self._settings = settings
@@ -48,6 +49,8 @@ class Lookout:
         self._watch: Watch | None = None
         self._where: Destination | None = None
         self._family: tuple[str, str] | None = None  # the controller of a pod named in full
+        self._gone = ""  # why the target led nowhere when it was read anew
+        self._rereading = False
 
     def close(self) -> None:
         if self._watch is not None:
@@ -64,9 +67,14 @@ class Lookout:
 
     async def _read_target(self) -> None:
         assert self._watch is not None
-        path = path_of(self._settings.target, self._watch.namespace)
-        self._where = destination(self._settings.target, await self._ask(path) if path else None)
-        self.look_again = False
+        target = self._settings.target
+        path = path_of(target, self._watch.namespace)
+        data = await self._ask(path) if path else None
+        try:
+            self._where = destination(target, data)
+        except Malformed as error:
+            raise Trouble(no_answer(path or "", error)) from None
+        self.look_again, self._gone = False, ""
 
     async def find(self, waiting: Callable[[str], None]) -> Goal:
         """The pod to use, as soon as there is one; `waiting` is told why there is none. Raises Trouble."""
@@ -76,7 +84,7 @@ class Lookout:
         reread_at = trio.current_time() + (delay(*_REREAD, 0) if readings else 0.0)
         if watch.denied and not watch.blind:
             await watch.refresh()
-        said = gone = ""
+        said, was_gone = "", False
         while True:
             assert self._where is not None
             if watch.problem is not None:
@@ -95,28 +103,30 @@ class Lookout:
                     await self._ask(f"/api/v1/namespaces/{watch.namespace}/pods/{target.name}")
                 if watch.denied:
                     raise Trouble(self.none_ready(choice.reason))
-                reason = gone or choice.reason
-                if not said or ((gone or choice.stuck) and reason != said):
+                reason = self._gone or choice.reason
+                if not said or ((self._gone or choice.stuck) and reason != said) or (was_gone and not self._gone):
                     said = reason
                     waiting(said)
+                was_gone = bool(self._gone)
                 if trio.current_time() >= reread_at:
-                    was_gone, gone = gone, await self._reread_target()
-                    if was_gone and not gone:
-                        said = ""
+                    if not self._rereading:
+                        self._rereading = True
+                        self.nursery.start_soon(self._reread_target)
                     reread_at = trio.current_time() + delay(*_REREAD, readings)
                     readings += 1
-                    continue
             with trio.move_on_at(reread_at):
                 await self._news.wait()
 
-    async def _reread_target(self) -> str:
-        """It may lead to other pods by now; nobody tells us. Returns why it leads nowhere, if so."""
+    async def _reread_target(self) -> None:
+        """It may lead to other pods by now; nobody tells us. Pods are chosen meanwhile by what was known, however long
+        a credential plugin takes."""
         try:
-            with trio.move_on_after(_BRIEF):
-                await self._read_target()
+            await self._read_target()
         except Trouble as trouble:
-            return trouble.problem.message if trouble.problem.cause in FINAL else ""
-        return ""
+            self._gone = trouble.problem.message if trouble.problem.cause in FINAL else ""
+        finally:
+            self._rereading = False
+        self._news.tell()
 
     def none_ready(self, reason: str) -> Problem:
         context, namespace = self.place

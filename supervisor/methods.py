@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -123,6 +123,13 @@ def target_of(kind: str, name: str) -> Target:
         return parse_selector_target(name) if kind == "selector" else parse_target(f"{kind}/{name}")
     except Mistake as mistake:
         raise Refusal(INVALID_PARAMS, f"name: {mistake}") from None
+
+
+def no_such_forward(id: str, known: Collection[str]) -> str:
+    """What is said of an id that is none of the `known` ones."""
+    near = get_close_matches(id[:100], known, 1)
+    there = f"Did you mean {near[0]}?" if near else f"There is: {', '.join(known) or 'none'}."
+    return f"there is no forward {quote(id)}. {there}"
 
 
 def _near(name: str, known: dict[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""The words of the product as plain values, and the table of states. Standard library only."""
+"""The words of the product as plain values, and the table of states. Of our own, only the cleaning of foreign text is
+imported."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+from .scrub import one_line
 
 TARGET_KINDS = ("pod", "service", "deployment", "statefulset", "daemonset", "replicaset")
 
@@ -78,6 +81,8 @@ class Config:
     kubectl: str | None = None  # a name on PATH or a path; None: not said
     socket: Path | None = None  # None: not said
     persist: bool = False
+    # the file that it was read from: device, inode, time of change, size; None: a pipe, or no file
+    mark: tuple[int, int, int, int] | None = field(default=None, compare=False)
 
 
 class State(StrEnum):
@@ -146,6 +151,7 @@ class Cause(StrEnum):
     UPGRADE_REFUSED = "upgrade-refused"
     LOCAL_PORT = "local-port"
     KUBECTL = "kubectl"
+    INTERNAL = "internal"
     OTHER = "other"
 
 
@@ -176,11 +182,16 @@ LOGIN = frozenset({Cause.UNAUTHORIZED, Cause.CREDENTIALS})
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A cause in the user's words, and what he can do about it (may be empty)."""
+    """A cause in the user's words, and what he can do about it (may be empty). Whatever texts it is made of, both are
+    one line of printable text each."""
 
     cause: Cause
     message: str
     next_step: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", one_line(self.message))
+        object.__setattr__(self, "next_step", one_line(self.next_step))
 
     def __str__(self) -> str:
         return f"{self.message}. {self.next_step}" if self.next_step else self.message
@@ -205,7 +216,8 @@ UNPRINTED = frozenset({KUBECTL, ADDED, REMOVED})  # only subscribers get these
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One change of one forward, or (`forward` None) one notice on the whole instance."""
+    """One change of one forward, or (`forward` None) one notice on the whole instance. Whatever text it is made of, the
+    message is one line of printable text."""
 
     time: float  # seconds since the epoch
     forward: str | None
@@ -218,6 +230,10 @@ class Event:
     attempt: int | None = None
     attempts: int | None = None
     delay: float | None = None  # seconds until the attempt
+    traceback: tuple[str, ...] = ()  # of a bug, the first time that it shows: clean lines
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", one_line(self.message))
 
 
 LOG = 200  # events that are kept of each forward
@@ -247,3 +263,8 @@ class Status:
     bytes_in: int = 0  # from the client to the pod
     bytes_out: int = 0  # from the pod to the client
     log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG))  # its events and kubectl's lines, oldest first
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it has failed, and does not come back by itself."""
+        return self.state is State.FAILED and self.problem is not None and self.problem.cause in FINAL

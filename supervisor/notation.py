@@ -70,12 +70,14 @@ def parse_selector_target(text: str) -> Target:
         parse_selector(text)
     except ValueError as error:
         raise Mistake(str(error), "Write it as for kubectl -l: app=search,tier=backend.") from None
-    return Target("selector", text)
+    return Target("selector", " ".join(text.split()))  # one line, however it was written
 
 
 def parse_context(text: str) -> str:
     if not text or text.startswith("-"):
         raise Mistake(f"{quote(text)} is not a context's name", "kubectl config get-contexts lists them.")
+    if not text.isprintable():
+        raise Mistake(f"the context's name {quote(text)} has characters that can't be printed", "Rename the context.")
     return text
 
 
@@ -139,6 +141,8 @@ def parse_address(text: str) -> str:
     if text == "localhost":
         return text
     try:
+        if not text.isprintable():  # the name of an interface may follow: fe80::1%eth0
+            raise ValueError
         return str(ip_address(text))
     except ValueError:
         raise Mistake(

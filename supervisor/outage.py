@@ -1,57 +1,78 @@
-"""An API server that does not answer: told once, and asked again by one of all that wait for it."""
+"""Whether the API server of one cluster answers: told once, and asked by one of all that wait for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
 from .backoff import delay
-from .model import LOGIN, OUTAGE, Cause, Problem
+from .model import LOGIN, OUTAGE, Cause, Problem, Trouble
+from .shared import Shared
 
 _RETRY = (0.5, 3.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
 _LOGIN = (0.5, 30.0)  # the same where somebody has to log in
+_ANSWERS = frozenset({Cause.FORBIDDEN, Cause.NO_SUCH_OBJECT, Cause.NO_SUCH_NAMESPACE})  # a server's own "no"
 
 
 class Outage:
-    """Shared by all watches of one cluster; `label` names that."""
+    """Shared by all watches of one cluster; `label` names that. `ask` puts a small question that everybody may ask, and
+    raises Trouble where it is not answered well."""
 
-    def __init__(self, label: str, notice: Callable[[str], None]) -> None:
+    def __init__(self, label: str, ask: Callable[[], Awaitable[object]], notice: Callable[[str], None]) -> None:
         self._label = label
+        self._ask = ask
         self._notice = notice
-        self._failures = 0
+        self._question: Shared[None, bool] = Shared()
         self._told: set[Cause | None] = set()
-        self._asking = False
-        self._over = trio.Event()
+        self._answers = trio.Event()  # replaced when an outage begins
         self._hurry = trio.Event()
 
-    async def pause(self, problem: Problem) -> None:
-        """After a failure: returns when it is this one's turn to ask again, or when another one was answered."""
-        if self._failures == 0:
-            self._over = trio.Event()
-            self._told = set()
+    async def over(self, problem: Problem) -> bool:
+        """After a question failed: returns once the API server answers. True if it did not answer anybody meanwhile;
+        False if it does, so that the failure is the caller's own and may come again at once."""
+        return await self._question.ask(None, partial(self._until_answered, problem))
+
+    async def _until_answered(self, problem: Problem) -> bool:
+        """A question may fail by itself, one that takes too long, say: so the first one is put at once. But a login is
+        not asked for again at once, since a credential plugin may open a browser each time."""
+        failures = 1 if problem.cause in LOGIN else 0
+        self._answers = trio.Event()
+        while True:
+            if failures:
+                self._tell(problem)
+                await self._pause(*(_LOGIN if problem.cause in LOGIN else _RETRY), failures - 1)
+            if not self._answers.is_set():
+                try:
+                    await self._ask()
+                except Trouble as trouble:
+                    if trouble.problem.cause not in _ANSWERS:
+                        problem = trouble.problem
+                        failures += 1
+                        continue
+            self.answered()
+            return failures > 0
+
+    async def _pause(self, first: float, longest: float, failures: int) -> None:
+        self._hurry = trio.Event()
+        with trio.move_on_after(delay(first, longest, failures)):
+            await self._hurry.wait()
+
+    def _tell(self, problem: Problem) -> None:
         kind = None if problem.cause in OUTAGE else problem.cause  # the network is back, say, but the login has expired
         if kind not in self._told:
             self._told.add(kind)
             self._notice(f"{self._label}: {problem.message}. It is asked again and again. {problem.next_step}".rstrip())
-        if self._asking:
-            return await self._over.wait()
-        self._asking = True
-        try:
-            self._failures += 1
-            self._hurry = trio.Event()
-            with trio.move_on_after(delay(*(_LOGIN if problem.cause in LOGIN else _RETRY), self._failures - 1)):
-                await self._hurry.wait()
-        finally:
-            self._asking = False
 
     def ask_again(self) -> None:
-        """End the pause: perhaps the user has mended it."""
+        """End the pause: perhaps the user has fixed it."""
         self._hurry.set()
 
-    def over(self) -> None:
-        """It has answered somebody."""
-        if self._failures:
-            self._failures = 0
+    def answered(self) -> None:
+        """It has answered somebody, if only that something is forbidden."""
+        if self._told:
+            self._told = set()
             self._notice(f"{self._label}: the API server answers again")
-        self._over.set()
+        self._answers.set()
+        self._hurry.set()

@@ -20,7 +20,7 @@ from urwid.display import raw
 
 from .digest import Digest
 from .drawing import PLAIN_SIGNS, SIGNS, Line, draw
-from .link import Link, Refused
+from .link import Link, Refused, connect
 from .view import View
 from .wire import line
 
@@ -46,8 +46,8 @@ _PALETTE = [
 
 async def show_remote(path: Path) -> bool:
     """`show` the instance that serves the socket at `path`, as a program of its own: SIGINT, SIGTERM and SIGHUP close
-    it. Raises OSError where nobody serves it."""
-    stream = await trio.open_unix_socket(str(path))
+    it. Raises OSError where nobody serves it, or another user does."""
+    stream = await connect(path)
     async with trio.open_nursery() as nursery:
 
         async def close(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -129,14 +129,15 @@ class _Panel:
         self._changed.set()
 
     async def _read(self, fd: int) -> None:
-        """Keys, the mouse, and the terminal's new size. A lone escape is known as such only when nothing follows it."""
+        """Keys, the mouse, and the terminal's new size. A lone escape is known as such only when nothing follows it.
+        Returns when the terminal was closed."""
         patience = math.inf
         while True:
             with trio.move_on_after(patience) as waited:
                 await trio.lowlevel.wait_readable(fd)
             patience = math.inf if waited.cancelled_caught else _ESCAPE
             try:
-                codes = self._screen.get_available_raw_input()  # a Ctrl-Z is carried out in here
+                codes = self._screen.get_available_raw_input()  # a SIGTSTP from elsewhere is carried out in here
                 keys, _ = self._screen.parse_input(None, None, codes, wait_for_more=not waited.cancelled_caught)
             except (urwid.InputClosedError, OSError):  # the terminal was closed
                 self._nursery.cancel_scope.cancel()
@@ -147,8 +148,11 @@ class _Panel:
                 self._changed.set()
 
     def _take(self, key: str | tuple[Any, ...]) -> None:
-        if key == "window resize":  # or back from Ctrl-Z: whatever stands on the screen is not ours
+        if key == "window resize":  # or back from a SIGTSTP: whatever stands on the screen is not ours
             self._drawn = None
+            return
+        if key == "ctrl z":
+            self._suspend()
             return
         if isinstance(key, str):
             wanted = self._view.press(key)
@@ -167,6 +171,16 @@ class _Panel:
             self._screen.copy_to_clipboard((self._view.current or {}).get("command") or "")
         elif isinstance(wanted, tuple):
             self._nursery.start_soon(self._call, *wanted)
+
+    def _suspend(self) -> None:
+        """Give the terminal back, stop the whole job, and take the terminal again when the shell goes on with it."""
+        _give_back(self._screen, self._output)
+        os.kill(0, signal.SIGTSTP)
+        self._drawn = None
+        try:
+            _take(self._screen)
+        except (termios.error, OSError):  # the terminal was closed meanwhile
+            self._nursery.cancel_scope.cancel()
 
     async def _call(self, method: str, params: dict[str, Any]) -> None:
         try:
@@ -251,14 +265,26 @@ def _screen() -> Iterator[tuple[raw.Screen, _Output]]:
             screen.set_terminal_properties(colors=1)
         screen.register_palette(_PALETTE)
         screen.set_mouse_tracking()
-        screen.start()
         try:
+            _take(screen)
             yield screen, output
         finally:
-            output.held = False
-            with suppress(termios.error):  # it was closed
-                # what Ctrl-S has stopped goes on, or nothing could be given back; ON is only heard after an OFF
-                termios.tcflow(1, termios.TCOOFF)
-                termios.tcflow(1, termios.TCOON)
-            screen.stop()
-            output.flush()
+            _give_back(screen, output)
+
+
+def _take(screen: raw.Screen) -> None:
+    """Put the terminal into its panel's mode. Ctrl-Z is a key then, as it is in vim: as a signal, it would stop a shell
+    script or make that has started us before the terminal is given back, and their shell would take that away."""
+    screen.start()
+    screen.tty_signal_keys(susp="undefined")
+
+
+def _give_back(screen: raw.Screen, output: _Output) -> None:
+    """Put the terminal back as it was."""
+    output.held = False
+    with suppress(termios.error):  # it was closed
+        # what Ctrl-S has stopped goes on, or nothing could be given back; ON is only heard after an OFF
+        termios.tcflow(1, termios.TCOOFF)
+        termios.tcflow(1, termios.TCOON)
+    screen.stop()
+    output.flush()

@@ -1,14 +1,28 @@
-"""Pod events in, the pod to use out. Pure: dicts of the API and values of our own, no clocks, no processes."""
+"""Pod events in, the pod to use out. Pure: objects of the API and values of our own, no clocks, no processes."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
 
 from .model import Cause, Problem, Target, Trouble
+from .objects import (
+    Failure,
+    Malformed,
+    Metadata,
+    Named,
+    PodObject,
+    PodStatus,
+    Service,
+    ServicePort,
+    WatchEvent,
+    Workload,
+    decode,
+)
 from .scrub import scrub
 from .selector import Selector, from_label_selector, from_map, parse_selector
 
@@ -39,86 +53,66 @@ class Pod:
         return (self.uid, self.restarts)
 
 
-def read_pod(item: Mapping[str, Any]) -> Pod:
-    """A Pod from the API's object."""
-    meta, status = item["metadata"], item.get("status", {})
-    containers = status.get("containerStatuses") or []
-    condition = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
-    ready = condition and status.get("phase") == "Running"
+def read_pod(data: bytes | Raw) -> Pod:
+    """A Pod from the API's object. Raises Malformed."""
+    item = decode(data, PodObject)
+    meta, status = item.metadata, item.status
+    condition = any(each.type == "Ready" and each.status == "True" for each in status.conditions or ())
+    ready = condition and status.phase == "Running"
+    sidecars = [each for each in item.spec.init_containers or () if each.restart_policy == "Always"]
+    # a container's port counts before a sidecar's, and the first of a name: FindPort in pkg/api/v1/pod of Kubernetes
+    ports: dict[str, int] = {}
+    for container in (*(item.spec.containers or ()), *sidecars):
+        for port in container.ports or ():
+            if port.name and (port.protocol or "TCP") == "TCP":
+                ports.setdefault(port.name, port.container_port)
+    running = {each.name for each in sidecars}
+    restarting = [
+        *(status.container_statuses or ()),
+        *(each for each in status.init_container_statuses or () if each.name in running),
+    ]
     return Pod(
-        name=meta["name"],
-        uid=meta["uid"],
-        created=meta.get("creationTimestamp") or "",
-        labels=meta.get("labels") or {},
+        name=meta.name,
+        uid=meta.uid,
+        created=meta.creation_timestamp or "",
+        labels=meta.labels or {},
         ready=ready,
-        terminating=meta.get("deletionTimestamp") is not None,
-        restarts=sum(c.get("restartCount", 0) for c in containers),
+        terminating=meta.deletion_timestamp is not None,
+        restarts=sum(each.restart_count for each in restarting),
         family=_family(meta),
-        ports={
-            port["name"]: port["containerPort"]
-            for container in item.get("spec", {}).get("containers") or []
-            for port in container.get("ports") or []
-            if "name" in port
-        },
-        trouble="" if ready else _trouble(status),
+        ports=ports,
+        trouble="" if ready else scrub(_trouble(status)),
     )
 
 
-_ITEMS = re.compile(r'"items"\s*:\s*')
-_VERSION = re.compile(r'"resourceVersion"\s*:\s*"([^"]*)"')
-_BEFORE_ITEM = re.compile(r"\s*[\[,]\s*(?=\{)")
-_AFTER_ITEMS = re.compile(r"\s*(\[?\s*\]|null)")
-
-
-def read_list(text: str) -> tuple[str, Iterator[Pod]]:
-    """Of a PodList as the API server writes it, its metadata first: the resource version, and the pods, read one by
-    one as they are asked for. As one object, a long list takes four times as long and the memory of all. Raises
-    ValueError where it is none."""
-    items = _ITEMS.search(text)
-    if items is None:
-        raise ValueError("a PodList without items")
-    version = _VERSION.search(text, 0, items.start())
-    return version[1] if version else "", _read_items(text, items.end())
-
-
-def _read_items(text: str, position: int) -> Iterator[Pod]:
-    decoder = json.JSONDecoder()
-    while before := _BEFORE_ITEM.match(text, position):
-        item, position = decoder.raw_decode(text, before.end())
-        yield read_pod(item)
-    if not _AFTER_ITEMS.match(text, position):
-        raise ValueError("a PodList that was cut short")
-
-
-def _family(meta: Mapping[str, Any]) -> tuple[str, str] | None:
+def _family(meta: Metadata) -> tuple[str, str] | None:
     """A Deployment names its ReplicaSets NAME-HASH and puts HASH on the pods as pod-template-hash, so that the
     Deployment can be told without asking for the ReplicaSet (which may be gone, or forbidden to read)."""
-    owner = next((o for o in meta.get("ownerReferences") or [] if o.get("controller")), None)
+    owner = next((each for each in meta.owner_references or () if each.controller), None)
     if owner is None:
         return None
-    suffix = "-" + meta.get("labels", {}).get("pod-template-hash", "")
-    if owner["kind"] == "ReplicaSet" and suffix != "-" and owner["name"].endswith(suffix):
-        return ("Deployment", owner["name"].removesuffix(suffix))
-    return (owner["kind"], owner["name"])
+    suffix = "-" + (meta.labels or {}).get("pod-template-hash", "")
+    if owner.kind == "ReplicaSet" and suffix != "-" and owner.name.endswith(suffix):
+        return ("Deployment", owner.name.removesuffix(suffix))
+    return (owner.kind, owner.name)
 
 
 _NOT_READY = "running, but not ready"
 _PASSING = ("terminating", "Pending", _NOT_READY)  # what a healthy pod goes through
 
 
-def _trouble(status: Mapping[str, Any]) -> str:
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        state = container.get("state", {})
-        reason = (state.get("waiting") or {}).get("reason") or ""
-        if reason and reason not in ("ContainerCreating", "PodInitializing"):
-            return str(reason)
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] != "True":
-            return scrub(f"{condition.get('reason', 'not scheduled')}: {condition.get('message', '')}").rstrip(": ")
-    phase, reason = status.get("phase", "Unknown"), status.get("reason")  # Evicted, say
+def _trouble(status: PodStatus) -> str:
+    for container in [*(status.init_container_statuses or []), *(status.container_statuses or [])]:
+        waiting = container.state.waiting if container.state else None
+        if waiting and waiting.reason and waiting.reason not in ("ContainerCreating", "PodInitializing"):
+            return waiting.reason
+    for condition in status.conditions or ():
+        if condition.type == "PodScheduled" and condition.status != "True":
+            return f"{condition.reason or 'not scheduled'}: {condition.message or ''}".rstrip(": ")
+    phase = status.phase or "Unknown"
     if phase == "Running":
         return _NOT_READY
-    return f"{phase} ({reason})" if reason else str(phase)
+    return f"{phase} ({status.reason})" if status.reason else phase  # Failed (Evicted), say
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +124,7 @@ class Destination:
 
     target: Target
     selector: Selector | None = None
-    service: Mapping[str, Any] | None = None
+    service: Service | None = None
 
 
 def path_of(target: Target, namespace: str) -> str | None:
@@ -141,18 +135,24 @@ def path_of(target: Target, namespace: str) -> str | None:
     return f"/{api}/namespaces/{namespace}/{target.kind}s/{target.name}"
 
 
-def destination(target: Target, item: Mapping[str, Any] | None) -> Destination:
-    """The Destination of a target; `item` is the object at `path_of`, or None. Raises Trouble (NO_SELECTOR)."""
+def destination(target: Target, data: bytes | Raw | None) -> Destination:
+    """The Destination of a target; `data` is the object at `path_of`, or None. Raises Trouble (NO_SELECTOR),
+    Malformed."""
     if target.kind == "pod":
         return Destination(target)
     if target.kind == "selector":
         return Destination(target, parse_selector(target.name))
-    assert item is not None
-    spec = item["spec"]
+    assert data is not None
     if target.kind != "service":
-        return Destination(target, from_label_selector(spec["selector"]))
-    if spec.get("type") == "ExternalName" or not spec.get("selector"):
-        kind = "is of type ExternalName" if spec.get("type") == "ExternalName" else "has no selector"
+        try:
+            selector = msgspec.to_builtins(decode(data, Workload).spec.selector)
+            return Destination(target, from_label_selector(selector))
+        except ValueError as error:
+            raise Malformed(str(error)) from None
+    service = decode(data, Service)
+    spec = service.spec
+    if spec.type == "ExternalName" or not spec.selector:
+        kind = "is of type ExternalName" if spec.type == "ExternalName" else "has no selector"
         raise Trouble(
             Problem(
                 Cause.NO_SELECTOR,
@@ -160,7 +160,10 @@ def destination(target: Target, item: Mapping[str, Any] | None) -> Destination:
                 "Name the pod, the workload or a label selector instead",
             )
         )
-    return Destination(target, from_map(spec["selector"]), item)
+    return Destination(target, from_map(spec.selector), service)
+
+
+_STATEFUL = "StatefulSet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +180,12 @@ class Choice:
 def choose(
     where: Destination, pods: PodSet, current: Pod | None = None, family: tuple[str, str] | None = None
 ) -> Choice:
-    """Ready and not terminating; `current` as long as it stays so; else the newest.
+    """Ready and not terminating; `current` as long as it stays so; else the newest, but of a stateful set the one with
+    the lowest ordinal: usually the primary.
 
     A pod named in full counts alone for as long as it is there; once it is gone or terminating, its family
-    (learnt while it was there) counts. Asked at every change of a pod of the target, so that one that stays is found
-    without a look at all the others.
+    (learnt while it was there) counts, of a stateful set only the pod that takes its name. Asked at every change of a
+    pod of the target, so that one that stays is found without a look at all the others.
     """
     now = pods.named(current.name) if current is not None else None
     stays = now if now is not None and current is not None and now.incarnation == current.incarnation else None
@@ -201,11 +205,25 @@ def choose(
             return Choice(stays, family)
         else:
             candidates = [pod for pod in pods if family is not None and pod.family == family]
+            if family is not None and family[0] == _STATEFUL:
+                candidates = [pod for pod in candidates if pod.name == where.target.name]
     usable = [pod for pod in candidates if pod.usable]
     if not usable:
         reason, stuck = _why_none(candidates)
         return Choice(None, family, reason, stuck)
-    return Choice(max(usable, key=lambda pod: (pod.created, pod.name)), family)
+    return Choice(_preferred(usable), family)
+
+
+def _preferred(usable: list[Pod]) -> Pod:
+    newest = max(usable, key=lambda pod: (pod.created, pod.name))
+    if newest.family is None or newest.family[0] != _STATEFUL:
+        return newest
+    return min((pod for pod in usable if pod.family == newest.family), key=_ordinal)
+
+
+def _ordinal(pod: Pod) -> int:
+    number = pod.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _why_none(candidates: list[Pod]) -> tuple[str, bool]:
@@ -229,22 +247,29 @@ def remote_port(where: Destination, pod: Pod, remote: int | str) -> int:
     headless service a number stays as it is (as kubectl has it). Raises Trouble (NO_SUCH_PORT)."""
     if where.service is None:
         return remote if isinstance(remote, int) else _named(pod, remote)
-    spec = where.service["spec"]
-    ports = spec.get("ports", [])
+    spec = where.service.spec
+    # a tunnel is TCP; a port of another protocol may have the same number, as DNS has it
+    ports = [port for port in spec.ports or () if (port.protocol or "TCP") == "TCP"]
     for port in ports:
-        if remote in (port["port"], port.get("name")):
-            if spec.get("clusterIP") == "None":
-                return int(port["port"])
-            behind = port.get("targetPort") or port["port"]
+        if remote in (port.port, port.name):
+            if spec.cluster_ip == "None":
+                return port.port
+            behind = port.target_port or port.port
             return behind if isinstance(behind, int) else _named(pod, behind)
-    known = ", ".join(f"{port['port']} ({port['name']})" if port.get("name") else str(port["port"]) for port in ports)
+    others = [port for port in spec.ports or () if port not in ports and remote in (port.port, port.name)]
     raise Trouble(
         Problem(
             Cause.NO_SUCH_PORT,
-            f"{where.target} has no port {remote}",
-            f"It has: {known}" if known else "It has no ports at all",
+            f"port {remote} of {where.target} is {others[0].protocol}, and only TCP can be forwarded"
+            if others
+            else f"{where.target} has no port {remote}",
+            f"It has: {', '.join(map(_shown, ports))}" if ports else "It has no TCP ports at all",
         )
     )
+
+
+def _shown(port: ServicePort) -> str:
+    return f"{port.port} ({port.name})" if port.name else str(port.port)
 
 
 def _named(pod: Pod, name: str) -> int:
@@ -258,6 +283,14 @@ def _named(pod: Pod, name: str) -> int:
             f"It has: {known}" if known else "It names no ports; give the number instead",
         )
     )
+
+
+class Change(NamedTuple):
+    """What a watch event told."""
+
+    pod: Pod | None = None  # the one that changed, as it is or last was
+    bookmark: bool = False
+    unreadable: str = ""  # why the pod can't be read
 
 
 class PodSet:
@@ -278,24 +311,29 @@ class PodSet:
         self._pods = {pod.name: pod for pod in pods}
         self.version = version
 
-    def apply(self, event: Mapping[str, Any]) -> Pod | None:
-        """Take one watch event in; returns the pod that changed, as it is or last was. Raises Expired on a 410,
-        Trouble on other errors."""
-        kind, item = event["type"], event["object"]
-        if kind == "ERROR":
-            if item.get("code") == 410:
+    def apply(self, line: bytes) -> Change:
+        """Take one watch event in. Raises Expired on a 410, Trouble on other errors, Malformed where the line is no
+        event. A pod that can't be read counts as gone."""
+        event = decode(line, WatchEvent)
+        if event.type == "ERROR":
+            failure = decode(event.object, Failure)
+            if failure.code == 410:
                 raise Expired
-            raise Trouble(Problem(Cause.API_UNREACHABLE, f"the watch of pods failed: {item.get('message', '')}"))
-        self.version = item["metadata"].get("resourceVersion", self.version)
-        if kind == "BOOKMARK":
-            return None
-        pod = read_pod(item)
+            raise Trouble(Problem(Cause.API_UNREACHABLE, f"the watch of pods failed: {scrub(failure.message)}"))
+        meta = decode(event.object, Named).metadata
+        self.version = meta.resource_version or self.version
+        if event.type == "BOOKMARK":
+            return Change(bookmark=True)
+        try:
+            pod = read_pod(event.object)
+        except Malformed as error:
+            return Change(self._pods.pop(meta.name, None), unreadable=str(error))
         known = self._pods.get(pod.name)
-        if kind != "DELETED":
+        if event.type != "DELETED":
             self._pods[pod.name] = pod
         elif known is not None and known.uid == pod.uid:  # else a namesake has already taken its place
             del self._pods[pod.name]
-        return pod if known != pod or kind == "DELETED" else None
+        return Change(pod if known != pod or event.type == "DELETED" else None)
 
 
 class Expired(Exception):

@@ -15,6 +15,7 @@ from .kubectl import explain, to_answer
 from .model import ANYWHERE, Cause, Cluster, Problem, Trouble
 
 GRACE = 1.0  # seconds between SIGINT and SIGKILL; kubectl needs 10 ms
+LINE = 64 * 1024  # bytes of a line that kubectl writes for people; longer ones are no words of its own
 _LINGER = 0.5  # seconds for the last words after the exit: a grandchild may hold the pipe open without end
 
 
@@ -62,15 +63,20 @@ async def running(
             await process.stderr.aclose()
 
 
-async def lines(stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None]:
-    """The lines of a stream without their ends; a last one without an end counts."""
-    rest = b""
+async def lines(stream: trio.abc.ReceiveStream, limit: int = LINE) -> AsyncGenerator[bytes, None]:
+    """The lines of a stream without their ends; a last one without an end counts. Of one that is longer than `limit`
+    bytes the rest is skipped."""
+    line = bytearray()
     async for chunk in stream:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line
-    if rest:
-        yield rest
+        begin = 0
+        while (end := chunk.find(b"\n", begin)) >= 0:
+            line += chunk[begin : min(end, begin + limit - len(line))]
+            yield bytes(line)
+            line.clear()
+            begin = end + 1
+        line += chunk[begin : begin + limit - len(line)]
+    if line:
+        yield bytes(line)
 
 
 async def read_to_end(process: trio.Process, *readers: trio.Nursery) -> int:
@@ -82,20 +88,21 @@ async def read_to_end(process: trio.Process, *readers: trio.Nursery) -> int:
 
 
 async def output(command: Sequence[str], keeper: Keeper, timeout: float, cluster: Cluster = ANYWHERE) -> bytes:
-    """The stdout of a kubectl that ends by itself, asking `cluster`. Raises Trouble: what it said, or TOO_SLOW after
-    `timeout` s."""
+    """The stdout of a kubectl that ends by itself, asking `cluster`. Raises Trouble: what it said, or TOO_SLOW where
+    nothing comes for `timeout` s; a long answer over a slow line may take longer."""
     out = bytearray()
     said: list[str] = []
 
     async def keep_stdout(stream: trio.abc.ReceiveStream) -> None:
         async for chunk in stream:
             out.extend(chunk)
+            silence.deadline = trio.current_time() + timeout
 
     async def keep_stderr(stream: trio.abc.ReceiveStream) -> None:
         async for line in lines(stream):
             said.append(line.decode(errors="replace"))
 
-    with trio.move_on_after(timeout):
+    with trio.move_on_after(timeout) as silence:
         async with running(command, keeper, to_answer(os.environ)) as process:
             assert process.stdout is not None
             assert process.stderr is not None

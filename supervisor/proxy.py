@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 def proxy_of(server: str, proxy_url: str | None, environment: Mapping[str, str]) -> str:
     """host:port of the proxy before the API server at the URL `server`, or "" for none: the kubeconfig's `proxy-url`,
     else what the environment says, as Go reads it (golang.org/x/net/http/httpproxy). Never its user or password."""
-    url = urlsplit(server)
+    try:
+        url = urlsplit(server)
+    except ValueError:  # kubectl itself says what is wrong with it
+        return ""
     if not proxy_url:
         name = f"{url.scheme}_proxy"
         proxy_url = environment.get(name.upper()) or environment.get(name) or ""

@@ -34,8 +34,8 @@ class Reception:
         self._news = news
 
     async def run(self) -> None:
-        """Accept until cancelled; the listeners are closed then, and the connections."""
-        await trio.serve_listeners(self._serve, list(self._listening.listeners))
+        """Accept until cancelled; the connections are closed then. The listeners stay open: others hold them, too."""
+        await trio.serve_listeners(self._serve, list(self._listening.duplicate().listeners))
 
     @property
     def fit(self) -> list[Child]:

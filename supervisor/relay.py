@@ -13,8 +13,9 @@ import trio
 from .child import Child
 from .model import Status
 
-SMALL = 16 * 1024  # bytes of a read while little comes
-LARGE = 256 * 1024  # bytes of a read where much comes
+LARGE = 256 * 1024  # bytes that are read at most at once
+SMALL = 16 * 1024  # bytes that wait for their reader without a large buffer around them
+_SPARE = 8  # large buffers that are kept for whoever reads next
 TURN = 1024 * 1024  # bytes after which the other connections get their turn
 HEAD = 64 * 1024  # bytes of a client that are kept for another try, until the pod's first byte
 SETTLE = 0.2  # seconds that kubectl gets to say why it closed a connection without a byte
@@ -120,34 +121,43 @@ async def _never_served(child: Child, turn: int, passed: int) -> bool:
     return refused_before or (child.unreached and turn == child.opened)
 
 
+_spare: list[memoryview] = []  # large buffers that nobody holds
+
+
 class _Flow:
     """One direction: reads from one connection piece by piece, and writes each piece to the other.
 
     Straight on the descriptors: trio's own calls go through the scheduler at each read and each write, which took
-    more than the copying. Begins with small reads, so that a thousand quiet connections cost little memory, and goes
-    over to one large buffer that is filled again and again: for the kernel, a fresh one each time costs more.
+    more than the copying. Each read goes into a large buffer that was used before, since a fresh one costs the kernel
+    more than the copying. A flow holds one only from a read until its bytes are written: one that waits for more holds
+    none, so that a thousand quiet connections cost little memory.
     """
 
     def __init__(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         self._source = source.socket.fileno()
         self._sink = sink.socket.fileno()
         self._buffer: memoryview | None = None
+        self._piece = memoryview(b"")  # what was read into it
         self._unyielded = 0  # bytes moved without giving the others a turn
 
-    async def read(self) -> bytes | memoryview:
-        """The next piece, good until the one after it is asked for; empty at the end. Raises OSError."""
+    async def read(self) -> memoryview:
+        """The next piece, good until it is written; empty at the end. Raises OSError."""
         while True:
+            if self._buffer is None:
+                self._buffer = _spare.pop() if _spare else memoryview(bytearray(LARGE))
             try:
-                if self._buffer is not None:
-                    return self._buffer[: os.readv(self._source, [self._buffer])]
-                data = os.read(self._source, SMALL)
+                self._piece = self._buffer[: os.readv(self._source, [self._buffer])]
+                return self._piece
             except BlockingIOError:
+                self._give_back()
                 await trio.lowlevel.wait_readable(self._source)
                 self._unyielded = 0
-                continue
-            if len(data) == SMALL:
-                self._buffer = memoryview(bytearray(LARGE))
-            return data
+
+    def _give_back(self) -> None:
+        self._piece.release()  # our callers still have it, and would keep the buffer alive
+        if self._buffer is not None and len(_spare) < _SPARE:
+            _spare.append(self._buffer)
+        self._buffer = None
 
     async def write(self, data: bytes | memoryview) -> None:
         """Raises OSError."""
@@ -155,6 +165,9 @@ class _Flow:
             try:
                 sent = os.write(self._sink, data)
             except BlockingIOError:
+                if len(data) <= SMALL:
+                    data = bytes(data)
+                    self._give_back()
                 await trio.lowlevel.wait_writable(self._sink)
                 self._unyielded = 0
                 continue
@@ -205,11 +218,11 @@ class _Exchange:
             blocked.pop(self.turn, None)
         return True
 
-    async def _first(self, flow: _Flow) -> bytes | memoryview:
+    async def _first(self, flow: _Flow) -> memoryview:
         """The first piece. If it is long in coming, and nothing else came from the pod, new connections get a fresh
         child: the tunnel may be dead. If it comes after all, the next one is waited for longer."""
         child, limit, doubted = self.child, self.child.patience.limit, False
-        data: bytes | memoryview = b""
+        data = memoryview(b"")
         with self.patience:
             data = await flow.read()
         if self.patience.cancelled_caught:
@@ -250,10 +263,11 @@ class _Exchange:
     async def _pass_on(self, flow: _Flow, data: bytes | memoryview) -> bool:
         if not self.passed:
             self.patience.deadline = trio.current_time() + self.child.patience.limit
-        self.passed += len(data)
+        size = len(data)
+        self.passed += size
         try:
             await flow.write(data)
         except OSError:
             return False
-        self.status.bytes_in += len(data)
+        self.status.bytes_in += size
         return True

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .config import parse
+from .config import parse, read
 from .model import Forward
-from .problems import ConfigError
+from .problems import ConfigError, shorten
 
 _MARK = "kpf-supervise state"
 _VERSION = 1
@@ -68,18 +68,20 @@ def _seconds(value: float) -> str:
 
 def save(path: Path, started: Iterable[Forward], stopped: Iterable[Forward]) -> None:
     """Atomically: a reader, or the next start after a crash, finds the old content or the new. Raises OSError."""
-    state = {
-        _MARK: _VERSION,
-        "started": {forward.id: options(forward) for forward in started},
-        "stopped": {forward.id: options(forward) for forward in stopped},
-    }
+    _write(path, {forward.id: options(forward) for forward in started}, {each.id: options(each) for each in stopped})
+
+
+def _write(path: Path, started: Mapping[str, Any], stopped: Mapping[str, Any], aside: Path | None = None) -> None:
+    """As `save`; what was there before is kept as `aside`. The text is ASCII, so that no value can be too strange."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(new, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            json.dump(state, file, indent=2, ensure_ascii=False)
+            json.dump({_MARK: _VERSION, "started": started, "stopped": stopped}, file, indent=2)
             file.flush()
             os.fsync(file.fileno())
+        if aside is not None:
+            path.rename(aside)
         new.replace(path)
     except BaseException:
         new.unlink(missing_ok=True)
@@ -87,47 +89,57 @@ def save(path: Path, started: Iterable[Forward], stopped: Iterable[Forward]) -> 
 
 
 def restore(path: Path, notice: Callable[[str], None]) -> Saved:
-    """What was saved; all of it that is right. Where some of it is not, the file is set aside under another name, and
-    `notice` told why."""
+    """What was saved; all of it that is right. Where some of it is not, the file is set aside under another name, one
+    with what is right takes its place, and `notice` is told why. Never raises for what stands in the file."""
     wrong: list[str] = []
-    started: list[Forward] = []
-    stopped: dict[str, dict[str, Any]] = {}
+    started: dict[str, tuple[Forward, ...]] = {}
+    state: dict[str, Any] = {}
     try:
-        state = json.loads(path.read_bytes().decode())
-        if not isinstance(state, dict) or state.get(_MARK) != _VERSION:
+        found = json.loads(read(path)[0].decode())
+        if not isinstance(found, dict) or found.get(_MARK) != _VERSION:
             raise ValueError(f'it does not say "{_MARK}": {_VERSION}')
-        if not all(_is_options(state.get(part)) for part in ("started", "stopped")):
-            raise ValueError('"started" and "stopped" must be objects of objects')
-        stopped = state["stopped"]
-        for name, said in state["started"].items():
-            try:
-                text = json.dumps({"forwards": {name: said}}, ensure_ascii=False)
-                started += parse(text, str(path)).forwards
-            except ConfigError as error:
-                wrong += [f"{each.key}: {each.message}" for each in error.problems]
+        state = found
     except (FileNotFoundError, NotADirectoryError):
         return Saved()
     except (OSError, ValueError, RecursionError) as error:
-        wrong.append(str(error))
+        wrong.append((error.strerror if isinstance(error, OSError) else None) or str(error))
+    for name, said in _part(state, "started", wrong).items():
+        try:
+            text = json.dumps({"forwards": {name: said}}, ensure_ascii=False)
+            started[name] = parse(text, str(path)).forwards
+        except ConfigError as error:
+            wrong += [f"{each.key or shorten(name)}: {each.message}" for each in error.problems]
+    stopped = {}
+    for name, said in _part(state, "stopped", wrong).items():
+        if isinstance(said, dict) and name.isprintable():
+            stopped[name] = said
+        else:
+            wrong.append(f"stopped.{shorten(name)}: not the options of a forward")
     if wrong:
-        free = _set_aside(path)
-        fate = f"is set aside as {free}" if free else f"can't be set aside: {path}"
+        aside = _free(path)
+        fate = f"is set aside as {aside}"
+        try:
+            _write(path, {name: state["started"][name] for name in started}, stopped, aside)
+        except OSError as error:
+            fate = f"can't be set aside: {path}: {error.strerror or error}"
         notice(f"the saved state is not right, and {fate}: {'; '.join(wrong)}")
-    return Saved(tuple(started), stopped)
+    return Saved(tuple(forward for each in started.values() for forward in each), stopped)
 
 
-def _is_options(part: Any) -> bool:
-    return isinstance(part, dict) and all(isinstance(each, dict) for each in part.values())
+def _part(state: dict[str, Any], name: str, wrong: list[str]) -> dict[str, Any]:
+    """A part of a state by the forwards' names; an empty one, and a word to `wrong`, where it is something else."""
+    part = state.get(name)
+    if isinstance(part, dict):
+        return part
+    if state:
+        wrong.append(f'"{name}" must be an object')
+    return {}
 
 
-def _set_aside(path: Path) -> Path | None:
-    """Rename it to a name that is free; None where that is not possible, as then it can't be overwritten either."""
+def _free(path: Path) -> Path:
+    """A name beside it that nobody has."""
     number, free = 1, path.with_name(f"{path.name}.broken")
     while os.path.lexists(free):
         number += 1
         free = path.with_name(f"{path.name}.broken-{number}")
-    try:
-        path.rename(free)
-    except OSError:
-        return None
     return free

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
-from . import wire
+from . import __version__, wire
 from .board import Board
 from .declared import Declared
 from .jsonrpc import INVALID_PARAMS, NO_SUCH_FORWARD, NOT_DONE, Refusal
-from .methods import arguments, target_of
+from .methods import arguments, no_such_forward, target_of
 from .model import Cluster, Trouble
 from .problems import ConfigError, quote
 from .supervise import Supervisor
@@ -102,15 +101,11 @@ class Steering:
         """Raises Refusal."""
         if id in self.board.statuses:
             return id
-        near = get_close_matches(id[:100], self.board.statuses, 1)
-        there = f"Did you mean {near[0]}?" if near else f"There is: {', '.join(self.board.statuses) or 'none'}."
-        raise Refusal(NO_SUCH_FORWARD, f"there is no forward {quote(id)}. {there}")
+        raise Refusal(NO_SUCH_FORWARD, no_such_forward(id, self.board.statuses))
 
     def _info(self) -> dict[str, Any]:
-        from importlib.metadata import version  # 15 ms at the start of the program
-
         return {
             "pid": os.getpid(),
-            "version": version("kpf-supervise"),
+            "version": __version__,
             "config": str(self.declared.path.absolute()) if self.declared.path else None,
         }

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import trio
 
 from .board import Board
+from .boundary import unbroken
 from .contexts import Contexts
 from .crew import Tools
 from .forward import Forwarder
@@ -29,6 +31,9 @@ class _Run:
     listening: Listening
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
+
+    async def serve(self) -> None:
+        await self.forwarder.run()
 
 
 @dataclass(slots=True)
@@ -58,8 +63,9 @@ class Supervisor:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the forwards until cancelled; on the way out each one is told as stopped. Started at once, with none."""
         async with trio.open_nursery() as self._nursery:
-            watches = Watches(self._contexts, self._keeper, self._nursery, self._board.notice)
-            self._tools = Tools(self._contexts, self._keeper, watches, self._board, Turns(2 * (os.cpu_count() or 1)))
+            board = self._board
+            watches = Watches(self._contexts, self._keeper, self._nursery, board.notice, board.bug)
+            self._tools = Tools(self._contexts, self._keeper, watches, board, Turns(2 * (os.cpu_count() or 1)))
 
             def woken(slept: float) -> None:
                 after = "every kubectl is replaced by a fresh one as soon as the API server answers"
@@ -71,8 +77,10 @@ class Supervisor:
                 self._board.notice(f"somebody has killed the keeper, which ends all kubectls if we are killed: {after}")
                 watches.doubt("its keeper was killed")
 
-            self._nursery.start_soon(on_wake, woken)
-            self._nursery.start_soon(self._keeper.keep, unkept)
+            self._nursery.start_soon(unbroken, partial(on_wake, woken), board.failing("the look for a sleep"))
+            self._nursery.start_soon(
+                unbroken, partial(self._keeper.keep, unkept), board.failing("the look after the keeper")
+            )
             task_status.started()
             try:
                 await trio.sleep_forever()
@@ -212,10 +220,21 @@ class Supervisor:
         self._nursery.start_soon(self._keep, entry, entry.run)
 
     async def _keep(self, entry: _Entry, run: _Run) -> None:
+        """Until it is stopped. A bug in it ends its connections and no other forward; the port stays bound, so that
+        the kernel holds whoever connects before it is begun anew."""
+
+        def failed(error: BaseException, pause: float) -> None:
+            sentence = self._board.bug(error, f"forward {entry.status.forward.id}")
+            problem = Problem(Cause.INTERNAL, sentence, f"It is begun anew in {pause:.0f} s")
+            entry.status.pod = None
+            self._board.changed(entry.status, Happening.GIVE_UP, str(problem), problem=problem)
+            run.forwarder = Forwarder(entry.status, run.listening, self._tools)
+
         try:
             with run.scope:
-                await run.forwarder.run()
+                await unbroken(run.serve, failed)
         finally:
+            run.listening.close()
             entry.run, entry.status.pod, entry.status.port = None, None, None
             self._board.changed(entry.status, Happening.STOP, f"{run.forwarder.local} is released")
             run.ended.set()

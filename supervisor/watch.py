@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import TypeVar
+from urllib.parse import quote
 
 import trio
 
@@ -16,28 +16,38 @@ from .backoff import delay
 from .keeper import Keeper
 from .kubectl import command, explain, to_go_on
 from .model import Cause, Cluster, Problem, Trouble
+from .objects import Malformed, Named, ObjectList, decode
 from .outage import Outage
-from .pods import Expired, Pod, PodSet, read_list
+from .pods import Expired, Pod, PodSet, read_pod
 from .process import lines, output, read_to_end, running
+from .scrub import scrub
 from .shared import Shared
 
-TIMEOUT = 15.0  # seconds for a question that is answered at once by a healthy API server
+TIMEOUT = 15.0  # seconds of silence; a healthy API server begins to answer at once
 _BRIEF = 0.5  # seconds: a watch that ended sooner is no reason to ask again at once
 _LONGEST = 5.0  # seconds: the longest pause then
-_AT_A_TIME = 20  # pods of a listing that are read before others get their turn: about a millisecond
+_PAGE = 500  # objects that are listed at a time, as client-go has it: a slow line gets them in pieces
+_AT_A_TIME = 100  # pods of a listing that are read before others get their turn: about a millisecond
+_OWN = (0.5, 30.0)  # seconds: the pauses where the API server answers, but not this listing
 _DENIED = 300.0  # seconds until a watch that was forbidden is asked for again
 _MANY = 4  # objects of one kind that are wanted at once, from which on a listing of all is the quicker answer
+_EVENT = 8 * 1024 * 1024  # bytes of a watch event; an object of etcd has 1.5 MiB at most
 _BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until its own are known
 
 
-_NO_API = Problem(
-    Cause.API_UNREACHABLE,
-    "what answers there is no API server, but perhaps the login page of a network",
-    "Open any page in a browser, and log in",
-)
+def no_answer(path: str, error: Malformed) -> Problem:
+    return Problem(
+        Cause.API_UNREACHABLE,
+        f"what answers to {path.partition('?')[0]} is no API server, or another one than we know ({scrub(str(error))})",
+        "Is there a gateway or a login page in between? Open any page in a browser, and log in; else check with: "
+        f"kubectl get --raw {path.partition('?')[0]}",
+    )
 
 
 DIED = "connections to the API server had died"
+
+
+_Wanted = TypeVar("_Wanted")
 
 
 class _Silent(Exception):
@@ -91,7 +101,8 @@ class Watch:
         self.why = DIED  # it grew
         self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the one pod that changed, or None
         self._pods_path = f"/api/v1/namespaces/{namespace}/pods"
-        self._questions: Shared[str, Any] = Shared()  # by path
+        self._questions: Shared[str, bytes] = Shared()  # by path
+        self._listings: Shared[str, dict[str, bytes]] = Shared()
         self._turns = trio.CapacityLimiter(2 * (os.cpu_count() or 1))
         self._binary = binary
         self._keeper = keeper
@@ -100,6 +111,7 @@ class Watch:
         self._pulse = Pulse()
         self._suspected = False  # connections may have died; known once the API server answers
         self._asked = False  # somebody wants to know whether it does
+        self._unreadable = ""  # why the last pod that can't be read is left out
         self._patience = trio.CancelScope()  # of the stream
         self._again = trio.Event()
 
@@ -123,6 +135,10 @@ class Watch:
         """Find out now, not in some minutes, whether what was forbidden is allowed by now."""
         self._again.set()
 
+    def failed(self, problem: Problem) -> None:
+        """Nothing is known for the moment."""
+        self._tell(problem)
+
     async def run(self) -> None:
         """Keep `pods` current, telling the listeners of each change. Never returns."""
         while True:
@@ -131,7 +147,8 @@ class Watch:
 
     async def _keep_current(self) -> Problem:
         """Returns only where watching is forbidden, with what to ask for."""
-        failures = 0
+        failures = 0  # of the stream, in a row
+        own = 0  # of listings in a row that failed though the API server answers
         while True:
             try:
                 await self.refresh()
@@ -139,8 +156,11 @@ class Watch:
                 if trouble.problem.cause is Cause.FORBIDDEN:
                     return trouble.problem
                 self._tell(trouble.problem)
-                await self._outage.pause(trouble.problem)
+                own = 0 if await self._outage.over(trouble.problem) else own + 1
+                if own:
+                    await self._pause(trouble.problem, own)
                 continue
+            own = 0
             begun = trio.current_time()
             try:
                 await self._follow()
@@ -159,56 +179,96 @@ class Watch:
             if failures:  # a server that answers, but ends each watch at once
                 await trio.sleep(delay(_BRIEF, _LONGEST, failures))
 
+    async def _pause(self, problem: Problem, failures: int) -> None:
+        if failures == 2:
+            self._notice(
+                f"pods in namespace {self.namespace} can't be listed, though the API server answers: "
+                f"{problem.message}. It is tried again and again. {problem.next_step}".rstrip()
+            )
+        self._again = trio.Event()
+        with trio.move_on_after(delay(*_OWN, failures - 1)):
+            await self._again.wait()
+
     async def refresh(self) -> None:
         """List the pods anew. Raises Trouble."""
-        answer = await self._read(self._pods_path)
-        pods = []
-        try:
-            version, listing = read_list(answer.decode())
-            for pod in listing:
-                pods.append(pod)
-                if len(pods) % _AT_A_TIME == 0:
-                    await trio.lowlevel.checkpoint()
-        except ValueError:
-            raise Trouble(_NO_API) from None
+        version, pods, unreadable = await self._list()
         self._asked = False  # not before: a question that came meanwhile is answered too, and no silence is mistaken
         self.pods.replace(pods, version)
         self.listed += 1
-        self._outage.over()
+        self._outage.answered()
         if self._suspected:
             self._suspected = False
             self.renewed += 1
         self._tell(None)
+        self._tell_unreadable(unreadable)
 
-    async def ask(self, path: str) -> Any:
-        """The object at an API path. A hundred forwards of one service are one question, and so are those of a hundred
-        services where they may be listed. Raises Trouble."""
+    async def _list(self) -> tuple[str, list[Pod], str]:
+        """The resource version to go on from, the pods, and why one of them can't be read. Raises Trouble."""
+        pods: list[Pod] = []
+        unreadable, page = "", f"?limit={_PAGE}"
+        while True:
+            try:
+                listing = await self._ask_for(f"{self._pods_path}{page}", ObjectList)
+            except Trouble:
+                if "continue=" not in page:
+                    raise
+                pods, page = [], ""  # 410, the pages took too long: all in one piece then, as client-go has it
+                continue
+            for number, item in enumerate(listing.items or (), 1):
+                try:
+                    pods.append(read_pod(item))
+                except Malformed as error:
+                    unreadable = str(error)
+                if number % _AT_A_TIME == 0:
+                    await trio.lowlevel.checkpoint()
+            if not page or not listing.metadata.next:
+                return listing.metadata.resource_version, pods, unreadable
+            page = f"?limit={_PAGE}&continue={quote(listing.metadata.next, safe='')}"
+
+    def _tell_unreadable(self, why: str) -> None:
+        if why and why != self._unreadable:
+            self._unreadable = why
+            self._notice(f"a pod in namespace {self.namespace} can't be read, and is left out ({scrub(why)})")
+
+    async def ask(self, path: str) -> bytes:
+        """The object at an API path, as JSON. A hundred forwards of one service are one question, and so are those of a
+        hundred services where they may be listed. Raises Trouble."""
         return await self._questions.ask(path, partial(self._object, path))
 
-    async def _object(self, path: str) -> Any:
+    async def _object(self, path: str) -> bytes:
         kind, _, name = path.rpartition("/")
         await trio.lowlevel.checkpoint()  # the others who begin with this one have asked then
         wanted = sum(each.rpartition("/")[0] == kind for each in self._questions)
         if wanted >= _MANY and kind != self._pods_path:  # of pods it is those that are in no listing
-            try:
-                listing = await self._questions.ask(kind, partial(self._json, kind))
-            except Trouble as trouble:
-                if trouble.problem.cause is not Cause.FORBIDDEN:
-                    raise
-                listing = {}
-            for item in listing.get("items") or ():
-                if item["metadata"]["name"] == name:
-                    return item
+            listing = await self._listings.ask(kind, partial(self._by_name, kind))
+            if name in listing:
+                return listing[name]
         async with self._turns:
             if self.problem is not None:  # found out while we waited for our turn
                 raise Trouble(self.problem)
-            return await self._json(path)
+            return await self._read(path)
 
-    async def _json(self, path: str) -> Any:
+    async def _by_name(self, kind: str) -> dict[str, bytes]:
+        """All objects of a kind; none where they may not be listed. Raises Trouble."""
         try:
-            return json.loads(await self._read(path))
-        except ValueError:
-            raise Trouble(_NO_API) from None
+            listing = await self._ask_for(kind, ObjectList)
+        except Trouble as trouble:
+            if trouble.problem.cause is not Cause.FORBIDDEN:
+                raise
+            return {}
+        found = {}
+        for item in listing.items or ():
+            try:
+                found[decode(item, Named).metadata.name] = bytes(item)
+            except Malformed:  # whoever wants that one asks for it alone
+                continue
+        return found
+
+    async def _ask_for(self, path: str, wanted: type[_Wanted]) -> _Wanted:
+        try:
+            return decode(await self._read(path), wanted)
+        except Malformed as error:
+            raise Trouble(no_answer(path, error)) from None
 
     async def _read(self, path: str) -> bytes:
         words = command(self._binary, self.cluster, "get", "--raw", path)
@@ -244,10 +304,12 @@ class Watch:
                 nursery.start_soon(read_stderr, process.stderr)
                 try:
                     with trio.CancelScope() as self._patience:
-                        async with aclosing(lines(process.stdout)) as events:
+                        if self._asked or self._suspected:  # since before there was a stream to end
+                            raise _Silent
+                        async with aclosing(lines(process.stdout, _EVENT)) as events:
                             self._patience.deadline = trio.current_time() + self._pulse.limit
                             async for line in events:
-                                self._take(json.loads(line))
+                                self._take(line)
                                 self._patience.deadline = trio.current_time() + self._pulse.limit
                     if self._patience.cancelled_caught:
                         raise _Silent
@@ -255,19 +317,22 @@ class Watch:
                 except (Expired, Trouble, _Silent) as error:
                     failure = error  # raised below: a nursery would wrap it
                     nursery.cancel_scope.cancel()
-                except ValueError:
-                    failure = Trouble(Problem(Cause.API_UNREACHABLE, "the watch of pods was cut in mid-word"))
+                except Malformed as error:
+                    failure = Trouble(no_answer(self._pods_path, error))
                     nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
         if code != 0:
             raise Trouble(explain(said, code, self.cluster))
 
-    def _take(self, event: dict[str, Any]) -> None:
-        if (pod := self.pods.apply(event)) is not None:
-            self._tell(None, pod)
-        if event["type"] == "BOOKMARK":
+    def _take(self, line: bytes) -> None:
+        """Raises Expired, Trouble, Malformed."""
+        change = self.pods.apply(line)
+        if change.pod is not None:
+            self._tell(None, change.pod)
+        if change.bookmark:
             self._pulse.marked(trio.current_time())
+        self._tell_unreadable(change.unreadable)
 
     def _deny(self, problem: Problem) -> None:
         self.denied = True

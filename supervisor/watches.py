@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
+from .boundary import unbroken
 from .contexts import Contexts
 from .keeper import Keeper
-from .model import Cluster
+from .kubectl import command
+from .model import Cause, Cluster, Problem
 from .outage import Outage
-from .watch import DIED, Watch
+from .process import output
+from .watch import DIED, TIMEOUT, Watch
 
 
 class Watches:
     """Hands out Watches; they run in `nursery`."""
 
     def __init__(
-        self, contexts: Contexts, keeper: Keeper, nursery: trio.Nursery, notice: Callable[[str], None]
+        self,
+        contexts: Contexts,
+        keeper: Keeper,
+        nursery: trio.Nursery,
+        notice: Callable[[str], None],
+        bug: Callable[[BaseException, str], str],
     ) -> None:
         self._contexts = contexts
         self._keeper = keeper
         self._nursery = nursery
         self._notice = notice
+        self._bug = bug
         self._outages: dict[Cluster, Outage] = {}
         self._watches: dict[tuple[Cluster, str], Watch] = {}
 
@@ -42,11 +52,30 @@ class Watches:
         """The watch of a namespace, None being the context's own. Raises Trouble where there is no such context, or
         kubectl can't be run."""
         if self._contexts.version is None:
-            self._nursery.start_soon(self._contexts.check_version)
+            self._nursery.start_soon(unbroken, self._contexts.check_version, self._version_unknown)
         resolved, own = await self._contexts.of(cluster)
         key = (resolved, namespace or own)
         if key not in self._watches:
-            outage = self._outages.setdefault(resolved, Outage(resolved.context or "the cluster", self._notice))
-            self._watches[key] = Watch(self._contexts.binary, *key, self._keeper, self._notice, outage)
-            self._nursery.start_soon(self._watches[key].run)
+            watch = self._watches[key] = Watch(
+                self._contexts.binary, *key, self._keeper, self._notice, self._outage(resolved)
+            )
+            self._nursery.start_soon(unbroken, watch.run, partial(self._failed, watch))
         return self._watches[key]
+
+    def _outage(self, cluster: Cluster) -> Outage:
+        if cluster not in self._outages:
+            label = cluster.context or "the cluster"
+            self._outages[cluster] = Outage(label, partial(self._ask_version, cluster), self._notice)
+        return self._outages[cluster]
+
+    async def _ask_version(self, cluster: Cluster) -> None:
+        """Everybody may ask this (ClusterRole system:public-info-viewer). Raises Trouble."""
+        words = command(self._contexts.binary, cluster, "get", "--raw", "/version")
+        await output(words, self._keeper, TIMEOUT, cluster)
+
+    def _version_unknown(self, error: BaseException, _: float) -> None:
+        self._bug(error, "the question for kubectl's version")
+
+    def _failed(self, watch: Watch, error: BaseException, pause: float) -> None:
+        sentence = self._bug(error, f"the watch of pods in namespace {watch.namespace}")
+        watch.failed(Problem(Cause.INTERNAL, sentence, f"It is begun anew in {pause:.0f} s"))

@@ -2,59 +2,104 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
-from supervisor.model import Cause, Problem
+from supervisor.model import Cause, Problem, Trouble
 from supervisor.outage import Outage
 
 DOWN = Problem(Cause.API_UNREACHABLE, "it is down", "Check it")
 SLOW = Problem(Cause.TOO_SLOW, "it is slow")
 EXPIRED = Problem(Cause.UNAUTHORIZED, "the login has expired", "Log in")
+FORBIDDEN = Problem(Cause.FORBIDDEN, "you may not")
 
 
-async def asked_in(seconds: float, problem: Problem) -> tuple[int, list[str]]:
-    """How many questions three watches ask within that time, and what is told meanwhile."""
-    notices: list[str] = []
-    outage = Outage("dev", notices.append)
-    asked = 0
+class Server:
+    """Answers with the first of `problems` that is left, then well."""
 
-    async def watch() -> None:
-        nonlocal asked
-        while True:
-            asked += 1
-            await outage.pause(problem)
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = list(problems)
+        self.notices: list[str] = []
+        self.asked = 0
+        self.outage = Outage("dev", self.ask, self.notices.append)
 
+    async def ask(self) -> None:
+        self.asked += 1
+        await trio.lowlevel.checkpoint()
+        if self.problems:
+            problem = self.problems[0]
+            if len(self.problems) > 1:
+                self.problems.pop(0)
+            raise Trouble(problem)
+
+    @property
+    def told(self) -> list[str]:
+        return [text.partition(". ")[0] for text in self.notices]
+
+
+async def asked_in(seconds: float, problem: Problem) -> Server:
+    """What is asked and told within that time where three watches wait."""
+    server = Server(problem)
     with trio.move_on_after(seconds):
         async with trio.open_nursery() as nursery:
             for _ in range(3):
-                nursery.start_soon(watch)
-    return asked, notices
+                nursery.start_soon(server.outage.over, problem)
+    return server
 
 
 async def test_an_outage_is_asked_about_every_few_seconds(autojump_clock: trio.testing.MockClock) -> None:
-    asked, notices = await asked_in(600, DOWN)
-    assert 200 <= asked <= 280
-    assert notices == ["dev: it is down. It is asked again and again. Check it"]
+    server = await asked_in(600, DOWN)
+    assert 200 <= server.asked <= 280
+    assert server.notices == ["dev: it is down. It is asked again and again. Check it"]
 
 
 async def test_a_login_twice_a_minute(autojump_clock: trio.testing.MockClock) -> None:
     """A credential plugin may open a browser each time."""
-    asked, notices = await asked_in(600, EXPIRED)
-    assert 20 <= asked <= 35
-    assert len(notices) == 1
+    server = await asked_in(600, EXPIRED)
+    assert 20 <= server.asked <= 35
+    assert len(server.notices) == 1
 
 
 async def test_each_kind_is_told_once(autojump_clock: trio.testing.MockClock) -> None:
-    notices: list[str] = []
-    outage = Outage("dev", notices.append)
-    for problem in (DOWN, SLOW, DOWN, EXPIRED, DOWN, EXPIRED):
-        await outage.pause(problem)
-    outage.over()
-    await outage.pause(DOWN)
-    assert [text.split(".")[0] for text in notices] == [
-        "dev: it is down",
-        "dev: the login has expired",
-        "dev: the API server answers again",
-        "dev: it is down",
-    ]
+    server = Server(DOWN, SLOW, DOWN, EXPIRED, DOWN, EXPIRED)
+
+    async def mend() -> None:
+        await trio.sleep(120)
+        server.problems.clear()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mend)
+        assert await server.outage.over(DOWN)
+    assert server.told == ["dev: it is down", "dev: the login has expired", "dev: the API server answers again"]
+
+
+@pytest.mark.parametrize("problem", [SLOW, DOWN], ids=lambda problem: problem.message)
+async def test_a_question_that_fails_alone_is_no_outage(
+    problem: Problem, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = Server()
+    begun = trio.current_time()
+    assert not await server.outage.over(problem)
+    assert (trio.current_time(), server.asked, server.notices) == (begun, 1, [])
+
+
+async def test_even_a_refusal_is_an_answer(autojump_clock: trio.testing.MockClock) -> None:
+    assert not await Server(FORBIDDEN).outage.over(DOWN)
+
+
+async def test_whoever_is_answered_first_tells_all(autojump_clock: trio.testing.MockClock) -> None:
+    server = Server(DOWN)
+    ended = []
+
+    async def wait() -> None:
+        ended.append(await server.outage.over(DOWN))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+        await trio.sleep(30)
+        assert ended == []
+        asked = server.asked
+        server.outage.answered()  # another watch was
+    assert (ended, server.asked) == ([True, True], asked)

@@ -9,19 +9,24 @@ import pytest
 
 from supervisor.model import Cause, Target, Trouble
 from supervisor.pods import (
+    Change,
     Destination,
     Expired,
     Pod,
     PodSet,
     choose,
     destination,
-    read_list,
     read_pod,
     remote_port,
 )
 from supervisor.selector import parse_selector
 
 from .recordings import pod_events
+
+
+def encode(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
 
 WEB = Destination(Target("selector", "app=web"), parse_selector("app=web"))
 DB = Destination(Target("statefulset", "db"), parse_selector("app=db"))
@@ -32,7 +37,7 @@ def story(history: str, where: Destination) -> list[tuple[float, str | None]]:
     pods, current, family = PodSet(), None, None
     told: list[tuple[float, str | None]] = []
     for time, event in pod_events(history):
-        pods.apply(event)
+        pods.apply(encode(event))
         choice = choose(where, pods, current, family)
         family = choice.family
         label = f"{choice.pod.name} {choice.pod.uid[:4]}/{choice.pod.restarts}" if choice.pod else None
@@ -67,12 +72,12 @@ def test_lost_readiness_moves_on_and_does_not_come_back() -> None:
     pods = PodSet()
     for time, event in pod_events("h4-readiness-flap"):
         if time < 0:
-            pods.apply(event)
+            pods.apply(encode(event))
     current = next(pod for pod in pods if pod.name.endswith("9ht8q"))
     assert choose(WEB, pods, current).pod == current
     for time, event in pod_events("h4-readiness-flap"):
         if time >= 0:
-            pods.apply(event)
+            pods.apply(encode(event))
     moved = choose(WEB, pods, current).pod
     assert moved is not None
     assert moved.name.endswith("pf78l")
@@ -112,7 +117,7 @@ def test_the_reason_is_the_pods_own() -> None:
 
 def test_why_a_pod_is_not_ready() -> None:
     def trouble(status: dict[str, Any]) -> str:
-        return read_pod({"metadata": {"name": "a", "uid": "u"}, "status": status}).trouble
+        return read_pod(encode({"metadata": {"name": "a", "uid": "u"}, "status": status})).trouble
 
     waiting = {"containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}], "phase": "Running"}
     assert trouble(waiting) == "CrashLoopBackOff"
@@ -136,7 +141,7 @@ def test_a_named_pod_that_is_there_but_not_ready_is_waited_for() -> None:
 
 def service(**spec: Any) -> Destination:
     item = {"spec": {"selector": {"app": "web"}, "clusterIP": "10.0.0.1", **spec}}
-    return destination(Target("service", "web"), item)
+    return destination(Target("service", "web"), encode(item))
 
 
 PORTS = [
@@ -174,41 +179,98 @@ def test_a_service_without_selector_leads_nowhere(spec: dict[str, Any]) -> None:
     assert caught.value.problem.cause is Cause.NO_SELECTOR
 
 
-@pytest.mark.parametrize("spaces", [{"separators": (",", ":")}, {}, {"indent": 2}])
-@pytest.mark.parametrize("names", [[], ["a"], ["a", "b, ]}"]])
-def test_a_list_is_read_pod_by_pod(names: list[str], spaces: dict[str, Any]) -> None:
-    items = [{"metadata": {"name": name, "uid": f"u-{name}", "resourceVersion": "5"}} for name in names]
-    listing = {"kind": "PodList", "metadata": {"resourceVersion": "77"}, "items": items}
-    version, pods = read_list(json.dumps(listing, **spaces))
-    assert version == "77"
-    assert list(pods) == list(map(read_pod, items))
-
-
-CUT = ["{}", '{"items":[{"metadata":{"name":"a","uid":"u"}},', '{"items":[{"met', '{"items":[']
-
-
-@pytest.mark.parametrize("text", CUT)
-def test_a_list_that_was_cut_short_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match=r"PodList|Expecting|Unterminated"):
-        list(read_list(text)[1])
-
-
 def test_an_expired_version_asks_for_a_new_listing() -> None:
     """Recorded: g2b-raw-rv-too-old."""
     status = {"kind": "Status", "message": "too old resource version: 1 (1274)", "reason": "Expired", "code": 410}
     with pytest.raises(Expired):
-        PodSet().apply({"type": "ERROR", "object": {**status, "metadata": {}}})
+        PodSet().apply(encode({"type": "ERROR", "object": {**status, "metadata": {}}}))
 
 
 def test_a_late_delete_does_not_take_the_namesake() -> None:
     pods = PodSet()
     new = {"metadata": {"name": "db-0", "uid": "new"}}
-    pods.apply({"type": "ADDED", "object": new})
-    pods.apply({"type": "DELETED", "object": {"metadata": {"name": "db-0", "uid": "old"}}})
+    pods.apply(encode({"type": "ADDED", "object": new}))
+    pods.apply(encode({"type": "DELETED", "object": {"metadata": {"name": "db-0", "uid": "old"}}}))
     assert [each.uid for each in pods] == ["new"]
 
 
 def test_a_bookmark_only_moves_the_version() -> None:
     pods = PodSet()
-    assert pods.apply({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "77"}}}) is None
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "77"}}}
+    assert pods.apply(encode(bookmark)) == Change(bookmark=True)
     assert pods.version == "77"
+
+
+def container(name: str, *ports: tuple[str, int] | tuple[str, int, str], **more: Any) -> dict[str, Any]:
+    keys = ("name", "containerPort", "protocol")
+    return {"name": name, "ports": [dict(zip(keys, port, strict=False)) for port in ports], **more}
+
+
+def test_a_port_name_is_the_first_containers_then_a_sidecars_and_of_tcp() -> None:
+    """As Kubernetes has it: FindPort in pkg/api/v1/pod."""
+    spec = {
+        "initContainers": [
+            container("migrate", ("admin", 1)),
+            container("proxy", ("http", 2), ("mesh", 15000), restartPolicy="Always"),
+        ],
+        "containers": [
+            container("web", ("http", 8080), ("dns", 53, "UDP")),
+            container("extra", ("http", 8081), ("dns", 5353, "TCP")),
+        ],
+    }
+    found = read_pod(encode({"metadata": {"name": "a", "uid": "u"}, "spec": spec})).ports
+    assert found == {"http": 8080, "dns": 5353, "mesh": 15000}
+
+
+def test_a_sidecars_restart_is_another_incarnation_and_an_init_containers_is_none() -> None:
+    spec = {"initContainers": [container("migrate"), container("proxy", restartPolicy="Always")]}
+    status = {
+        "initContainerStatuses": [{"name": "migrate", "restartCount": 7}, {"name": "proxy", "restartCount": 2}],
+        "containerStatuses": [{"name": "web", "restartCount": 1}],
+    }
+    assert read_pod(encode({"metadata": {"name": "a", "uid": "u"}, "spec": spec, "status": status})).restarts == 3
+
+
+def test_of_two_ports_with_one_number_the_tcp_one_is_meant() -> None:
+    dns = [
+        {"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 5300},
+        {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 5353},
+    ]
+    assert remote_port(service(ports=dns), pod(), 53) == 5353
+    with pytest.raises(Trouble) as caught:
+        remote_port(service(ports=dns), pod(), "dns")
+    assert str(caught.value) == "port dns of service/web is UDP, and only TCP can be forwarded. It has: 53 (dns-tcp)"
+
+
+def stateful(*ordinals: int) -> list[Pod]:
+    """The later ones are newer."""
+    family = ("StatefulSet", "db")
+    return [pod(f"db-{n}", created=f"2026-01-01T00:00:{n:02}Z", labels={"app": "db"}, family=family) for n in ordinals]
+
+
+@pytest.mark.parametrize("where", [DB, Destination(Target("selector", "app=db"), parse_selector("app=db"))], ids=str)
+def test_of_a_stateful_set_the_lowest_ordinal_is_chosen(where: Destination) -> None:
+    two, ten, eleven = stateful(2, 10, 11)
+    assert choose(where, PodSet([eleven, ten, two])).pod == two
+    assert choose(where, PodSet([eleven, ten, two]), current=ten).pod == ten  # as long as it stays
+    assert choose(where, PodSet([eleven, ten]), current=two).pod == ten
+
+
+def test_a_pod_of_a_stateful_set_named_in_full_is_replaced_by_its_namesake_alone() -> None:
+    """Another member of the set is another database."""
+    zero, one = stateful(0, 1)
+    named = Destination(Target("pod", "db-1"))
+    family = choose(named, PodSet([zero, one])).family
+    assert choose(named, PodSet([zero]), one, family).pod is None
+    again = pod("db-1", uid="new", labels={"app": "db"}, family=("StatefulSet", "db"))
+    assert choose(named, PodSet([zero, again]), one, family).pod == again
+
+
+def test_a_pod_that_can_not_be_read_counts_as_gone_and_moves_the_version() -> None:
+    pods = PodSet([pod("a"), pod("b")])
+    odd = {"metadata": {"name": "a", "uid": "u", "resourceVersion": "78"}, "spec": {"containers": "none"}}
+    change = pods.apply(encode({"type": "MODIFIED", "object": odd}))
+    assert change.pod is not None
+    assert (change.pod.name, pods.version) == ("a", "78")
+    assert "containers" in change.unreadable
+    assert [each.name for each in pods] == ["b"]

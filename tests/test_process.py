@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from contextlib import aclosing
 
 import psutil
 import pytest
 import trio
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from supervisor import process as module
 from supervisor.child import Child
@@ -33,6 +36,49 @@ async def test_output_and_its_failures() -> None:
         with pytest.raises(Trouble) as caught:
             await output(["no-such-kubectl"], keeper, 5)
         assert str(caught.value).startswith("cannot run no-such-kubectl: No such file or directory. Install kubectl")
+
+
+class Chunks(trio.abc.ReceiveStream):
+    """A stream that brings these, piece by piece."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self._chunks = iter(chunks)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return next(self._chunks, b"")
+
+    async def aclose(self) -> None:
+        pass
+
+
+@given(st.lists(st.binary(min_size=1) | st.sampled_from([b"\n", b"a\nb", b"abcd", b"e\n\n"])), st.integers(1, 6))
+@example([b"abcd", b"ef\ng", b"hi"], 4)
+@example([b"abc", b"", b"def\n"], 6)
+def test_lines_are_the_same_in_any_chunks_and_long_ones_are_cut(chunks: list[bytes], limit: int) -> None:
+    async def read() -> list[bytes]:
+        return [line async for line in lines(Chunks([chunk for chunk in chunks if chunk]), limit)]
+
+    *whole, rest = b"".join(chunks).split(b"\n")
+    expected = [line[:limit] for line in ([*whole, rest] if rest else whole)]
+    assert trio.run(read) == expected
+
+
+async def test_output_without_line_ends_takes_no_more_than_a_line_may() -> None:
+    """Of 64 MiB the first part is kept, and the line after it is whole."""
+    chunk, count = bytes(64 * 1024), 1024
+    copied = 0
+
+    class Stream(Chunks):
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            nonlocal copied
+            copied = max(copied, tracemalloc.get_traced_memory()[0])
+            return await super().receive_some(max_bytes)
+
+    tracemalloc.start()
+    said = [line async for line in lines(Stream([chunk] * count + [b"\nlast"]))]
+    tracemalloc.stop()
+    assert said == [chunk, b"last"]
+    assert copied < 8 * len(chunk)
 
 
 async def test_one_that_ignores_sigint_is_killed_after_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:

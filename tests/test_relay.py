@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -12,7 +13,7 @@ import trio.testing
 
 from supervisor.child import Child
 from supervisor.model import Cause, Forward, Problem, Status, Target
-from supervisor.relay import HEAD, Client, carry
+from supervisor.relay import HEAD, LARGE, Client, carry
 
 Handler = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -100,6 +101,38 @@ async def test_a_reader_that_is_slow_slows_the_pod() -> None:
             await trio.testing.wait_all_tasks_blocked(0.3)
         assert sent < 64_000_000
         await trio.aclose_forcefully(user)
+
+
+async def test_connections_that_wait_hold_no_large_buffers() -> None:
+    """After answers that all had to wait for their readers. What may be kept is far less than a buffer for each."""
+    answer, count, all_there = bytes(16 * 1024 * 1024), 40, trio.Event()
+
+    async def big(stream: trio.SocketStream) -> None:
+        await stream.receive_some(10)
+        await stream.send_all(answer)
+        await all_there.wait()
+
+    async with child_that(big) as child, AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        tracemalloc.start()
+        users = []
+        for _ in range(count):
+            user, client = await stack.enter_async_context(client_pair())
+            nursery.start_soon(carry, client, child, new_status())
+            await user.send_all(b"GET")
+            users.append(user)
+        with trio.fail_after(20):
+            while len(child.blocked) < count:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        for user in users:
+            got = 0
+            while got < len(answer):
+                got += len(await user.receive_some())
+        await trio.testing.wait_all_tasks_blocked()
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        nursery.cancel_scope.cancel()
+        all_there.set()
+    assert held < count * LARGE / 2
 
 
 async def close_at_once(stream: trio.SocketStream) -> None:
