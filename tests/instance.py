@@ -10,7 +10,7 @@ import sys
 import tempfile
 import textwrap
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,11 +157,15 @@ class Instance:
             while not list(Path(self.environment["XDG_RUNTIME_DIR"]).glob("*/*.sock")):
                 await trio.testing.wait_all_tasks_blocked(0.02)  # a socket's file sends no event
             stream = await trio.open_unix_socket(str(self.socket))
-        async with stream, aclosing(lines(stream)) as messages:
+        async with stream, aclosing(lines(stream, sys.maxsize)) as messages:
             yield Peer(stream, messages)
 
     async def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run kpfctl to its end."""
+        return await self.ctl_in("utf-8", *words)
+
+    async def ctl_in(self, encoding: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same where what it prints is in that encoding."""
         with trio.fail_after(PATIENCE):
             done = await trio.run_process(
                 [sys.executable, "-m", "supervisor.ctl", *words],
@@ -171,7 +175,8 @@ class Instance:
                 capture_stderr=True,
                 check=False,
             )
-        return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+        printed, errors = (data.decode(encoding) for data in (done.stdout, done.stderr))
+        return subprocess.CompletedProcess(words, done.returncode, printed, errors)
 
     async def stop(self, how: int = signal.SIGINT) -> int:
         """Send a signal and return the exit code."""
@@ -182,9 +187,16 @@ class Instance:
 
 @asynccontextmanager
 async def supervising(
-    folder: Path, kubectl: Kubectl | None, kubeconfig: Path | None, config: str, *words: str, **variables: str
+    folder: Path,
+    kubectl: Kubectl | None,
+    kubeconfig: Path | None,
+    config: str,
+    *words: str,
+    program: Sequence[str] = ("-m", "supervisor.cli"),
+    **variables: str,
 ) -> AsyncIterator[Instance]:
-    """Run kpf-supervise with this configuration around the block, its HOME being `folder`."""
+    """Run kpf-supervise with this configuration around the block, its HOME being `folder`. `program` is what Python is
+    told to run."""
     file = folder / "config.yaml"
     file.write_text(textwrap.dedent(config))
     environment = {**os.environ, "HOME": str(folder), **variables}
@@ -199,7 +211,7 @@ async def supervising(
         environment["XDG_RUNTIME_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="kpf"))
         nursery = await stack.enter_async_context(trio.open_nursery())
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "supervisor.cli", str(file), "--log-format=json", *options, *words],
+            [sys.executable, *program, str(file), "--log-format=json", *options, *words],
             env=environment,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from supervisor.config import ConfigError, load, parse
+from supervisor.config import EXAMPLE, ConfigError, load, parse
 
 
 def lines(text: str, name: str = "f") -> list[str]:
@@ -236,17 +239,18 @@ def test_option(case: str) -> None:
 FILES = """
 - target: web
 --
-f:1:1: a list where a group of keys belongs. Begin with the line forwards: as in config.example.yaml.
+f:1:1: a list where a group of keys belongs. Write for example
+    forwards: {web: {target: service/web, ports: 8080}}.
 ====
 forwards:
 --
-f:1:10: forwards: nothing where a group of keys belongs. Write each forward below its name: web: {target: service/web,
-    ports: 8080}.
+f:1:10: forwards: no forwards are declared. Write each below its name, for example
+    forwards: {web: {target: service/web, ports: 8080}}.
 ====
 forwards: {}
 --
-f:1:11: forwards: nothing where a group of keys belongs. Write each forward below its name: web: {target: service/web,
-    ports: 8080}.
+f:1:11: forwards: no forwards are declared. Write each below its name, for example
+    forwards: {web: {target: service/web, ports: 8080}}.
 ====
 forwards: [web]
 --
@@ -449,8 +453,11 @@ def test_relative_paths(tmp_path: Path) -> None:
     [
         (None, ": cannot be read: No such file or directory. Check the path."),
         (b"forwards:\n  caf\xe9:", ":2:6: not UTF-8 text. Save the file as UTF-8."),
-        (b"", ":1:1: the file is empty. See config.example.yaml."),
-        (b"# only a comment", ":1:1: the file is empty. See config.example.yaml."),
+        (b"", f":1:1: the file is empty. {EXAMPLE}"),
+        (
+            b"# only a comment",
+            ":1:1: the file is empty. Write for example forwards: {web: {target: service/web, ports: 8080}}.",
+        ),
         (b"#" * 200_001, ": larger than 200 kB. Check that this is the right file."),
         (b"forwards:\n  a: \x00", ":2:6: the character U+0000 is not allowed. Remove it."),
     ],
@@ -462,6 +469,36 @@ def test_load(content: bytes | None, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load(path)
     assert str(error.value) == f"{path}{said}"
+
+
+def run(*words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, input=text, capture_output=True, text=True, timeout=20, check=False)
+
+
+@pytest.mark.parametrize("check", [["--check"], ["--detach"], []])
+def test_a_pipe_or_a_device_is_named_at_once(check: list[str], tmp_path: Path) -> None:
+    """Nobody will ever write to it."""
+    path = tmp_path / "shop.yaml"
+    os.mkfifo(path)
+    for each, what in ((path, "a pipe"), (Path("/dev/zero"), "a device")):
+        done = run(sys.executable, "-m", "supervisor.cli", *check, str(each))
+        assert (done.returncode, done.stderr) == (
+            2,
+            f"{each}: cannot be read: it is {what}, not a regular file. "
+            "Name a regular file; a pipe is read only at the start, and only as /dev/stdin or <(…).\n",
+        )
+
+
+def test_a_pipe_that_is_named_on_purpose_is_read() -> None:
+    text = "forwards: {web: {target: service/web, ports: 8080}}"
+    command = [sys.executable, "-m", "supervisor.cli", "/dev/stdin"]
+    done = run(*command, "--check", text=text)
+    assert (done.returncode, done.stdout) == (0, "/dev/stdin: right; it declares 1 forward\n")
+    script = f"{sys.executable} -m supervisor.cli --check <(sleep 0.1; echo '{text}')"
+    done = run("bash", "-c", script)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run(*command, "--detach", text=text)
+    assert (done.returncode, "a pipe is read only once" in done.stderr) == (2, True)
 
 
 # Aliases and brackets without end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import plistlib
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,13 @@ def test_the_readmes_configurations_are_right() -> None:
     assert blocks
     for block in blocks:
         parse(block, "README.md")
+
+
+def test_the_file_that_a_wrong_call_shows_is_right() -> None:
+    shown = CliRunner().invoke(main, []).stderr
+    block = textwrap.dedent("".join(line for line in shown.splitlines(keepends=True) if line.startswith("    ")))
+    assert len(block.splitlines()) == 3
+    assert parse(block, "f").forwards[0].local == 8080
 
 
 def test_the_readmes_mistakes_are_what_is_printed(tmp_path: Path) -> None:

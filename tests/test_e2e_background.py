@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -86,7 +87,7 @@ async def test_without_persist_nothing_is_kept_and_changed_lines_start_what_was_
     [
         ('{"kpf-supervise state": 1, "sta', "Unterminated string"),
         ('{"version": 3}', 'it does not say "kpf-supervise state": 1'),
-        ('{"kpf-supervise state": 1, "started": [], "stopped": {}}', "must be objects of objects"),
+        ('{"kpf-supervise state": 1, "started": [], "stopped": {}}', '"started" must be an object'),
         ("\x00\xff", "Expecting value"),
         ("[" * 100_000, "recursion"),
     ],
@@ -141,12 +142,14 @@ async def detached(instance: Instance, *words: str) -> subprocess.CompletedProce
 
 async def test_detached_it_returns_when_it_is_up_and_ends_by_kpfctl(kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster, supervising(tmp_path, None, cluster.kubeconfig, LAZY) as instance:
-        file = tmp_path / "shop.yaml"
+        file = tmp_path / "the shop's.yaml"
         file.write_text('forwards: {shop: {target: service/web, ports: ":http"}}')
         done = await detached(instance, str(file), "--kubectl", kubectl.path)
         assert done.returncode == 0, done.stderr
-        words = done.stdout.decode().split()
-        pid, log = int(words[words.index("pid") + 1].strip(";")), Path(words[words.index("log:") + 1].strip(";"))
+        told, _, end = done.stdout.decode().partition("; its end: ")
+        assert shlex.split(end) == ["kpfctl", "-f", str(file), "shutdown"]
+        words = told.split()
+        pid, log = int(words[words.index("pid") + 1].strip(";")), Path(told.partition("log: ")[2])
         process = psutil.Process(pid)
         try:
             assert os.getsid(pid) == pid
@@ -163,6 +166,25 @@ async def test_detached_it_returns_when_it_is_up_and_ends_by_kpfctl(kubectl: Kub
                 process.kill()
         assert [each for each in children if each.is_running()] == []
         assert " shop             active        localhost:" in log.read_text()
+
+
+@pytest.mark.parametrize("words", [["--detach"], ["--sandbox", "--", "true"]])
+async def test_no_module_of_the_current_folder_is_run(words: list[str], tmp_path: Path) -> None:
+    hostile = tmp_path / "hostile"
+    (hostile / "supervisor").mkdir(parents=True)
+    (tmp_path / "lazy.yaml").write_text(LAZY)
+    for name in ("trio.py", "json.py", "supervisor/__init__.py"):
+        (hostile / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w').write(__file__)\nraise SystemExit(9)\n")
+    command = [sys.executable, "-P", "-m", "supervisor.cli", f"{tmp_path}/lazy.yaml", *words]
+    async with supervising(tmp_path, NEWEST, None, LAZY) as instance:
+        environment = {**instance.environment, "KUBECTL": NEWEST.path}
+        done = await trio.run_process(
+            command, cwd=hostile, env=environment, capture_stdout=True, capture_stderr=True, check=False, stdin=b""
+        )
+        if words == ["--detach"]:
+            await instance.ctl("-f", f"{tmp_path}/lazy.yaml", "shutdown")
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
+    assert done.returncode == 0, done.stderr
 
 
 async def test_detached_it_says_what_keeps_it_from_starting(tmp_path: Path) -> None:

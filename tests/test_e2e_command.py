@@ -6,16 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import click
+import psutil
 import pytest
 import trio
 import trio.testing
 
+from supervisor.cli import main
 from supervisor.sandbox import Cluster, open_cluster
 from supervisor.variables import alike, variables
 
-from .instance import supervising
+from .instance import Instance, supervising
 from .kubectls import KUBECTLS
 
 NEWEST = KUBECTLS[-1]
@@ -60,10 +65,38 @@ async def test_the_command_finds_the_forwards_and_its_code_is_ours(tmp_path: Pat
 async def test_what_is_not_ready_in_time_is_named_and_the_command_never_runs(tmp_path: Path) -> None:
     config = CONFIG + '  api: {target: pod/pending, ports: "0:80"}\n'
     async with open_cluster(tmp_path) as cluster:
-        done = await run(tmp_path, cluster, config, "--ready-timeout=1.5", "--", "touch", str(tmp_path / "ran"))
+        done = await run(tmp_path, cluster, config, "--ready-timeout=4", "--", "touch", str(tmp_path / "ran"))
     assert done.returncode == 1
-    assert b"api is waiting after 1.5 s: pod/pending has no ready pod: pod pending is ImagePullBackOff" in done.stderr
+    assert b"api is waiting after 4 s: pod/pending has no ready pod: pod pending is ImagePullBackOff" in done.stderr
     assert not os.path.exists(tmp_path / "ran")
+
+
+async def test_a_failure_that_is_final_is_not_waited_out(tmp_path: Path) -> None:
+    config = CONFIG + '  api: {target: service/nosuch, ports: ":80"}\n'
+    async with open_cluster(tmp_path) as cluster:
+        done = await run(tmp_path, cluster, config, "--ready-timeout=1h", "--", "touch", str(tmp_path / "ran"))
+        assert done.returncode == 1
+        (line,) = [line for line in done.stderr.splitlines() if b"does not come back by itself" in line]
+        assert b'api has failed, and does not come back by itself: there is no service "nosuch" in namespace' in line
+        assert b". See: kubectl " in line, "the next step"
+        words = ["--keep-waiting", "--ready-timeout=3", "--", "touch", str(tmp_path / "ran")]
+        done = await run(tmp_path, cluster, config, *words)
+        assert done.returncode == 1
+        assert b"api is failed after 3 s: " in done.stderr
+    assert not os.path.exists(tmp_path / "ran")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5", 5), ("5s", 5), ("1.5", 1.5), ("1m30s", 90), ("0", 0), ("500ms", 0.5)]
+)
+def test_ready_timeout_is_a_duration_or_seconds(text: str, seconds: float) -> None:
+    assert main.make_context("", ["f", f"--ready-timeout={text}"]).params["ready_timeout"] == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "", "nan", "inf"])
+def test_a_ready_timeout_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"is not a duration|negative"):
+        main.make_context("", ["f", f"--ready-timeout={text}"])
 
 
 @pytest.mark.parametrize(("words", "code"), [(["no-such-command"], 127), (["/"], 126), (["sh", "-c", "kill $$"], 143)])
@@ -85,6 +118,50 @@ async def test_a_signal_goes_to_the_command_and_all_ends_with_it(tmp_path: Path)
             processes = instance.children()
             assert await instance.stop(signal.SIGTERM) == 5
             assert [p for p in processes if p.is_running()] == []
+
+
+@asynccontextmanager
+async def commanding(folder: Path, script: str, ready: bool = True) -> AsyncIterator[Instance]:
+    """An instance whose command is this script, which has touched `ready`; one that ignores SIGTERM has less GRACE."""
+    if "trap ''" in script:
+        (folder / "sitecustomize.py").write_text("import supervisor.command as c\nc.GRACE = 0.2\n")
+    words = ["--", "sh", "-c", f"cd {folder}; echo $$ > pid; {script}"]
+    async with open_cluster(folder) as cluster:
+        more = {"PYTHONPATH": str(folder)}
+        config = CONFIG if ready else 'forwards: {it: {target: pod/pending, ports: "0:80"}}'
+        async with supervising(folder, NEWEST, cluster.kubeconfig, config, *words, **more) as instance:
+            with trio.fail_after(20):
+                while ready and not os.path.exists(folder / "ready"):  # a shell sends no event
+                    await trio.testing.wait_all_tasks_blocked(0.05)
+            yield instance
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("trap 'curl -s $KPF_DB_ADDR > answer; exit 5' TERM; touch ready; while :; do sleep 0.05; done", 5),
+        ("touch ready; exec sleep 60", 143),
+        ("trap '' TERM; touch ready; while :; do sleep 0.05; done", 137),
+    ],
+)
+async def test_shutdown_ends_the_command_first_and_its_code_is_ours(script: str, code: int, tmp_path: Path) -> None:
+    async with commanding(tmp_path, script) as instance, instance.peer() as peer:
+        command = psutil.Process(int((tmp_path / "pid").read_text()))
+        await peer.call("shutdown")
+        with trio.fail_after(20):
+            assert await instance.process.wait() == code
+        assert not command.is_running(), "it outlives nobody"
+    if code == 5:
+        assert (tmp_path / "answer").read_text() == "db-0\n", "the forwards are there until it has ended"
+
+
+async def test_shutdown_before_the_command_ran_is_a_failure(tmp_path: Path) -> None:
+    async with commanding(tmp_path, "touch ready", ready=False) as instance, instance.peer() as peer:
+        await instance.until("waiting", "it")
+        await peer.call("shutdown")
+        with trio.fail_after(20):
+            assert await instance.process.wait() == 1
+    assert not (tmp_path / "pid").exists()
 
 
 def test_variables() -> None:

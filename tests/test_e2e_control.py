@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from supervisor import __version__
 from supervisor.sandbox import open_cluster
 
 from .instance import Instance, Refused, get, supervising
@@ -259,6 +260,45 @@ async def test_shutdown_ends_the_instance_and_tells_when(kubectl: Kubectl, tmp_p
             assert not path.exists()
 
 
+async def test_no_call_reads_code_that_an_upgrade_may_have_replaced(tmp_path: Path) -> None:
+    """Whatever a call needs was imported before: an environment may be upgraded, or removed, under a running instance.
+    (Who holds a taken port is looked for with psutil, which takes too long to import at each start.)"""
+    async with open_cluster(tmp_path) as cluster:
+        traced = supervising(tmp_path, NEWEST, cluster.kubeconfig, ONE, PYTHONPROFILEIMPORTTIME="1")
+        async with traced as instance, instance.peer() as peer:
+            await instance.all_active("one")
+            before = imported(instance)
+            assert any("supervisor" in name for name in before)
+            assert (await peer.call("info"))["version"] == __version__
+            await peer.call("subscribe")
+            for port, remote in ((0, 8080), (0, 81), (free_port(), "http")):
+                await peer.call("portforward:start", **start(id=f"it-{remote}", local_port=port, remote_port=remote))
+            await peer.call(
+                "portforward:start", **start("app=search", 0, 9200, resource_type="selector", id="by-label")
+            )
+            with pytest.raises(Refused, match="there is a forward by-label already"):
+                await peer.call("portforward:start", **start("app=search", resource_type="selector", id="by-label"))
+            await peer.call("portforward:start", **start("nosuch", 0, context="nosuch"))
+            await instance.until("failed", "nosuch")
+            for method in ("restart", "logs", "portforward:stop"):
+                await peer.call(method, id="one")
+            with pytest.raises(Refused, match="Did you mean by-label"):
+                await peer.call("logs", id="by-labl")
+            for text in (ONE + "\npersist: true", "forwards: {one: {target: 1, prots: 2}, two: 3, two: 4}", ": [", ONE):
+                (tmp_path / "config.yaml").write_text(text)
+                with suppress(Refused):
+                    await peer.call("reload")
+            for method in ("events", "portforward:list", "stop_all", "shutdown"):
+                await peer.call(method)
+            assert await instance.process.wait() == 0
+            assert imported(instance)[len(before) :] == []
+
+
+def imported(instance: Instance) -> list[str]:
+    """The modules that it has imported so far, in order."""
+    return [line.rpartition("|")[2].strip() for line in instance.output if line.startswith("import time:")]
+
+
 async def second(instance: Instance, file: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "supervisor.cli", str(file), *words]
     with trio.fail_after(20):
@@ -275,7 +315,10 @@ async def test_a_second_instance_is_refused_and_a_dead_ones_socket_replaced(tmp_
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         refused = await second(instance, tmp_path / "config.yaml")
         assert refused.returncode == 1
-        assert f"is served by pid {instance.process.pid}. Steer that one".encode() in refused.stderr
+        assert f"is served by pid {instance.process.pid}. ".encode() in refused.stderr
+        assert f"end it with: kpfctl -f {tmp_path}/config.yaml shutdown".encode() in refused.stderr
+        own = await second(instance, tmp_path / "config.yaml", f"--socket={path}")
+        assert f"end it with: kpfctl --socket {path} shutdown".encode() in own.stderr
         assert (await peer.call("info"))["pid"] == instance.process.pid
         assert await instance.stop(signal.SIGKILL) == -signal.SIGKILL
         assert path.exists()

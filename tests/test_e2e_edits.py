@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from supervisor.sandbox import open_cluster
 
-from .instance import get, supervising
+from .instance import PATIENCE, Refused, get, supervising
 from .kubectls import KUBECTLS
 
 NEWEST = KUBECTLS[-1]
@@ -108,3 +110,62 @@ async def test_a_port_passes_from_one_forward_to_another_and_a_taken_one_is_trie
                 file.write_text(config.replace("one", "two").replace("service/web", "statefulset/db"))
                 await instance.until("active", "two", port=port)
                 assert await get(port) == b"db-0\n"
+
+
+async def test_a_pipe_in_the_place_of_the_file_stops_nothing(tmp_path: Path) -> None:
+    config = "forwards: {one: {target: service/web, ports: ':http'}}"
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
+            await instance.all_active("one")
+            file = tmp_path / "config.yaml"
+            file.unlink()
+            os.mkfifo(file)
+            notice = await instance.until("notice")
+            while "it is a pipe, not a regular file" not in notice["message"]:
+                notice = await instance.until("notice")
+            done = await instance.ctl("--socket", str(instance.socket), "reload")
+            assert (done.returncode, "it is a pipe, not a regular file. Name a regular" in done.stderr) == (1, True)
+            assert (await get(instance.port("one"))).startswith(b"web-")
+            assert await instance.stop() == 0
+
+
+async def test_a_disk_that_hangs_stops_nothing(tmp_path: Path) -> None:
+    """As a network home does. The file's stat never returns from now on."""
+    file, hangs = tmp_path / "config.yaml", tmp_path / "hangs"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, time\n"
+        "real = os.stat\n"
+        "def stat(path, *words, **named):\n"
+        f"    if str(path) == {str(file)!r} and os.path.lexists({str(hangs)!r}):\n"
+        f"        open({str(hangs)!r}, 'a').write('x')\n"
+        "        time.sleep(600)\n"
+        "    return real(path, *words, **named)\n"
+        "os.stat = stat\n"
+    )
+    config = "forwards: {one: {target: service/web, ports: ':http'}}"
+    async with open_cluster(tmp_path) as cluster:
+        async with (
+            supervising(tmp_path, NEWEST, cluster.kubeconfig, config, PYTHONPATH=str(tmp_path)) as instance,
+            instance.peer() as peer,
+        ):
+            await instance.all_active("one")
+            hangs.write_text("")
+            with trio.fail_after(PATIENCE):
+                while not hangs.read_text():
+                    await trio.testing.wait_all_tasks_blocked(0.05)  # a file sends no event
+            assert (await get(instance.port("one"))).startswith(b"web-")
+            with pytest.raises(Refused, match="no answer to reading it in 5 s"):
+                await peer.call("reload")
+            assert (await peer.list())["one"]["active"]
+            assert hangs.read_text() == "x", "a thread is waiting already"
+            assert await instance.stop() == 0
+
+
+async def test_a_file_that_is_saved_unchanged_is_called_so(tmp_path: Path) -> None:
+    config = "forwards: {one: {target: service/web, ports: ':http', lazy: true}}"
+    async with supervising(tmp_path, NEWEST, None, config) as instance, instance.peer() as peer:
+        await peer.call("reload")
+        assert (await instance.until("notice"))["message"].startswith("config.yaml is unchanged")
+        (tmp_path / "config.yaml").write_text(config.replace("true", "false"))
+        await peer.call("reload")
+        assert (await instance.until("notice"))["message"] == "config.yaml has changed, and is applied"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -89,16 +90,22 @@ async def test_list_start_stop_and_all_the_rest(tmp_path: Path) -> None:
     ("words", "code", "text"),
     [
         (["stop"], 2, "Name the forwards, or say --all"),
-        (["stop", "web", "--all"], 2, "Name the forwards, or say --all"),
+        (["stop", "search", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
+        (["restart", "search", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
+        (["wait", "taken", "--timeout", "0"], 1, "taken is stopped: no answer yet"),
         (["stop", "serch"], 1, 'kpfctl: there is no forward "serch". Did you mean search?'),
-        (["wait", "nosuch"], 1, "kpfctl: there is no forward nosuch. There is: search, taken"),
-        (["wait", "--timeout", "5"], 2, '"5" has no unit'),
+        (["wait", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
         (["start", "service/web", "80:80:80"], 2, "has more than LOCAL:REMOTE"),
         (["start", "nosuch/web", "80"], 2, '"nosuch" is not a kind of target'),
         (["start", "pod/a", ":80", "--name", "-x"], 1, 'id: "-x" cannot name a forward'),
         (["start", "pod/a", ":80", "-n", "No"], 1, 'namespace: "No" is not a name that Kubernetes accepts'),
         (["start", "pod/a", ":80", "--address", "1.2"], 1, 'address: "1.2" is not an IP address'),
         (["start", "pod/a", ":80", ":90", "--name", "search", "--address", "240.0.0.1"], 1, "no address 240.0.0.1"),
+        (
+            ["--socket", "/nosuch", "-f", "other.yaml", "list"],
+            2,
+            "--socket and -f both name an instance. Use one of them",
+        ),
         (["--socket", "/nosuch", "list"], 1, "/nosuch: no instance serves it; start one with"),
         (["-f", "other.yaml", "list"], 1, "no instance of other.yaml runs. Start one with: kpf-supervise other.yaml"),
     ],
@@ -110,10 +117,29 @@ async def test_what_can_not_be_done_says_why(words: list[str], code: int, text: 
           taken: {target: pod/a, ports: "80", enabled: false}
         """
     async with supervising(tmp_path, NEWEST, None, config) as instance, instance.peer() as peer:
-        before = await peer.list()
+        before = {id: each["since"] for id, each in (await peer.list()).items()}
         done = await instance.ctl(*words)
         assert (done.returncode, text in done.stderr) == (code, True), done.stderr
-        assert list(await peer.list()) == list(before)
+        assert {id: each["since"] for id, each in (await peer.list()).items()} == before
+
+
+async def test_a_wait_ends_with_the_first_failure_that_is_final(tmp_path: Path) -> None:
+    config = """
+        forwards:
+          web: {target: service/web, ports: ":http"}
+          gone: {target: service/nosuch, ports: ":80"}
+        """
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
+            await instance.all_active("web")
+            waited = await instance.ctl("wait", "--timeout", "10m")
+            assert waited.returncode == 1
+            assert 'gone is failed: there is no service "nosuch" in namespace dev. ' in waited.stderr
+            assert "kubectl" in waited.stderr  # the next step
+            assert (await instance.ctl("wait", "web")).returncode == 0
+            waited = await instance.ctl("wait", "--keep-waiting", "--timeout", "0.1")
+            assert (waited.returncode, waited.stderr.count("gone is failed")) == (1, 1)
+            assert "--keep-waiting" not in waited.stderr
 
 
 async def test_of_several_ports_all_are_started_or_none(tmp_path: Path) -> None:
@@ -153,6 +179,7 @@ async def test_the_one_of_several_is_named(tmp_path: Path) -> None:
     config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
     async with supervising(tmp_path, NEWEST, None, config) as instance:
         await instance.until("idle", "it")
+        instance_socket = instance.socket
         other = tmp_path / "other.yaml"
         other.write_text(config.replace("it:", "that:"))
         command = [sys.executable, "-m", "supervisor.cli", str(other)]
@@ -163,14 +190,36 @@ async def test_the_one_of_several_is_named(tmp_path: Path) -> None:
         async with process.stderr:
             async with aclosing(lines(process.stderr)) as told:
                 assert b"that" in await anext(told)
-            several = await instance.ctl("list")
-            assert several.returncode == 1
-            assert "2 instances run. Name one:" in several.stderr
-            assert f"(pid {process.pid}, {other})" in several.stderr
-            assert (await instance.ctl("-f", str(other), "list", "-o", "name")).stdout == "that\n"
-            (socket,) = [word for word in several.stderr.split() if "other-" in word and word.endswith(".sock")]
+            sockets = set(instance_socket.parent.glob("*.sock"))
+            (socket,) = map(str, sockets - {instance_socket})
+            nameless = instance_socket.with_name("a name of its own.sock")
+            for moved in (False, True):  # as that of a COMMAND's instance, which its file alone does not lead to
+                if moved:
+                    instance_socket.rename(nameless)
+                several = await instance.ctl("list")
+                assert several.returncode == 1
+                head, *ends = several.stderr.splitlines()
+                assert head == "kpfctl: 2 instances run. Name one:"
+                assert f"(pid {process.pid}, {other})" in several.stderr
+                found = {}
+                for end in ends:
+                    line, _, which = end.strip().partition(" …  ")
+                    program, *words = shlex.split(line)
+                    assert program == "kpfctl"
+                    found[which] = (words[0], (await instance.ctl(*words, "list", "-o", "name")).stdout)
+                assert found == {
+                    f"(pid {process.pid}, {other})": ("-f", "that\n"),
+                    f"(pid {instance.process.pid}, {tmp_path / 'config.yaml'})": (
+                        "--socket" if moved else "-f",
+                        "it\n",
+                    ),
+                }
+            nameless.rename(instance_socket)
             instance.environment["KPF_SOCKET"] = socket
             assert (await instance.ctl("list", "-o", "name")).stdout == "that\n"
+            named = str(tmp_path / "config.yaml")  # what is said explicitly wins over the environment
+            assert (await instance.ctl("-f", named, "list", "-o", "name")).stdout == "it\n"
+            assert (await instance.ctl("--socket", str(instance_socket), "list", "-o", "name")).stdout == "it\n"
             process.send_signal(signal.SIGSTOP)  # it hangs
             with Client(Path(socket), timeout=0.2) as client, pytest.raises(NoAnswer, match="does not answer within"):
                 client.call("portforward:list")
@@ -187,6 +236,31 @@ async def test_completion_knows_the_forwards(tmp_path: Path) -> None:
         assert "_KPFCTL_COMPLETE=bash_complete" in script.stdout
         instance.environment |= {"_KPFCTL_COMPLETE": "bash_complete", "COMP_WORDS": "kpfctl stop i", "COMP_CWORD": "2"}
         assert (await instance.ctl()).stdout == "plain,it\n"
+
+
+async def test_text_that_stdout_can_not_take_is_no_error(tmp_path: Path) -> None:
+    config = """
+        context: "día→🏪"
+        forwards: {it: {target: service/web, ports: ":http", lazy: true}}
+        """
+    async with supervising(tmp_path, NEWEST, None, config) as instance:
+        await instance.until("idle", "it")
+        instance.environment |= {"PYTHONIOENCODING": "latin-1"}
+        for words in ("list", "list -o wide", "list -o json", "list -o yaml", "events", "events -o json", "logs it"):
+            done = await instance.ctl_in("latin-1", *words.split())
+            assert (done.returncode, done.stderr) == (0, ""), words
+            assert "it" in done.stdout
+            if words == "list -o wide":
+                assert " día?? " in done.stdout
+            elif words == "list -o json":
+                assert json.loads(done.stdout)[0]["context"] == "día→🏪"
+            elif words == "list -o yaml":
+                assert yaml.safe_load(done.stdout)[0]["context"] == "día→🏪"
+        file = tmp_path / "día→🏪.yaml"
+        file.write_text(config)
+        command = [sys.executable, "-m", "supervisor.cli", "--check", str(file)]
+        checked = await trio.run_process(command, env=instance.environment, capture_stdout=True, stdin=b"")
+        assert b".yaml: right" in checked.stdout
 
 
 def test_it_starts_without_trio_and_what_is_as_heavy() -> None:

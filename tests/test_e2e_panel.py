@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import re
 import signal
+import struct
+import subprocess
 import sys
+import termios
 import textwrap
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -15,9 +21,10 @@ import pytest
 import trio
 import trio.testing
 
+from supervisor.process import lines
 from supervisor.sandbox import Cluster, open_cluster
 
-from .instance import get, supervising
+from .instance import PATIENCE, get, supervising
 from .kubectls import KUBECTLS
 from .terminal import Terminal, in_terminal
 
@@ -53,13 +60,19 @@ async def panel(
 
 
 @asynccontextmanager
-async def shell(folder: Path, cluster: Cluster, more: str) -> AsyncIterator[Terminal]:
-    """A shell in which the program was typed, with `more` behind it."""
+async def shell(folder: Path, cluster: Cluster, typed: str) -> AsyncIterator[Terminal]:
+    """A shell in which this was typed, with the program in the place of {}."""
     (folder / "config.yaml").write_text(textwrap.dedent(CONFIG))
     environment = {**os.environ, "HOME": str(folder), "KUBECONFIG": str(cluster.kubeconfig), "PS1": "$ "}
     async with in_terminal(["bash", "--norc", "-i"], environment) as terminal:
         await terminal.shows("$")
-        terminal.type(f"{sys.executable} -m supervisor.cli {folder}/config.yaml --kubectl {NEWEST.path}{more}\r")
+        program = folder / "program"
+        program.write_text(
+            f'#!/bin/sh\nexec {sys.executable} -m supervisor.cli {folder}/config.yaml --kubectl {NEWEST.path} "$@"\n'
+        )
+        program.chmod(0o755)
+        (folder / "Makefile").write_text(f"demo:\n\t@exec {program}\n")
+        terminal.type(f"{typed.format(program)}\r")
         yield terminal
 
 
@@ -200,17 +213,32 @@ async def test_the_terminal_is_given_back_whole(way: str, tmp_path: Path) -> Non
             assert [each for each in processes if each.is_running()] == []
 
 
-async def test_after_ctrl_z_the_shell_has_the_terminal_and_after_fg_the_panel(tmp_path: Path) -> None:
+WRAPPERS = {
+    "none": "{}",
+    "sh": "sh -c '{}; true'",
+    "make": "make -C $HOME demo",
+    "python": "python3 -c \"import subprocess; subprocess.call(['{}'])\"",
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+async def test_after_ctrl_z_the_shell_has_the_terminal_and_after_fg_the_panel(wrapper: str, tmp_path: Path) -> None:
+    """Whoever stands between the shell and the program is stopped, too, and not before the terminal is given back."""
     async with open_cluster(tmp_path) as cluster:
-        async with shell(tmp_path, cluster, "") as terminal:  # only a shell can have a stopped job
+        async with shell(tmp_path, cluster, WRAPPERS[wrapper]) as terminal:  # only a shell can have a stopped job
             await terminal.shows("2 active")
-            terminal.type("\x1a")
-            await terminal.shows(lambda text: "Stopped" in text and "2 active" not in text)
-            await terminal.shows(lambda _: terminal.given_back())
-            terminal.type("echo forty$((6*7))\r")
-            await terminal.shows("forty42")
-            terminal.type("fg\r")
-            await terminal.shows(lambda text: "2 active" in text and "enter details" in text and "forty42" not in text)
+            for number in (6, 7):
+                terminal.type("\x1a")
+                await terminal.shows(lambda text: "Stopped" in text and "2 active" not in text)
+                await terminal.shows(lambda _: terminal.given_back())
+                terminal.type(f"echo forty$(({number}*7))\r")
+                await terminal.shows(f"forty{number * 7}")
+                terminal.type("clear; fg\r")
+                await terminal.shows(lambda text: "2 active" in text and "enter details" in text)
+                terminal.type("?")  # it takes keys
+                await terminal.shows("choose a forward; the wheel and a click do so too")
+                terminal.type("?")
+                await terminal.shows("enter details")
             terminal.type("q")
             await terminal.shows(lambda text: terminal.given_back() and text.rstrip().endswith("$"))
             terminal.type("echo forty$((6*8))\r")
@@ -219,27 +247,77 @@ async def test_after_ctrl_z_the_shell_has_the_terminal_and_after_fg_the_panel(tm
             terminal.type("exit\r")
 
 
-async def test_a_fault_in_the_panel_gives_the_terminal_back_and_the_forwards_go_on(tmp_path: Path) -> None:
+FAULTS = {
+    "as it takes the terminal": "import urwid.display.raw as r; r.Screen.tty_signal_keys = broken",
+    "while it draws": "import supervisor.drawing as d; d.HELP = type('Broken', (), {'splitlines': broken})()",
+    "at a key": "import supervisor.view as v; v.View.press = broken",
+    "at ctrl-z": "import supervisor.panel as p; p._Panel._suspend = broken",
+}
+
+
+@pytest.mark.parametrize("where", FAULTS)
+async def test_a_fault_in_the_panel_gives_the_terminal_back_and_the_forwards_go_on(where: str, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         fault = tmp_path / "sitecustomize.py"
-        fault.write_text(
-            "import supervisor.drawing as v\n"
-            "def broken(*_): raise RuntimeError('no such luck')\n"
-            "v.HELP = type('Broken', (), {'splitlines': broken})()\n"
-        )
+        fault.write_text(f"def broken(*_, **__): raise RuntimeError('no such luck')\n{FAULTS[where]}\n")
         async with panel(tmp_path, cluster, PYTHONPATH=str(tmp_path)) as terminal:
             before = terminal.settings()
-            await terminal.shows("2 active")
-            port = int(row(terminal, "web").split("localhost:")[1].split()[0])
-            terminal.type("?")
+            if where != "as it takes the terminal":
+                await terminal.shows("2 active")
+                terminal.type("\x1a" if where == "at ctrl-z" else "?")
             await terminal.shows("RuntimeError: no such luck")
             assert terminal.settings() == before
             await terminal.shows(lambda _: terminal.given_back())
-            assert (await get(port)).startswith(b"web-")
+            sockets = psutil.Process(terminal.process.pid).net_connections("tcp4")
+            for port in [each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN]:
+                assert re.match(b"web-|db-|search-", await get(port))
             terminal.process.send_signal(signal.SIGINT)
             with trio.fail_after(20):
                 assert await terminal.process.wait() == 0
             await terminal.shows("web              stopped")
+
+
+async def test_a_terminal_that_is_gone_ends_the_panel_alone_while_stderr_is_a_pipe(tmp_path: Path) -> None:
+    """It controls nobody, so no SIGHUP comes; the lines on the pipe go on, each once."""
+    async with open_cluster(tmp_path) as cluster:
+        (tmp_path / "config.yaml").write_text(textwrap.dedent(CONFIG))
+        ours, theirs = pty.openpty()
+        os.set_blocking(ours, False)
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "supervisor.cli", f"{tmp_path}/config.yaml", "--kubectl", NEWEST.path],
+            env={**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(cluster.kubeconfig), "TERM": "xterm"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        assert process.stderr is not None
+        try:
+            async with process.stderr, aclosing(lines(process.stderr)) as told:
+                with trio.fail_after(PATIENCE):
+                    shown = b""
+                    while b"NAME" not in shown:  # the panel is drawn
+                        await trio.lowlevel.wait_readable(ours)
+                        shown += os.read(ours, 65536)
+                    active = set[str]()
+                    while not active >= {"web", "db"}:
+                        words = (await anext(told)).decode().split()
+                        active |= {words[1]} & {"web", "db"} if words[2] == "active" else set()
+                    os.close(ours)
+                    moved = list[str]()
+                    for replicas in (0, 1):
+                        cluster.scale("statefulset/db", replicas)
+                        while not moved or moved[-1] != ("moved" if replicas else "waiting"):
+                            words = (await anext(told)).decode().split()
+                            moved += words[2:3] if words[1:2] == ["db"] else []
+                    assert moved == ["waiting", "moved"]  # each once
+                    process.terminate()
+                    assert await process.wait() == 0
+        finally:
+            process.kill()
+            await process.wait()
 
 
 async def test_no_color_shows_states_without_one(tmp_path: Path) -> None:
@@ -344,7 +422,7 @@ async def test_a_terminal_that_takes_nothing_stops_only_the_drawing(tmp_path: Pa
 
 async def test_in_the_background_of_a_shell_it_prints_lines_and_runs_on(tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
-        async with shell(tmp_path, cluster, " &") as terminal:
+        async with shell(tmp_path, cluster, "{} &") as terminal:
             await terminal.shows("db               active        localhost:")
             terminal.type("kill %1; wait; exit\r")
             await terminal.shows("is released")

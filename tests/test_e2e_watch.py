@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ PODS = 2000
 BURST = 100  # events
 PATIENCE = 10.0  # seconds; only a failure waits so long
 FAULTS: dict[End, int] = {"clean": 0, "abrupt": 1, "expired": 1}  # and how often all must be listed anew
+
+
+def read(pod: Object) -> Pod:
+    return read_pod(json.dumps(pod).encode())
 
 
 def restart(pod: Object) -> None:
@@ -54,7 +59,8 @@ async def test_no_event_is_lost_or_told_twice_when_a_stream_ends_is_cut_or_has_e
         store = cluster.store
         names = content.crowd(store, PODS)
         where = model.Cluster(cluster.kubeconfig)
-        watch = Watch(NEWEST.path, where, "dev", keeper, notices.append, Outage("sandbox", notices.append))
+        outage = Outage("sandbox", trio.lowlevel.checkpoint, notices.append)
+        watch = Watch(NEWEST.path, where, "dev", keeper, notices.append, outage)
         watch.listeners.add(hear)
         nursery.start_soon(watch.run)
 
@@ -69,15 +75,15 @@ async def test_no_event_is_lost_or_told_twice_when_a_stream_ends_is_cut_or_has_e
             burst(cluster, names)
             await until_version(begun + BURST // 2)  # it is in mid-stream
             burst(cluster, names)
-            changes = [read_pod(change.object) for change in store.since(begun)]
+            changes = [read(change.object) for change in store.since(begun)]
             cluster.end_watches(fault)
             again = store.version
             burst(cluster, names)
-            changes += [read_pod(change.object) for change in store.since(again)]
+            changes += [read(change.object) for change in store.since(again)]
             await until_version(store.version)
 
             assert {pod.name: pod for pod in watch.pods} == {
-                pod["metadata"]["name"]: read_pod(pod) for pod in cluster.pods()
+                pod["metadata"]["name"]: read(pod) for pod in cluster.pods()
             }
             assert told.count(None) == listings
             before = told.index(None) if listings else len(told)

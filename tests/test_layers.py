@@ -9,17 +9,19 @@ import supervisor
 
 # Each layer may import from those above it, and from itself.
 LAYERS = [
-    ["model", "problems", "variables", "jsonrpc", "scrub"],
+    ["model", "problems", "variables", "jsonrpc", "scrub", "objects"],
     ["selector", "schema", "notation", "yaml_marks", "config", "backoff", "pods", "plan", "credentials", "proxy"],
     ["kubectl"],
     ["wire", "methods", "tables", "digest"],
     ["view"],
     ["drawing"],
     ["place", "saved"],
+    ["peers"],
     ["client", "detach", "link"],
     ["panel"],
     ["ctl"],
-    ["board", "news", "keeper", "process", "listener", "peers", "turns", "wake"],
+    ["boundary"],
+    ["board", "news", "keeper", "process", "listener", "turns", "wake"],
     ["child", "notices", "edits", "command", "notify", "outage", "shared"],
     ["readiness", "watch", "relay", "contexts"],
     ["watches"],
