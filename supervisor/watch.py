@@ -176,8 +176,8 @@ class Watch:
                 if trouble.problem.cause is Cause.FORBIDDEN:
                     return trouble.problem
             failures = failures + 1 if trio.current_time() - begun < _BRIEF else 0
-            if failures:  # a server that answers, but ends each watch at once
-                await trio.sleep(delay(_BRIEF, _LONGEST, failures))
+            if failures > 1:  # a server that answers, but ends each watch at once
+                await trio.sleep(delay(_BRIEF, _LONGEST, failures - 1))
 
     async def _pause(self, problem: Problem, failures: int) -> None:
         if failures == 2:

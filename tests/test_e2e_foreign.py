@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from supervisor.sandbox import open_cluster
+from supervisor.sandbox import Cluster, open_cluster
 
 from .conftest import NEWEST
 from .instance import get, supervising
@@ -57,6 +57,10 @@ WATCHED = [
 ]
 
 
+def watches(cluster: Cluster) -> int:
+    return sum("watch" in request.query for request in cluster.requests)
+
+
 @pytest.mark.parametrize("line", WATCHED)
 async def test_a_line_that_is_no_event_ends_that_watch_alone(tmp_path: Path, line: str) -> None:
     config = 'forwards: {web: {target: service/web, ports: ":80", namespace: dev}}'
@@ -67,8 +71,9 @@ async def test_a_line_that_is_no_event_ends_that_watch_alone(tmp_path: Path, lin
                 load = Load(instance.port("web"))
                 nursery.start_soon(load.run)
                 await load.more(5)
+                before = watches(cluster)
                 cluster.tell_watches(line)
-                await load.more(5)
+                await load.until(lambda: watches(cluster) > before)  # in between, a pod's end is not foreseen
                 cluster.delete_pod(active["pod"])
                 moved = await instance.until("moved", "web")
                 assert moved["pod"] != active["pod"]
