@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 
-from supervisor.app import raise_open_files_limit
+from supervisor.open_files import raise_limit
 
 from .measure import Row, cpu_time, family, memory, table
 from .tools import OURS, RAW, Place
@@ -117,7 +117,7 @@ def lazy(place: Place, rounds: int) -> str:
 
 def busy(place: Place) -> str:
     """File descriptors of the supervisor before, during and after many connections."""
-    raise_open_files_limit()
+    raise_limit()
     columns = ["before", "open", "after"]
     descriptors = Row(f"{AT_ONCE} connections at once: file descriptors", "", compared=False)
     turns = Row(f"{IN_TURN} connections in turn: file descriptors", "", compared=False)

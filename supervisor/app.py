@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 import sys
@@ -27,6 +26,7 @@ from .keeper import Keeper, open_keeper
 from .model import Cluster, Config
 from .notices import print_events
 from .notify import notify, ring_on
+from .open_files import raise_limit, shortage_told
 from .peers import Running, control_socket
 from .place import socket_of
 from .process import lines, running
@@ -58,7 +58,7 @@ class Job:
 async def run(job: Job) -> int:
     """Keep the forwards until SIGINT, SIGTERM or SIGHUP, until the command ends, or somebody says so over the control
     socket; then all ports are free again and no kubectl lives. Returns the exit code."""
-    raise_open_files_limit()
+    raise_limit()
     path = job.socket or socket_of(job.path, str(os.getpid()) if job.command else "")
     with ExitStack() as stack:
         control, unreachable = None, ""
@@ -104,7 +104,7 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
                 await showing.start(_print, board, job.log_format)
             if unreachable:
                 board.notice(unreachable)
-            with ending.scope:
+            with ending.scope, shortage_told(board.notice):
                 await _keep(job, board, guest, ending, open_to_others)
             panel.cancel()
             board.close()
@@ -229,12 +229,3 @@ async def _open_sandbox(keeper: Keeper) -> AsyncIterator[Path]:
                 return
         trace = b"\n".join([line async for line in lines(process.stderr)]).decode(errors="replace")
         raise RuntimeError(f"the sandbox cluster did not start:\n{trace}")
-
-
-def raise_open_files_limit() -> None:
-    """To the hard limit, as Go programs do: each connection costs two descriptors here and two in kubectl."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # macOS says infinity and means OPEN_MAX
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 10_240), hard))

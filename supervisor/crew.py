@@ -25,6 +25,7 @@ from .watches import Watches
 
 _PROOF = 1.0  # seconds of silence that prove that a pod which refused before now takes connections
 _GONE_GRACE = 3.0  # seconds that old connections keep after their pod is gone; a real tunnel ends them itself
+_STALLED = 8  # kubectls of one forward that are kept for clients that read nothing
 _BUSY = 1.0  # seconds that a starting kubectl counts as busy; healthy ones take 0.1
 
 
@@ -51,6 +52,7 @@ class Crew:
         self._tools = tools
         self._news = news
         self._patience = Patience()
+        self._draining: set[Child] = set()  # let go, with connections
         self._lived: float | None = None  # seconds for which the last one that was let go had been a good one
 
     async def add(self, goal: Goal, prove: bool = False) -> Child:
@@ -71,12 +73,13 @@ class Crew:
         await self._tools.starting.take(self._rank)
         self.nursery.start_soon(self._give_way, child)
         await self.nursery.start(child.run, command, self._tools.keeper, to_go_on(os.environ, self._settings.protocol))
-        if prove:
-            try:
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()  # a restart in the very moment in which it got ready
+            if prove:
                 await _prove(child)
-            except BaseException:
-                child.scope.cancel()
-                raise
+        except BaseException:
+            child.scope.cancel()
+            raise
         self._reception.children.append(child)
         self._news.tell()
         return child
@@ -114,9 +117,24 @@ class Crew:
         self._reception.children.remove(child)
         self._status.restarts += 1
         self.nursery.start_soon(self._drain, child)
+        self._draining.add(child)
+        self._bound_stalled()
         one_broke = problem is not None and problem.cause is Cause.STREAM and child.proven
         self._lived = HEALTHY if one_broke else trio.current_time() - child.since
         return self._lived
+
+    def _bound_stalled(self) -> None:
+        """Each client that reads nothing costs a kubectl of its own: beyond _STALLED the one that has waited longest
+        for its client ends, and its connections with it."""
+        stalled = sorted((child for child in self._draining if child.blocked), key=lambda child: -child.stalled)
+        for child in stalled[: max(len(stalled) - _STALLED, 0)]:
+            waited = f"{child.stalled:.0f} s"
+            self._tools.board.notice(
+                f"{self._settings.id}: more than {_STALLED} clients read nothing, and each takes a kubectl: the "
+                f"connections through the one that has waited longest ({waited}) are ended"
+            )
+            child.scope.cancel()
+            self._draining.discard(child)
 
     async def _drain(self, child: Child) -> None:
         async with trio.open_nursery() as nursery:
@@ -129,6 +147,7 @@ class Crew:
                     await self._news.wait()
             nursery.cancel_scope.cancel()
         child.scope.cancel()
+        self._draining.discard(child)
 
     async def _end_if_dead(self, child: Child) -> None:
         """Once a fresh child has got through to the pod, one that does not must have lost its tunnel: the clients that

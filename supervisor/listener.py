@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import trio
@@ -36,9 +38,9 @@ class Listening:
             listener.socket.close()
 
 
-def bind(forward: Forward) -> Listening:
-    """Bind every address of a forward. Raises Trouble (LOCAL_PORT) that names the port, and its holder if it can be
-    seen; nothing is left bound then."""
+async def bind(forward: Forward, ours: Mapping[int, str] = MappingProxyType({})) -> Listening:
+    """Bind every address of a forward. Raises Trouble (LOCAL_PORT) that names the port, and its holder: the forward
+    among `ours`, by local port, or the process if it can be seen. Nothing is left bound then."""
     hosts = ("127.0.0.1", "::1") if forward.address == "localhost" else (forward.address,)
     for attempt in range(20):
         port = forward.local or 0
@@ -56,7 +58,7 @@ def bind(forward: Forward) -> Listening:
                 each.close()
             if forward.local is None and error.errno == errno.EADDRINUSE and attempt < 19:
                 continue  # free for the first family, taken for the second: let the kernel choose again
-            raise Trouble(_explain(error, host, port)) from error
+            raise Trouble(await _explain(error, host, port, ours)) from error
         return Listening(port, tuple(trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in bound))
     raise AssertionError("the loop returns or raises")
 
@@ -76,11 +78,18 @@ def _bind(host: str, port: int) -> socket.socket:
     return each
 
 
-def _explain(error: OSError, host: str, port: int) -> Problem:
+async def _explain(error: OSError, host: str, port: int, ours: Mapping[int, str]) -> Problem:
     where = f"port {port} on {host}"
     match error.errno:
+        case errno.EADDRINUSE if port in ours:
+            return Problem(
+                Cause.LOCAL_PORT,
+                f"local port {port} is already in use by the forward {ours[port]}",
+                "Stop that one, or choose another local port",
+            )
         case errno.EADDRINUSE:
-            holder = _holder(port)
+            # in a thread, since it looks at every process, which takes up to a second on a busy machine
+            holder = await trio.to_thread.run_sync(_holder, port, abandon_on_cancel=True)
             return Problem(
                 Cause.LOCAL_PORT,
                 f"{where} is already in use{f' by {holder}' if holder else ''}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import select
 import shutil
@@ -51,7 +52,8 @@ def desktop_command(text: str) -> list[str] | None:
         script = 'on run argv\ndisplay notification (item 1 of argv) with title "kpf-supervise"\nend run'
         return ["osascript", "-e", script, text]
     program = shutil.which("notify-send")
-    return [program, "--app-name=kpf-supervise", "--", "kpf-supervise", text] if program else None
+    body = html.escape(text, quote=False)  # it may be markup, with links and pictures (Desktop Notifications Spec.)
+    return [program, "--app-name=kpf-supervise", "--", "kpf-supervise", body] if program else None
 
 
 async def _show(words: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from .model import ANYWHERE, Cause, Cluster, Problem, Trouble
 
 GRACE = 1.0  # seconds between SIGINT and SIGKILL; kubectl needs 10 ms
 LINE = 64 * 1024  # bytes of a line that kubectl writes for people; longer ones are no words of its own
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # that pass
 _LINGER = 0.5  # seconds for the last words after the exit: a grandchild may hold the pipe open without end
 
 
@@ -26,7 +28,7 @@ async def running(
     """Run `command` around the block, stdout and stderr piped, stdin closed so that it can't wait for a prompt.
 
     On exit it has ended and been waited for: by itself, or by SIGINT and after GRACE seconds by SIGKILL.
-    Raises Trouble (KUBECTL) where the binary can't be run.
+    Raises Trouble: KUBECTL where the binary can't be run, OTHER where the system has no room for a process now.
     """
     try:
         with keeper.joining():
@@ -39,6 +41,9 @@ async def running(
                 process_group=keeper.group,
             )
     except OSError as error:
+        if error.errno in _SHORTAGES:
+            step = "Close other programs, or raise the limits: ulimit -n, ulimit -u"
+            raise Trouble(Problem(Cause.OTHER, f"kubectl can't be started now: {error.strerror}", step)) from error
         raise Trouble(
             Problem(
                 Cause.KUBECTL,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -104,7 +105,7 @@ class Supervisor:
         keeps its connections, one that the user has stopped stays so until its settings change. `started` and
         `stopped` are what is restored beside them. Returns when every local port is bound, or known not to be had:
         that is its forward's failure, and no other's."""
-        async with self._changing:
+        async with self._change():
             self._tools.watches.ask_again()
             file = {forward.id: forward for forward in declared}
             for forward in (*self.started, *started):
@@ -122,9 +123,9 @@ class Supervisor:
             for forward in changes.start:
                 entry = self._entries[forward.id] = _Entry(self._board.add(forward, forward.id in file))
                 entry.by_user = forward.id in stopped and forward.id in file
-                if forward.enabled and not entry.by_user:
+                if forward.enabled and not entry.by_user and not self._ending:
                     try:
-                        ready.append((entry, ports[forward.id] or self._bind(forward)))
+                        ready.append((entry, ports[forward.id] or await self._bind(forward)))
                     except Trouble as trouble:
                         entry.lost = True
                         problem = trouble.problem
@@ -132,12 +133,15 @@ class Supervisor:
             for id, entry in self._entries.items():
                 entry.status.declared = id in file
             for entry, listening in ready:  # only now: no kubectl starts before every port is bound
-                self._begin(entry, listening)
+                if self._ending:
+                    listening.close()
+                else:
+                    self._begin(entry, listening)
 
     async def start(self, forward: Forward) -> None:
         """List and begin one beside the file's. Raises Trouble where its id or its local port is taken; nothing of it
         is left behind then."""
-        async with self._changing:
+        async with self._change():
             if forward.id in self._entries:
                 raise Trouble(
                     Problem(
@@ -146,14 +150,14 @@ class Supervisor:
                         f"Choose another name, or: kpfctl restart {forward.id}",
                     )
                 )
-            listening = self._bind(forward)
+            listening = await self._bind(forward)
             entry = self._entries[forward.id] = _Entry(self._board.add(forward, declared=False))
             self._begin(entry, listening)
 
     async def stop(self, ids: Iterable[str]) -> None:
         """Returns when their ports are released. Those that the file declares stay listed, the others are gone; an id
         that is not listed is none to stop."""
-        async with self._changing:
+        async with self._change():
             known = [id for id in ids if id in self._entries]
             await self._end(known)
             for id in known:
@@ -168,7 +172,7 @@ class Supervisor:
     async def restart(self, id: str) -> None:
         """Give it a fresh kubectl, or begin it where it does not listen. Raises Trouble where its local port can't be
         had; it stays as it was then."""
-        async with self._changing:
+        async with self._change():
             self._tools.watches.ask_again()
             entry = self._entries.get(id)
             if entry is None:
@@ -176,7 +180,14 @@ class Supervisor:
             if entry.run is not None:
                 entry.run.forwarder.restart()
             else:
-                self._begin(entry, self._bind(entry.status.forward))
+                self._begin(entry, await self._bind(entry.status.forward))
+
+    @asynccontextmanager
+    async def _change(self) -> AsyncIterator[None]:
+        """One change at a time, and each one whole: whoever asked for it may be gone before it is made."""
+        async with self._changing:
+            with trio.CancelScope(shield=True):
+                yield
 
     def _port_kept(self, forward: Forward) -> Listening | None:
         """The sockets that it has already, where only other settings change: no connection is refused meanwhile."""
@@ -198,19 +209,12 @@ class Supervisor:
         del self._entries[id]
         self._board.remove(id)
 
-    def _bind(self, forward: Forward) -> Listening:
+    async def _bind(self, forward: Forward) -> Listening:
         """Raises Trouble."""
         if self._ending:
             raise Trouble(Problem(Cause.OTHER, "this instance is ending", "Start another one"))
-        try:
-            return bind(forward)
-        except Trouble as trouble:
-            ours = [id for id, entry in self._entries.items() if entry.run and entry.status.port == forward.local]
-            if not ours:
-                raise
-            holder = f"local port {forward.local} is already in use by the forward {ours[0]}"
-            problem = replace(trouble.problem, message=holder, next_step="Stop that one, or choose another local port")
-            raise Trouble(problem) from trouble
+        ours = {entry.status.port: id for id, entry in self._entries.items() if entry.run and entry.status.port}
+        return await bind(forward, ours)
 
     def _begin(self, entry: _Entry, listening: Listening) -> None:
         entry.lost = entry.by_user = False

@@ -48,7 +48,7 @@ def test_one_that_flaps_is_summed_up() -> None:
     assert digest.next == float("inf")
 
 
-def test_the_desktops_notifier_gets_the_text_as_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_desktops_notifier_gets_one_word_and_no_markup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "notify-send"
     program.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
     program.chmod(0o755)
@@ -58,5 +58,8 @@ def test_the_desktops_notifier_gets_the_text_as_one_word(tmp_path: Path, monkeyp
     assert words is not None
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout == "--app-name=kpf-supervise|--|kpf-supervise|-x $(id) was lost|"
+    marked = desktop_command('<a href="https://a">log in</a> & go')
+    assert marked is not None
+    assert marked[-1] == '&lt;a href="https://a"&gt;log in&lt;/a&gt; &amp; go'
     monkeypatch.setattr("sys.platform", "darwin")
     assert (desktop_command("it") or [])[-1] == "it"

@@ -168,6 +168,31 @@ async def test_detached_it_returns_when_it_is_up_and_ends_by_kpfctl(kubectl: Kub
         assert " shop             active        localhost:" in log.read_text()
 
 
+async def test_what_a_killed_sandbox_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "supervisor.sandbox"]
+
+    async def run(how: int) -> Path:
+        process = await trio.lowlevel.open_process(
+            words, env={**os.environ, "TMPDIR": str(tmp_path)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        async with process.stdout:
+            with trio.fail_after(PATIENCE):
+                folder = Path((await process.stdout.receive_some()).decode().strip().partition("=")[2]).parent
+                begun = set(tmp_path.iterdir())
+                process.send_signal(how)
+                await process.wait()
+        assert folder in begun
+        return folder
+
+    left = await run(signal.SIGKILL)
+    assert left.exists()
+    os.utime(left, (0, 0))  # it has been there for some time
+    last = await run(signal.SIGINT)
+    assert not left.exists()
+    assert not last.exists()
+
+
 @pytest.mark.parametrize("words", [["--detach"], ["--sandbox", "--", "true"]])
 async def test_no_module_of_the_current_folder_is_run(words: list[str], tmp_path: Path) -> None:
     hostile = tmp_path / "hostile"

@@ -21,7 +21,7 @@ LAYERS = [
     ["panel"],
     ["ctl"],
     ["boundary"],
-    ["board", "news", "keeper", "process", "listener", "turns", "wake"],
+    ["board", "news", "keeper", "process", "listener", "turns", "wake", "open_files"],
     ["child", "notices", "edits", "command", "notify", "outage", "shared"],
     ["readiness", "watch", "relay", "contexts"],
     ["watches"],

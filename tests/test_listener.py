@@ -6,11 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
+from supervisor import listener as module
 from supervisor.listener import Listening, bind
 from supervisor.model import Cause, Forward, Target, Trouble
 
@@ -32,7 +35,7 @@ async def close(listening: Listening) -> None:
 
 
 async def test_localhost_is_both_loopbacks_on_one_port() -> None:
-    listening = bind(forward())
+    listening = await bind(forward())
     hosts = {listener.socket.getsockname()[:2] for listener in listening.listeners}
     assert hosts == {("127.0.0.1", listening.port), ("::1", listening.port)}
     await close(listening)
@@ -43,16 +46,31 @@ async def test_a_taken_port_names_the_port_and_its_holder_and_leaves_nothing_bou
     with held_port(host) as holder:
         port = holder.getsockname()[1]
         with pytest.raises(Trouble) as caught:
-            bind(forward(local=port))
+            await bind(forward(local=port))
     problem = caught.value.problem
     assert problem.cause is Cause.LOCAL_PORT
     assert f"port {port} on {host} is already in use by pid {os.getpid()} (" in problem.message
     assert "another local port" in problem.next_step
-    await close(bind(forward(local=port)))
+    await close(await bind(forward(local=port)))
+
+
+async def test_the_search_for_the_holder_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = threading.Event()
+    monkeypatch.setattr(module, "_holder", lambda _: "pid 1 (it)" if found.wait(20) else "")
+    with held_port() as holder:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(Trouble, match=r"already in use by pid 1 \(it\)"):
+                    await bind(forward(local=holder.getsockname()[1]))
+
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            found.set()
 
 
 async def test_one_address_alone() -> None:
-    listening = bind(forward(address="127.0.0.1"))
+    listening = await bind(forward(address="127.0.0.1"))
     with held_port("::1"):
         assert [each.socket.getsockname()[0] for each in listening.listeners] == ["127.0.0.1"]
     await close(listening)
@@ -60,7 +78,7 @@ async def test_one_address_alone() -> None:
 
 async def test_an_address_of_another_machine() -> None:
     with pytest.raises(Trouble) as caught:
-        bind(forward(address="192.0.2.1", local=8080))
+        await bind(forward(address="192.0.2.1", local=8080))
     assert "this machine has no address 192.0.2.1" in str(caught.value)
 
 
@@ -72,7 +90,7 @@ async def test_a_privileged_port_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
     with pytest.raises(Trouble) as caught:
-        bind(forward(local=80))
+        await bind(forward(local=80))
     assert "port 80 on 127.0.0.1 is privileged" in str(caught.value)
     assert "8080" in caught.value.problem.next_step
 
@@ -86,7 +104,7 @@ async def test_the_holders_options_are_not_shown() -> None:
     async with process.stdin, process.stdout:
         port = int(await process.stdout.receive_some(100))
         with pytest.raises(Trouble) as caught:
-            bind(forward(local=port))
+            await bind(forward(local=port))
     await process.wait()
     assert f"pid {process.pid} (python" in str(caught.value)
     assert "geheim" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from supervisor import process as module
 from supervisor.child import Child
 from supervisor.keeper import open_keeper
-from supervisor.model import Cause, Trouble
+from supervisor.model import FINAL, Cause, Trouble
 from supervisor.process import lines, output, running
 
 
@@ -36,6 +37,19 @@ async def test_output_and_its_failures() -> None:
         with pytest.raises(Trouble) as caught:
             await output(["no-such-kubectl"], keeper, 5)
         assert str(caught.value).startswith("cannot run no-such-kubectl: No such file or directory. Install kubectl")
+
+
+async def test_a_shortage_that_passes_is_not_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def open_process(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with open_keeper() as keeper:
+        monkeypatch.setattr(trio.lowlevel, "open_process", open_process)
+        with pytest.raises(Trouble) as caught:
+            await output(["kubectl"], keeper, 5)
+        monkeypatch.undo()
+    assert caught.value.problem.cause not in FINAL
+    assert str(caught.value).startswith("kubectl can't be started now: Too many open files")
 
 
 class Chunks(trio.abc.ReceiveStream):

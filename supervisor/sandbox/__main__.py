@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
+import os
+import shutil
 import signal
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +20,9 @@ import trio
 from supervisor.sandbox.cluster import open_cluster
 from supervisor.sandbox.content import more_services
 from supervisor.sandbox.timing import Timing
+
+_PREFIX = "kpf-sandbox-"
+_NEW = 60.0  # seconds: a folder that is so young may not be locked yet
 
 
 async def _until_signal(scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -51,10 +60,34 @@ def main() -> None:
     parser.add_argument("--services", type=int, default=0, help="so many more that lead where the service web does")
     options = parser.parse_args()
     timing = Timing.real() if options.real_times else Timing()
-    with tempfile.TemporaryDirectory(prefix="kpf-sandbox-") as temporary:
-        directory = (options.directory or Path(temporary)).resolve()
+    with _own_folder() as temporary:
+        directory = (options.directory or temporary).resolve()
         directory.mkdir(parents=True, exist_ok=True)
         trio.run(partial(run, directory, timing, options.until_eof, options.services))
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """A temporary folder, which is locked for as long as its process lives: those that killed ones left are removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # it is in use, or gone by now
+            found = left.lstat()
+            if found.st_uid == os.getuid() and found.st_mtime < time.time() - _NEW:
+                with _locked(left):
+                    shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder, _locked(Path(folder)):
+        yield Path(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raises OSError where it can't be had."""
+    fd = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
 
 
 if __name__ == "__main__":
