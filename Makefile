@@ -60,5 +60,5 @@ screenshots: $(INSTALLED) ## the README's pictures of the panel, made from the r
 	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m tests.screenshots
 
 clean: ## remove what the commands above have made
-	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info build
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache supervisor/*.egg-info build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

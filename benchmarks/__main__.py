@@ -36,7 +36,7 @@ ANYWHERE = ("transfer", "footprint", "many")  # what needs no sandbox, and harms
 @contextmanager
 def sandbox(*words: str) -> Iterator[str]:
     """A sandbox cluster in a process of its own; yields the path of its kubeconfig."""
-    command = [sys.executable, "-m", "supervisor.sandbox", *words]
+    command = [sys.executable, "-m", "kpf_supervise.sandbox", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 
-from supervisor.open_files import raise_limit
+from kpf_supervise.primitives.open_files import raise_limit
 
 from .measure import Row, cpu_time, family, memory, table
 from .tools import OURS, RAW, Place
@@ -34,7 +34,7 @@ def instance(place: Place, count: int, state: str, more: str = "") -> Iterator[t
     config.write_text(f"namespace: {place.namespace}\nforwards:\n{''.join(lines)}")
     words = [str(config), f"--kubectl={place.kubectl}", "--log-format=json"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "supervisor.cli", *words], env=place.environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "kpf_supervise", *words], env=place.environment, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     try:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from supervisor.client import Client, NoAnswer
+from kpf_supervise.control.client import Client, NoAnswer
 
 from .measure import Row, cpu_time, table
 from .tools import Place
@@ -35,7 +35,7 @@ def on_terminal(config: Path, *words: str, **environment: str) -> Iterator[tuple
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     path = config.with_suffix(".sock")
     process = subprocess.Popen(
-        [sys.executable, "-m", "supervisor.cli", str(config), f"--socket={path}", *words],
+        [sys.executable, "-m", "kpf_supervise", str(config), f"--socket={path}", *words],
         env={**os.environ, "TERM": "xterm-256color", **environment},
         stdin=theirs,
         stdout=theirs,

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import trio
 
-from supervisor.sandbox import Cluster, Timing, open_cluster, pod_status
-from tests.instance import supervising
+from kpf_supervise.sandbox import Cluster, Timing, open_cluster, pod_status
+from tests.program import supervising
 
 from .measure import Row, table
 from .tools import LOOP, OURS, RAW, Place, Tool

@@ -137,7 +137,7 @@ def ours(place: Place, ports: Sequence[int], more: str = "") -> list[list[str]]:
     lines = [f"  f{port}: {{target: {place.target}, ports: '{port}:{place.port}'{more}}}\n" for port in ports]
     config = place.folder / f"ours-{ports[0]}.yaml"
     config.write_text(f"namespace: {place.namespace}\nforwards:\n{''.join(lines)}")
-    return [[sys.executable, "-m", "supervisor.cli", str(config), f"--kubectl={place.kubectl}"]]
+    return [[sys.executable, "-m", "kpf_supervise", str(config), f"--kubectl={place.kubectl}"]]
 
 
 def as_go_has_them(place: Place, ports: Sequence[int]) -> list[list[str]]:

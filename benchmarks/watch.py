@@ -9,8 +9,8 @@ from datetime import datetime
 import psutil
 import trio
 
-from supervisor.sandbox import Cluster, content, open_cluster
-from tests.instance import Instance, supervising
+from kpf_supervise.sandbox import Cluster, content, open_cluster
+from tests.program import Instance, supervising
 
 from .measure import Row, cpu_time, memory, table
 from .tools import Place

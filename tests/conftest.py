@@ -12,10 +12,10 @@ import uuid
 import psutil
 import pytest
 
-from supervisor.sandbox import Cluster
+from kpf_supervise.sandbox import Cluster
 from tests import limits
+from tests.kubectl_client import Client
 from tests.kubectls import KUBECTLS, Kubectl
-from tests.sandbox_tools import Client
 
 OLDEST, NEWEST = KUBECTLS[0], KUBECTLS[-1]
 TUNNELS = [(OLDEST, "spdy"), (NEWEST, "spdy")] + [(NEWEST, "websocket")] * (NEWEST.version >= (1, 29, 0))

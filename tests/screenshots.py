@@ -12,11 +12,10 @@ from pathlib import Path
 import pyte
 import trio
 
-from supervisor.sandbox import open_cluster
-
-from .instance import get
-from .kubectls import KUBECTLS
-from .terminal import in_terminal
+from kpf_supervise.sandbox import open_cluster
+from tests.kubectls import KUBECTLS
+from tests.program import get
+from tests.terminal import in_terminal
 
 COLUMNS, ROWS = 138, 22
 WIDTH, HEIGHT = 8.4, 18  # pixels of a character
@@ -72,7 +71,7 @@ async def main(folder: Path) -> None:
         file.write_text(CONFIG)
         async with open_cluster(home) as cluster:
             environment = {**os.environ, "HOME": temporary, "KUBECONFIG": str(cluster.kubeconfig)}
-            command = [sys.executable, "-m", "supervisor.cli", str(file), "--kubectl", KUBECTLS[-1].path]
+            command = [sys.executable, "-m", "kpf_supervise", str(file), "--kubectl", KUBECTLS[-1].path]
             async with in_terminal(command, environment, COLUMNS, ROWS) as terminal:
                 await terminal.shows("4 active")
                 await terminal.shows("1 failed")

@@ -21,10 +21,9 @@ import click
 import psutil
 import trio
 
-from supervisor.sandbox import Cluster, Timing, open_cluster
-
-from .instance import Instance, supervising
-from .kubectls import KUBECTLS, Kubectl
+from kpf_supervise.sandbox import Cluster, Timing, open_cluster
+from tests.kubectls import KUBECTLS, Kubectl
+from tests.program import Instance, supervising
 
 PATIENCE = 8.0  # seconds for one request
 NEAR = 2.0  # seconds around a request in which an event explains its loss

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from . import limits
+from tests import limits
 
 REPOSITORY = Path(__file__).parent.parent
 FILE = """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .kubectls import KUBECTLS
-from .soak import soak
+from tests.kubectls import KUBECTLS
+from tests.soak import soak
 
 
 @pytest.mark.long

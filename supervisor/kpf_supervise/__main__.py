@@ -1,0 +1,5 @@
+"""`python -m kpf_supervise` is kpf-supervise."""
+
+from kpf_supervise.entry import kpf_supervise
+
+kpf_supervise()

@@ -1,0 +1,190 @@
+"""The command kpf-supervise. Imports what a run needs only when it runs, so that --version and --check are quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+
+import click
+
+EPILOG = """
+\b
+Examples:
+  kpf-supervise forwards.yaml                     keep the forwards until Ctrl-C
+  kpf-supervise --check forwards.yaml             only say whether the file is right
+  kpf-supervise --sandbox forwards.yaml           try it without a cluster
+  kpf-supervise forwards.yaml -- make test        run a command while they are up
+
+Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its own.
+"""
+NO_FILE = """Name the configuration file, for example: kpf-supervise forwards.yaml. Write into it, for example:
+
+    forwards:
+      web: {target: service/web, ports: "8080:80"}
+      db: {target: statefulset/db, ports: 5432}
+
+kpf-supervise --schema prints all that may stand there."""
+
+
+def _duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """Seconds; the unit may be left out."""
+    from kpf_supervise.config.errors import Mistake
+    from kpf_supervise.config.values import parse_duration
+
+    try:
+        return parse_duration(f"{value}s" if value[-1:].isdecimal() else value)
+    except Mistake as mistake:
+        raise click.BadParameter(str(mistake)) from None
+
+
+@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("config", required=False, type=click.Path(path_type=Path), metavar="CONFIG")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
+@click.option("--check", is_flag=True, help="Read CONFIG, say what is wrong with it, and exit.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
+@click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: no Kubernetes needed, only kubectl.")
+@click.option("--kubectl", metavar="PATH", help="The kubectl to run; else the file's, $KUBECTL, or the one on PATH.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="One line per event on stderr: for people, or a JSON object for machines.",
+)
+@click.option(
+    "--ready-timeout",
+    default="30s",
+    callback=_duration,
+    show_default=True,
+    metavar="DURATION",
+    help="With a COMMAND: how long it waits for the forwards to be active; a number alone is seconds.",
+)
+@click.option("--keep-waiting", is_flag=True, help="With a COMMAND: wait on for a forward whose failure is final, too.")
+@click.option(
+    "--socket",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="The control socket; else the file's, or one that kpfctl finds by itself.",
+)
+@click.option("--persist", is_flag=True, help="Restore what kpfctl has started and stopped, also after this run.")
+@click.option("--no-panel", is_flag=True, help="On a terminal, too, print a line per event instead of the panel.")
+@click.option("--detach", is_flag=True, help="Run in the background: return when the local ports are bound.")
+@click.version_option(None, "-V", "--version", package_name="kpf-supervise", prog_name="kpf-supervise")
+def main(
+    config: Path | None,
+    command: tuple[str, ...],
+    check: bool,
+    schema: bool,
+    sandbox: bool,
+    kubectl: str | None,
+    log_format: str,
+    ready_timeout: float,
+    keep_waiting: bool,
+    socket: Path | None,
+    persist: bool,
+    detach: bool,
+    no_panel: bool,
+) -> None:
+    """Keep the Kubernetes port-forwards that the YAML file CONFIG declares.
+
+    Every local port stays usable for as long as this runs: a connection that comes while a pod restarts is held,
+    not refused, and goes to the next ready pod.
+
+    With a COMMAND: run it once all forwards are active, with KPF_<NAME>_HOST, KPF_<NAME>_PORT and KPF_<NAME>_ADDR in
+    its environment, stop all when it ends, and exit with its code.
+    """
+    from kpf_supervise.config.loader import ConfigError, load
+    from kpf_supervise.config.loader import schema as schema_of_file
+    from kpf_supervise.model import Config
+
+    if schema:
+        click.echo(json.dumps(schema_of_file(), indent=2))
+        return
+    if config is None and not sandbox:
+        raise click.UsageError(NO_FILE)
+    try:
+        settings = load(config, pipe=True) if config is not None else Config(forwards=())
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    if check:
+        count = len(settings.forwards)
+        click.echo(f"{config}: right; it declares {count} forward{'s' if count != 1 else ''}")
+        return
+
+    source, binary = _kubectl(kubectl, config, settings.kubectl)
+    if why := _not_runnable(binary):
+        fix = "Install kubectl (1.20 or later), or name its path: --kubectl PATH, kubectl: in the file, or $KUBECTL"
+        click.echo(f"kpf-supervise: {source}: cannot run {binary}: {why}. {fix}", err=True)
+        sys.exit(1)
+    if detach:
+        if command:
+            raise click.UsageError("--detach and a COMMAND don't go together: a COMMAND's end is the end of all")
+        if config is not None and settings.mark is None:
+            raise click.UsageError("--detach reads CONFIG twice, and a pipe is read only once: name a file")
+        from kpf_supervise.instance.detach import detach as start_apart
+
+        sys.exit(start_apart([word for word in sys.argv[1:] if word != "--detach"], config, socket or settings.socket))
+
+    import trio
+
+    from kpf_supervise.app import Job, run
+    from kpf_supervise.instance.environment import alike
+    from kpf_supervise.instance.paths import has_terminal
+
+    if command and (pair := alike(forward.id for forward in settings.forwards)):
+        raise click.UsageError(f"{pair[0]} and {pair[1]} would share their KPF_… variables: rename one")
+    job = Job(
+        config=settings,
+        path=config,
+        kubectl=binary,
+        log_format=log_format,
+        sandbox=sandbox,
+        socket=socket or settings.socket,
+        persist=persist or settings.persist,
+        command=command,
+        ready_timeout=ready_timeout,
+        keep_waiting=keep_waiting,
+        panel=not no_panel and not command and log_format == "text" and has_terminal(),
+    )
+    sys.exit(trio.run(run, job))
+
+
+def _kubectl(option: str | None, config: Path | None, said: str | None) -> tuple[str, str]:
+    """The kubectl to run, after what named it."""
+    found = (("--kubectl", option), (f"{config}: kubectl", said), ("$KUBECTL", os.environ.get("KUBECTL")))
+    return next(((source, name) for source, name in found if name), ("$PATH", "kubectl"))
+
+
+def _not_runnable(binary: str) -> str:
+    """Why it can't be run, as far as that is seen without running it; empty where it can."""
+    if shutil.which(binary):
+        return ""
+    if "/" not in binary:
+        return "no folder of $PATH has it"
+    if not os.path.exists(binary):
+        return "there is no such file"
+    return "it is a folder" if os.path.isdir(binary) else "it is not executable"
+
+
+def program() -> None:
+    """The command, with an answer to Ctrl-C even before and after the run has its own: nothing is there to stop."""
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in stops:
+        signal.signal(number, lambda *_: os._exit(0))
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what Latin-1, say, does not have is printed as a question mark
+    try:
+        main()
+    finally:
+        for number in stops:
+            signal.signal(number, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    program()

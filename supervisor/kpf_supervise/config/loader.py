@@ -1,0 +1,237 @@
+"""The configuration file: YAML to a Config, or to all that is wrong with it at once."""
+
+from __future__ import annotations
+
+import stat
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import Any
+
+from kpf_supervise.config.errors import ConfigError, FileMistake, Mistake
+from kpf_supervise.config.file import NotAFile, mark, read
+from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OF_FORWARD, OPTIONS, RECONNECT, TOP, Option, schema
+from kpf_supervise.config.values import parse_forward_name, parse_port
+from kpf_supervise.config.yaml_nodes import Item, compose, elements, entries, kind, scalar
+from kpf_supervise.model import TEMPLATE, Cluster, Config, Forward, Reconnect
+from kpf_supervise.text import quote
+
+__all__ = ["ConfigError", "FileMistake", "load", "parse", "schema"]
+
+
+Port = tuple[int | None, int | str]  # (local, None for any free one; remote)
+
+
+EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
+
+
+LARGEST = 200_000  # bytes; PyYAML reads about 100 kB/s
+
+
+BAD: Any = object()  # stands for a value that was reported, so that nothing is concluded from it
+
+
+def load(path: Path, pipe: bool = False) -> Config:
+    """The configuration in the file at `path`, or in a `pipe` (see `read`). Raises ConfigError with all that is
+    wrong."""
+    whole = partial(FileMistake, str(path), 0, 0, "")
+    try:
+        data, found = read(path, LARGEST + 1, pipe)
+    except NotAFile as error:
+        fix = "Name a regular file; a pipe is read only at the start, and only as /dev/stdin or <(…)."
+        raise ConfigError([whole(f"cannot be read: {error.strerror}", fix)]) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise ConfigError([whole(f"cannot be read: {reason}", "Check the path.")]) from None
+    if len(data) > LARGEST:
+        raise ConfigError([whole("larger than 200 kB", "Check that this is the right file.")])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start)
+        raise ConfigError(
+            [FileMistake(str(path), line, column, "", "not UTF-8 text", "Save the file as UTF-8.")]
+        ) from None
+    return replace(parse(text, str(path)), mark=mark(found) if stat.S_ISREG(found.st_mode) else None)
+
+
+def parse(text: str, name: str) -> Config:
+    """The configuration in `text`; `name` is the file's path, for problems and for relative paths.
+
+    Raises ConfigError with all that is wrong.
+    """
+    root = compose(text, name)
+    if root is None:
+        raise ConfigError([FileMistake(name, 1, 1, "", "the file is empty", EXAMPLE)])
+    return _Reader(Path(name).parent).config(root)
+
+
+class _Reader:
+    """Reads one file and gathers its problems on the way; nothing is raised before the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.problems: list[FileMistake] = []
+        self.claims: dict[tuple[int, int], dict[IPv4Address | IPv6Address, Item]] = {}  # by port and IP version
+        self.folder = folder
+
+    @contextmanager
+    def noting(self, place: Callable[[Mistake], FileMistake]) -> Iterator[None]:
+        try:
+            yield
+        except Mistake as mistake:
+            self.problems.append(place(mistake))
+
+    def config(self, root: Item) -> Config:
+        top = self.group(root, TOP, EXAMPLE)
+        base = self.options(top, {})
+        whole = {key: base.pop(key) for key in OF_FILE if key in base}
+        if "defaults" in top and kind(top["defaults"].node) != "nothing":
+            base = self.options(self.group(top["defaults"], DEFAULTS, "Write it as in defaults: {hold: 1m}."), base)
+        named: dict[str, Item] = {}
+        if "forwards" in top:
+            fix = "Write each forward below its name: web: {target: service/web, ports: 8080}."
+            if kind(top["forwards"].node) == "nothing":
+                fix = EXAMPLE.replace("Write", "Write each below its name,")
+                self.problems.append(top["forwards"].problem(Mistake("no forwards are declared", fix)))
+            else:
+                named = self.group(top["forwards"], None, fix)
+        elif top:
+            self.problems.append(root.problem(Mistake("no forwards", "Write them below the line forwards:.")))
+        forwards = [forward for name, item in named.items() for forward in self.forwards(name, item, base)]
+        if self.problems:
+            raise ConfigError(self.problems)
+        return Config(tuple(forwards), replace(TEMPLATE, **_shared(base)), **whole)
+
+    def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]:
+        """The entries of a mapping, without those whose key is not `known` (None: any is)."""
+        found: dict[str, Item] = {}
+        with self.noting(item.problem):
+            found = entries(item, fix, self.problems)
+        unknown = [key for key in found if known is not None and key not in known]
+        self.problems += [found[key].key_problem(_unknown(key, known or ())) for key in unknown]
+        return {key: entry for key, entry in found.items() if key not in unknown}
+
+    def read(self, item: Item, parse: Callable[[str], Any]) -> Any:
+        """What `parse` makes of a single value; BAD, and a problem more, if it is mistaken."""
+        with self.noting(item.problem):
+            return parse(scalar(item))
+        return BAD
+
+    def parser(self, option: Option) -> Callable[[str], Any]:
+        return partial(option.parse, folder=self.folder) if option.relative else option.parse
+
+    def options(self, group: dict[str, Item], base: dict[str, Any]) -> dict[str, Any]:
+        """The options of a group over those of `base`, flat: "hold", "reconnect.max"."""
+        own = {key: self.read(item, self.parser(OPTIONS[key])) for key, item in group.items() if key in OPTIONS}
+        if "reconnect" not in group:
+            return base | own
+        times = self.group(group["reconnect"], RECONNECT, "Write it as in reconnect: {attempts: 5}.")
+        own |= {f"reconnect.{key}": self.read(item, OPTIONS[f"reconnect.{key}"].parse) for key, item in times.items()}
+        values = base | own
+        first = values.get("reconnect.initial", Reconnect().initial)
+        longest = values.get("reconnect.max", Reconnect().max)
+        if BAD not in (first, longest) and first > longest:
+            mistake = Mistake(f"initial ({first:g}s) is longer than max ({longest:g}s)", "Raise max or lower initial.")
+            self.problems.append(group["reconnect"].problem(mistake))
+        return values
+
+    def forwards(self, name: str, item: Item, base: dict[str, Any]) -> list[Forward]:
+        """What is declared under one name: a forward for each of its ports."""
+        with self.noting(item.key_problem):
+            parse_forward_name(name)
+        group = self.group(item, FORWARD, "Give it a target and ports.")
+        if kind(item.node) != "a group of keys":
+            return []
+        values = self.options(group, base)
+        target: Any = values.get("target", values.get("selector"))
+        if "target" in group and "selector" in group:
+            mistake = Mistake("a selector beside a target", "Keep one of the two.")
+            self.problems.append(group["selector"].key_problem(mistake))
+        elif target is None:
+            mistake = Mistake("neither a target nor a selector", "Add one, such as target: service/web.")
+            self.problems.append(item.key_problem(mistake))
+        if "ports" not in group:
+            self.problems.append(item.key_problem(Mistake("no ports", 'Add them, such as ports: "8080:http".')))
+            return []
+        ports = self.ports(group["ports"], target, values.get("address", "localhost"))
+        shared = _shared(values)
+        return [
+            Forward(id=id, target=target, local=local, remote=remote, **shared)
+            for id, (local, remote) in zip(_ids(name, ports), ports, strict=True)
+        ]
+
+    def ports(self, item: Item, target: Any, address: Any) -> list[Port]:
+        """The ports of one forward, the local ones among them claimed."""
+        of_service = target is BAD or target is None or target.kind == "service"
+        listed: list[Item] = []
+        with self.noting(item.problem):
+            listed = elements(item)
+        ports: list[Port] = []
+        for element in listed:
+            port = self.read(element, partial(parse_port, of_service=of_service))
+            if port is BAD:
+                continue
+            with self.noting(element.problem):
+                if port[0] is None and port in ports:
+                    raise Mistake("the same port once more", "Remove it, or give it a local port.")
+                if port[0] is not None and address is not BAD:
+                    self.claim(element, port[0], address)
+            ports.append(port)
+        return ports
+
+    def claim(self, item: Item, local: int, address: str) -> None:
+        """Notes who takes a local port. Raises Mistake if somebody above has it on an address that overlaps."""
+        holders: list[Item] = []
+        for ip in map(ip_address, ("127.0.0.1", "::1") if address == "localhost" else (address,)):
+            taken = self.claims.setdefault((local, ip.version), {})
+            anywhere = ip_address("0.0.0.0" if ip.version == 4 else "::")
+            overlapping = taken if ip == anywhere else (ip, anywhere)
+            holders += [taken[other] for other in overlapping if other in taken]
+            taken.setdefault(ip, item)
+        if holders:
+            first = holders[0]
+            raise Mistake(
+                f"local port {local} is taken by {first.path} in line {first.node.start_mark.line + 1}",
+                "Choose another local port for one of them.",
+            )
+
+
+def _shared(values: dict[str, Any]) -> dict[str, Any]:
+    """From flat options, those of a Forward that do not say what it leads to."""
+    times = {key.removeprefix("reconnect."): value for key, value in values.items() if key.startswith("reconnect.")}
+    return {key: values[key] for key in OF_FORWARD if key in values} | {
+        "cluster": Cluster(values.get("kubeconfig"), values.get("context")),
+        "reconnect": Reconnect(**times),
+    }
+
+
+def _ids(name: str, ports: list[Port]) -> list[str]:
+    """`name`, or for several ports `name/REMOTE`, with `LOCAL:` where some of them lead to the same remote port."""
+    if len(ports) == 1:
+        return [name]
+    shared = Counter(remote for _, remote in ports)
+    return [
+        f"{name}/{local}:{remote}" if local is not None and shared[remote] > 1 else f"{name}/{remote}"
+        for local, remote in ports
+    ]
+
+
+def _unknown(key: str, known: Collection[str]) -> Mistake:
+    """What to say of a key that is not `known`: where it belongs, or what was meant."""
+    homes = {
+        "under reconnect": RECONNECT,
+        "under a forward or defaults": DEFAULTS,
+        "under a forward": FORWARD,
+        "at the top of the file": TOP,
+    }
+    for home, keys in homes.items():
+        if key in keys:
+            return Mistake(f"{key} has no place here", f"It belongs {home}.")
+    near = get_close_matches(key, known, 1)
+    fix = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
+    return Mistake(f"unknown key {quote(key)}", fix)

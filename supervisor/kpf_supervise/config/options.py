@@ -1,0 +1,230 @@
+"""Every option of the configuration file, declared once: how its text is read, how a value is written again, and what
+the JSON Schema (draft 2020-12) says of it. A new option is an entry here, and a field of Forward or Config in `model`.
+
+Written by hand, and not with pydantic or msgspec: a mistake is told with its line, column, key and fix, all of them at
+once, from the text as it was written (`2222:22` is no number in base 60). Those libraries see values, not text, and
+their messages name no fix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from kpf_supervise.config.values import (
+    parse_address,
+    parse_attempts,
+    parse_bool,
+    parse_children,
+    parse_context,
+    parse_duration,
+    parse_idle_timeout,
+    parse_kubeconfig,
+    parse_kubectl,
+    parse_namespace,
+    parse_notify,
+    parse_positive_duration,
+    parse_protocol,
+    parse_selector_target,
+    parse_socket,
+    parse_target,
+)
+from kpf_supervise.model import TARGET_KINDS, Config, Forward
+
+Schema = dict[str, Any]
+
+DURATION: Schema = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"}
+PORT: Schema = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": 65535},
+        {"type": "string", "pattern": "^([0-9]{1,5}|[0-9]{0,5}:[a-z0-9-]{1,63})$"},
+    ]
+}
+
+
+def _seconds(value: float) -> str:
+    return f"{value:f}".rstrip("0").rstrip(".") + "s"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """`parse` takes the text, and where `relative` the `folder` of the file; it raises Mistake. `write` gives what the
+    file would say of a value."""
+
+    parse: Callable[..., Any]
+    schema: Schema
+    relative: bool = False
+    write: Callable[[Any], Any] = lambda value: value
+
+
+def _text(parse: Callable[..., Any], description: str, relative: bool = False, **more: Any) -> Option:
+    return Option(parse, {"type": "string", "minLength": 1, "description": description, **more}, relative)
+
+
+def _flag(description: str, default: bool) -> Option:
+    return Option(parse_bool, {"type": "boolean", "description": description, "default": default})
+
+
+def _duration(parse: Callable[[str], float], description: str, default: str) -> Option:
+    return Option(parse, DURATION | {"description": description, "default": default}, write=_seconds)
+
+
+def _choice(parse: Callable[[str], str], description: str, *words: str) -> Option:
+    return Option(parse, {"enum": list(words), "description": description, "default": words[0]})
+
+
+_RECONNECT = {
+    "attempts": Option(
+        parse_attempts,
+        {
+            "anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}],
+            "description": "How often a lost child is tried again before the forward fails; counted anew once it was "
+            "well.",
+            "default": 3,
+        },
+        write=lambda value: "unlimited" if value is None else value,
+    ),
+    "initial": _duration(
+        parse_positive_duration, "The wait before the first attempt; it doubles each time.", default="500ms"
+    ),
+    "max": _duration(parse_positive_duration, "The longest wait between two attempts.", default="30s"),
+}
+_CLUSTER = {
+    "context": _text(parse_context, "The kubeconfig's context. Default: its current one."),
+    "namespace": _text(parse_namespace, "The namespace. Default: that of the context."),
+    "kubeconfig": _text(
+        parse_kubeconfig, "Path of the kubeconfig, relative to this file. Default: as for kubectl.", relative=True
+    ),
+}
+# What a forward may say and `defaults` too.
+_DEFAULTS = _CLUSTER | {
+    "address": _text(
+        parse_address, 'Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.', default="localhost"
+    ),
+    "hold": _duration(parse_duration, "How long a new connection waits for a pod; 0s: not at all.", default="30s"),
+    "lazy": _flag("Open no tunnel until the first connection.", default=False),
+    "idle_timeout": Option(
+        parse_idle_timeout,
+        {
+            "anyOf": [DURATION, {"const": "never"}],
+            "description": "End the kubectl of a lazy forward after so long without a connection.",
+            "default": "never",
+        },
+        write=lambda value: "never" if value is None else _seconds(value),
+    ),
+    "children": Option(
+        parse_children,
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 16,
+            "description": "Over how many kubectls its connections are spread; one more is kept to spare if several.",
+            "default": 1,
+        },
+    ),
+    "protocol": _choice(
+        parse_protocol, "The tunnel's protocol; auto leaves it to kubectl.", "auto", "spdy", "websocket"
+    ),
+    "notify": _choice(
+        parse_notify,
+        "How to tell that it was lost, is back, or has failed, beside the line that says so.",
+        "none",
+        "bell",
+        "desktop",
+    ),
+}
+_TARGET = {
+    "target": _text(
+        parse_target,
+        f"KIND/NAME, where KIND is {', '.join(TARGET_KINDS)} or kubectl's short name; a bare NAME is a pod.",
+    ),
+    "selector": _text(
+        parse_selector_target,
+        "Instead of a target, a label selector as for kubectl -l: app=search,tier in (backend,edge).",
+    ),
+}
+_ENABLED = {"enabled": _flag("Whether this forward is started with the others.", default=True)}
+_TOP = _CLUSTER | {
+    "kubectl": _text(
+        parse_kubectl,
+        "The kubectl to run: a name on PATH, or a path relative to this file.",
+        relative=True,
+        default="kubectl",
+    ),
+    "socket": _text(
+        parse_socket, "The control socket, relative to this file. Default: one in the user's runtime folder.", True
+    ),
+    "persist": _flag("Restore what was started and stopped with kpfctl at the next start.", default=False),
+}
+
+# All with a single value; those of reconnect are flat here, so that each overrides its default alone.
+OPTIONS = _TOP | _TARGET | _DEFAULTS | _ENABLED | {f"reconnect.{key}": option for key, option in _RECONNECT.items()}
+OF_FORWARD = [key for key in _DEFAULTS | _ENABLED if key in {field.name for field in fields(Forward)}]
+OF_FILE = [key for key in _TOP if key in {field.name for field in fields(Config)}]
+
+
+def written(forward: Forward) -> dict[str, Any]:
+    """A forward as the file would declare it, every option of it."""
+    said = {
+        "selector" if forward.target.kind == "selector" else "target": str(forward.target),
+        "ports": f"{forward.local or ''}:{forward.remote}",
+        "context": forward.cluster.context,
+        "kubeconfig": str(forward.cluster.kubeconfig) if forward.cluster.kubeconfig else None,
+        **{key: OPTIONS[key].write(getattr(forward, key)) for key in OF_FORWARD},
+        "reconnect": {key: each.write(getattr(forward.reconnect, key)) for key, each in _RECONNECT.items()},
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _properties(options: Mapping[str, Option], **groups: Schema) -> dict[str, Schema]:
+    return {key: option.schema for key, option in options.items()} | groups
+
+
+def _group(description: str, properties: dict[str, Schema]) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+# The keys that may stand at each place, with their schemas.
+RECONNECT = _properties(_RECONNECT)
+_TIMES = _group("How a lost child is tried again.", RECONNECT)
+DEFAULTS = _properties(_DEFAULTS, reconnect=_TIMES)
+_PORTS = {
+    "anyOf": [PORT, {"type": "array", "items": PORT, "minItems": 1}],
+    "description": 'One port or a list, [LOCAL:]REMOTE: 5432, "8080:http"; ":80" takes any free local port.',
+}
+FORWARD = _properties(_TARGET, ports=_PORTS) | DEFAULTS | _properties(_ENABLED)
+TOP = _properties(
+    _TOP,
+    defaults=_group("Options for all forwards that don't set their own.", DEFAULTS),
+    forwards={
+        "type": "object",
+        "description": "The forwards by name.",
+        "minProperties": 1,
+        "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"},
+        "additionalProperties": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["ports"],
+            "oneOf": [{"required": ["target"]}, {"required": ["selector"]}],
+            "properties": FORWARD,
+        },
+    },
+)
+
+
+def schema() -> Schema:
+    """The JSON Schema of the file, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "kpf-supervise configuration",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["forwards"],
+        "properties": TOP,
+    }

@@ -1,0 +1,170 @@
+"""The other end of the control socket: finds the running instance and talks to it. Standard library only, no trio, so
+that kpfctl starts at once."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from kpf_supervise.control import jsonrpc
+from kpf_supervise.control.unix_socket import check_owner
+from kpf_supervise.instance.paths import distrust, runtime_folder, socket_of
+
+TIMEOUT = 10.0  # seconds that an instance has for an answer
+
+
+class NoAnswer(Exception):
+    """There is no instance to talk to, or it does not answer. Says what to do."""
+
+
+class Refused(Exception):
+    """The instance answered with an error."""
+
+
+class Client:
+    """A connection to this user's instance at `path`. Raises NoAnswer, also where it is another user's."""
+
+    def __init__(self, path: Path, timeout: float = TIMEOUT) -> None:
+        self._timeout = timeout
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout)
+        self._buffer = b""
+        self._events: list[dict[str, Any]] = []  # that came before an answer
+        self._calls = 0
+        try:
+            self._socket.connect(str(path))
+            check_owner(self._socket)
+        except OSError as error:
+            self._socket.close()
+            gone = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+            reason = "no instance serves it; start one with: kpf-supervise CONFIG" if gone else error.strerror or error
+            raise NoAnswer(f"{path}: {reason}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._socket.close()
+
+    def call(self, method: str, **params: Any) -> Any:
+        """The result of a method. Raises Refused with the instance's words, or NoAnswer."""
+        self._calls += 1
+        given = {name: value for name, value in params.items() if value is not None}
+        try:
+            self._socket.settimeout(self._timeout)
+            self._socket.sendall(jsonrpc.encode(jsonrpc.call(method, given, self._calls)))
+        except OSError:
+            raise NoAnswer("the instance has ended") from None
+        while (answer := self._message(self._timeout)) is not None:
+            if "method" in answer:
+                self._events.append(answer["params"])
+            elif "error" in answer:
+                raise Refused(answer["error"]["message"])
+            else:
+                return answer["result"]
+        raise NoAnswer("the instance has ended")
+
+    def events(self, until: float = float("inf")) -> Iterator[dict[str, Any]]:
+        """What is told after a call of `subscribe`, until the instance ends or the monotonic clock says `until`."""
+        while self._events:
+            yield self._events.pop(0)
+        while (left := until - time.monotonic()) > 0:
+            try:
+                message = self._message(left)
+            except NoAnswer:
+                return
+            if message is None:
+                return
+            yield message["params"]
+
+    def until_end(self, timeout: float) -> bool:
+        """Whether the instance closes the connection within so many seconds."""
+        try:
+            while self._message(timeout) is not None:
+                pass
+        except NoAnswer:
+            return False
+        return True
+
+    def _message(self, timeout: float) -> dict[str, Any] | None:
+        """The next one; None at the end."""
+        self._socket.settimeout(None if timeout == float("inf") else timeout)
+        while b"\n" not in self._buffer:
+            try:
+                data = self._socket.recv(256 * 1024)
+            except TimeoutError:
+                raise NoAnswer(f"the instance does not answer within {timeout:g} s") from None
+            except OSError:
+                data = b""
+            if not data:
+                return None
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return jsonrpc.answer(line)
+
+
+def find(given: Path | None, config: Path | None) -> Path:
+    """The socket to use: the one that was named, that of the configuration, $KPF_SOCKET, or that of the one instance
+    that runs. Raises NoAnswer."""
+    if given is None and config is None and os.environ.get("KPF_SOCKET"):
+        given = Path(os.environ["KPF_SOCKET"])
+    if given is not None:
+        return given
+    if config is not None:
+        path = socket_of(config)
+        wrong = distrust(path.parent)
+        if (wrong or not path.exists()) and (said := _said_in(config)) is not None:
+            path, wrong = said, ""
+        if wrong:
+            raise NoAnswer(wrong)
+        if not path.exists():
+            raise NoAnswer(f"no instance of {config} runs. Start one with: kpf-supervise {config}")
+        return path
+    if wrong := distrust(runtime_folder()):
+        raise NoAnswer(wrong)
+    running = [path for path in sorted(runtime_folder().glob("*.sock")) if _answers(path)]
+    if not running:
+        raise NoAnswer("no instance runs. Start one with: kpf-supervise CONFIG, in another terminal or with --detach")
+    if len(running) > 1:
+        raise NoAnswer("\n".join([f"{len(running)} instances run. Name one:", *map(_named, running)]))
+    return running[0]
+
+
+def _said_in(config: Path) -> Path | None:
+    """The socket that the file itself names, if it does and is right."""
+    from kpf_supervise.config.errors import ConfigError
+    from kpf_supervise.config.loader import load
+
+    try:
+        return load(config).socket
+    except ConfigError:
+        return None
+
+
+def _answers(path: Path) -> bool:
+    """Whether an instance of this user serves it."""
+    try:
+        with Client(path, timeout=1):
+            return True
+    except NoAnswer:
+        return False
+
+
+def _named(path: Path) -> str:
+    """The words with which kpfctl reaches the instance at `path`, for a shell, and which one that is."""
+    by_socket = f"  kpfctl --socket {shlex.quote(str(path))} …"
+    try:
+        with Client(path, timeout=1) as client:
+            info = client.call("info")
+    except (NoAnswer, Refused):
+        return f"{by_socket}  (does not answer)"
+    config = info["config"]
+    by_file = config is not None and socket_of(Path(config)) == path
+    words = f"  kpfctl -f {shlex.quote(config)} …" if by_file else by_socket
+    return f"{words}  (pid {info['pid']}, {config or 'without a file'})"

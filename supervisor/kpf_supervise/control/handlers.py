@@ -1,0 +1,113 @@
+"""What can be done with a running instance. The control socket and the panel know this, and nothing behind it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kpf_supervise import __version__
+from kpf_supervise.config.errors import ConfigError
+from kpf_supervise.control.jsonrpc import INVALID_PARAMS, NO_SUCH_FORWARD, NOT_DONE, Refusal
+from kpf_supervise.control.methods import arguments, no_such_forward, target_of
+from kpf_supervise.events import serialize
+from kpf_supervise.events.board import Board
+from kpf_supervise.instance.desired_state import DesiredState
+from kpf_supervise.instance.supervisor import Supervisor
+from kpf_supervise.model import Cluster, ForwardError
+from kpf_supervise.text import quote
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The methods of the control socket."""
+
+    supervisor: Supervisor
+    board: Board
+    declared: DesiredState
+    shutdown: Callable[[], None]
+
+    async def call(self, method: str, params: dict[str, Any]) -> Any:
+        """The result of a call. Raises Refusal."""
+        values = arguments(method, params)
+        try:
+            match method:
+                case "portforward:start":
+                    return await self._start(**values)
+                case "portforward:stop":
+                    return await self._stop([self._known(values["id"])])
+                case "portforward:list" | "subscribe":
+                    return [serialize.port_forward(status) for status in self.board.statuses.values()]
+                case "stop_all":
+                    return await self._stop(list(self.board.statuses))
+                case "restart":
+                    await self.supervisor.restart(self._known(values["id"]))
+                    return self.declared.save()
+                case "reload":
+                    return await self.declared.reload()
+                case "shutdown":
+                    return self.shutdown()
+                case "logs":
+                    return [serialize.event(event) for event in self.board.statuses[self._known(values["id"])].log]
+                case "events":
+                    return [serialize.event(event) for event in self.board.history]
+                case "info":
+                    return self._info()
+        except ForwardError as trouble:
+            raise Refusal(NOT_DONE, str(trouble.problem), cause=trouble.problem.cause) from None
+        except ConfigError as error:
+            raise Refusal(NOT_DONE, "\n".join(["the file is wrong; nothing has changed", str(error)])) from None
+        raise AssertionError(f"{method} has parameters, and nothing that does it")
+
+    async def _start(
+        self,
+        resource_type: str,
+        name: str,
+        local_port: int,
+        remote_port: int | str,
+        id: str | None = None,
+        context: str | None = None,
+        **others: Any,
+    ) -> str:
+        template = self.declared.template()
+        if isinstance(remote_port, str) and resource_type != "service" and len(remote_port) > 15:
+            raise Refusal(INVALID_PARAMS, f"remote_port: {quote(remote_port)} is too long for a container's port name")
+        forward = replace(
+            template,
+            id=id or self._free_id(name),
+            target=target_of(resource_type, name),
+            local=local_port or None,
+            remote=remote_port,
+            cluster=Cluster(template.cluster.kubeconfig, context or template.cluster.context),
+            **others,
+        )
+        await self.supervisor.start(forward)
+        self.declared.save()
+        return forward.id
+
+    def _free_id(self, name: str) -> str:
+        """The target's name, or the first of name-2, name-3 … that no forward has."""
+        base = "".join(char if char.isalnum() or char in "._-" else "-" for char in name).strip("-._")[:55] or "forward"
+        number, found = 1, base
+        while found in self.board.statuses:
+            number += 1
+            found = f"{base}-{number}"
+        return found
+
+    async def _stop(self, ids: list[str]) -> None:
+        await self.supervisor.stop(ids)
+        self.declared.save()
+
+    def _known(self, id: str) -> str:
+        """Raises Refusal."""
+        if id in self.board.statuses:
+            return id
+        raise Refusal(NO_SUCH_FORWARD, no_such_forward(id, self.board.statuses))
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "config": str(self.declared.path.absolute()) if self.declared.path else None,
+        }

@@ -1,0 +1,138 @@
+"""The methods of the control socket: their parameters, and what may stand in them. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from kpf_supervise.config.errors import Mistake
+from kpf_supervise.config.values import (
+    KINDS,
+    parse_address,
+    parse_context,
+    parse_forward_name,
+    parse_namespace,
+    parse_port,
+    parse_selector_target,
+    parse_target,
+)
+from kpf_supervise.control.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, Refusal
+from kpf_supervise.model import TARGET_KINDS, Target
+from kpf_supervise.text import quote, shorten
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """`read` takes the JSON value and returns ours, or raises Mistake."""
+
+    read: Callable[[Any], Any]
+    required: bool = True
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Mistake(f"{_shown(value)} is not a string", 'Write it in quotes, such as "web".')
+    return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return shorten(json.dumps(value))
+
+
+def _number(value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Mistake(f"{_shown(value)} is not a number", f"Write a whole number from {least} to 65535.")
+    if not least <= value <= 65535:
+        raise Mistake(f"{_shown(value)} is out of range", f"Use {least} to 65535.")
+    return value
+
+
+def _kind(value: Any) -> str:
+    kind = _text(value).lower()
+    if kind != "selector" and kind not in KINDS:
+        raise Mistake(f"{quote(kind)} is not a kind of target", f"Use one of {', '.join(TARGET_KINDS)}, or selector.")
+    return KINDS.get(kind, kind)
+
+
+def _remote(value: Any) -> int | str:
+    if isinstance(value, str) and not value.isdecimal():
+        return parse_port(f":{value}", of_service=True)[1]
+    return _number(value, 1)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Mistake(f"{_shown(value)} is neither true nor false", "Write true or false, without quotes.")
+    return value
+
+
+ID = {"id": Parameter(_text)}
+METHODS: dict[str, dict[str, Parameter]] = {
+    "portforward:start": {
+        "resource_type": Parameter(_kind),
+        "name": Parameter(_text),
+        "namespace": Parameter(lambda value: parse_namespace(_text(value)), required=False),
+        "local_port": Parameter(lambda value: _number(value, 0)),
+        "remote_port": Parameter(_remote),
+        "context": Parameter(lambda value: parse_context(_text(value)), required=False),
+        "address": Parameter(lambda value: parse_address(_text(value)), required=False),
+        "lazy": Parameter(_flag, required=False),
+        "id": Parameter(lambda value: parse_forward_name(_text(value)), required=False),
+    },
+    "portforward:stop": ID,
+    "portforward:list": {},
+    "stop_all": {},
+    "restart": ID,
+    "reload": {},
+    "shutdown": {},
+    "logs": ID,
+    "events": {},
+    "subscribe": {},
+    "info": {},
+}
+
+
+def arguments(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a call as values of ours. Raises Refusal that names the method or the parameter."""
+    known = METHODS.get(method)
+    if known is None:
+        raise Refusal(METHOD_NOT_FOUND, f"no method {quote(method)}{_near(method, METHODS)}")
+    for name in params:
+        if name not in known:
+            raise Refusal(INVALID_PARAMS, f"{method} has no parameter {quote(name)}{_near(name, known)}")
+    values = {}
+    for name, parameter in known.items():
+        if name not in params or (params[name] is None and not parameter.required):
+            if parameter.required:
+                raise Refusal(INVALID_PARAMS, f"{method} needs {name}")
+            continue
+        try:
+            values[name] = parameter.read(params[name])
+        except Mistake as mistake:
+            raise Refusal(INVALID_PARAMS, f"{name}: {mistake}") from None
+    return values
+
+
+def target_of(kind: str, name: str) -> Target:
+    """Raises Refusal."""
+    try:
+        return parse_selector_target(name) if kind == "selector" else parse_target(f"{kind}/{name}")
+    except Mistake as mistake:
+        raise Refusal(INVALID_PARAMS, f"name: {mistake}") from None
+
+
+def no_such_forward(id: str, known: Collection[str]) -> str:
+    """What is said of an id that is none of the `known` ones."""
+    near = get_close_matches(id[:100], known, 1)
+    there = f"Did you mean {near[0]}?" if near else f"There is: {', '.join(known) or 'none'}."
+    return f"there is no forward {quote(id)}. {there}"
+
+
+def _near(name: str, known: dict[str, Any]) -> str:
+    near = get_close_matches(name[:100], known, 1)
+    return f". Did you mean {near[0]}?" if near else f". There is: {', '.join(known)}" if known else ""

@@ -1,0 +1,129 @@
+"""The control socket itself: bound so that only its owner can open it, and who is at its other end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from kpf_supervise.instance.paths import make_private, user_name
+from kpf_supervise.model import LONGEST_SOCKET
+
+_BACKLOG = 1024  # connections the kernel keeps for us
+_SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # macOS, sys/un.h
+
+
+class Running(Exception):
+    """Another process serves this socket: `pid`, or 0 where the system does not tell."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        super().__init__(f"{path} is served by pid {pid}" if pid else f"{path} is served by another process")
+        self.pid = pid
+
+
+@contextmanager
+def control_socket(path: Path, private: bool) -> Iterator[socket.socket]:
+    """A listening socket around the block, mode 0600; in a folder of mode 0700 where it is `private` to us. A socket
+    that a dead process left is replaced. Raises Running, or OSError that names the place."""
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
+        raise OSError(f"the path is longer than {LONGEST_SOCKET} bytes: {path}")
+    if private:
+        make_private(path.parent)
+    bound = _bind(path)
+    mark = path.stat().st_ino
+    try:
+        yield bound
+    finally:
+        bound.close()
+        with _locked(path.parent):
+            if path.exists() and path.stat().st_ino == mark:
+                path.unlink()
+
+
+def _bind(path: Path) -> socket.socket:
+    with _locked(path.parent):
+        if path.exists():
+            if not stat.S_ISSOCK(path.stat().st_mode):
+                raise FileExistsError(f"{path} is there, and is no socket")
+            if (pid := _served_by(path)) is not None:
+                raise Running(path, pid)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        new = path.with_name(f".{os.getpid()}")
+        before = os.umask(0o177)
+        try:
+            bound.bind(str(new))
+            bound.listen(_BACKLOG)
+            new.replace(path)  # whoever finds it finds it listening
+        except BaseException:
+            bound.close()
+            new.unlink(missing_ok=True)
+            raise
+        finally:
+            os.umask(before)
+        return bound
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Two instances that start at the same time look one after the other."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _served_by(path: Path) -> int | None:
+    """The pid of whoever serves the socket, 0 where that can't be told; None if nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return None
+        except BlockingIOError:  # it is there, and has much to do
+            return 0
+        return peer_pid(probe)
+
+
+class _Connected(Protocol):
+    def getsockopt(self, level: int, option: int, length: int, /) -> bytes: ...
+
+
+def peer_pid(connected: _Connected) -> int:
+    """The process at the other end (of a client's socket: the one that listens), or 0."""
+    if sys.platform == "linux":
+        pid: int = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return pid
+    try:
+        return int.from_bytes(connected.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID, 4), sys.byteorder)
+    except OSError:
+        return 0
+
+
+def check_owner(connected: _Connected) -> None:
+    """Raises PermissionError, which names both users, where another user serves this client's socket: what he answers
+    must be neither shown nor run."""
+    uid = peer_uid(connected)
+    if uid != os.getuid():
+        raise PermissionError(
+            f"this instance belongs to {user_name(uid)}, and you are {user_name(os.getuid())}. Each user can control "
+            "only instances of their own"
+        )
+
+
+def peer_uid(connected: _Connected) -> int:
+    """The user at the other end."""
+    if sys.platform == "linux":
+        uid: int = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+        return uid
+    found: int = struct.unpack_from("2I", connected.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 76))[1]
+    return found

@@ -1,0 +1,162 @@
+"""The API's objects as far as we read them, checked where they enter. Pure.
+
+Whatever a server sends becomes one of these or Malformed: a gateway or a login page may answer in its place, a newer
+API server may send what nobody foresaw. Lists and events keep their objects undecoded (Raw), so that one that can't be
+read concerns no other.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+# DNS-1123 subdomain: a pod's name goes into kubectl's command line and onto terminals.
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")]
+
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class _Object(Struct, rename="camel"):
+    """Fields that we don't know are passed over; Go writes an empty list or map as null, or leaves it out."""
+
+
+class Owner(_Object):
+    kind: str
+    name: str
+    controller: bool | None = None
+
+
+class Metadata(_Object):
+    name: Name
+    uid: str
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] | None = None
+    owner_references: list[Owner] | None = None
+
+
+class ContainerPort(_Object):
+    container_port: Port
+    name: str | None = None
+    protocol: str | None = None  # TCP where it is not said
+
+
+class Container(_Object):
+    name: str
+    ports: list[ContainerPort] | None = None
+    restart_policy: str | None = None  # of an init container, Always: a sidecar
+
+
+class PodSpec(_Object):
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = None
+
+
+class Waiting(_Object):
+    reason: str | None = None
+
+
+class ContainerState(_Object):
+    waiting: Waiting | None = None
+
+
+class ContainerStatus(_Object):
+    name: str = ""
+    restart_count: int = 0
+    state: ContainerState | None = None
+
+
+class Condition(_Object):
+    type: str
+    status: str
+    reason: str | None = None
+    message: str | None = None
+
+
+class PodStatus(_Object):
+    phase: str | None = None
+    reason: str | None = None
+    conditions: list[Condition] | None = None
+    container_statuses: list[ContainerStatus] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
+
+
+class PodObject(_Object):
+    metadata: Metadata
+    spec: PodSpec = msgspec.field(default_factory=PodSpec)
+    status: PodStatus = msgspec.field(default_factory=PodStatus)
+
+
+class ServicePort(_Object):
+    port: Port
+    name: str | None = None
+    protocol: str | None = None  # TCP where it is not said
+    target_port: Annotated[int, Meta(ge=0, le=65535)] | str | None = None
+
+
+class ServiceSpec(_Object):
+    selector: dict[str, str] | None = None
+    type: str | None = None
+    cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
+    ports: list[ServicePort] | None = None
+
+
+class Service(_Object):
+    spec: ServiceSpec
+
+
+class Expression(_Object):
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: list[str] | None = None
+
+
+class LabelSelector(_Object):
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[Expression] | None = None
+
+
+class WorkloadSpec(_Object):
+    selector: LabelSelector
+
+
+class Workload(_Object):
+    """A Deployment, StatefulSet, DaemonSet or ReplicaSet."""
+
+    spec: WorkloadSpec
+
+
+class ListMeta(_Object):
+    resource_version: str = ""
+    next: str | None = msgspec.field(default=None, name="continue")  # where a page is not the last one
+
+
+class ObjectList(_Object):
+    items: list[Raw] | None
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
+
+
+class _NameOnly(_Object):
+    name: str = ""
+    resource_version: str = ""
+
+
+class Named(_Object):
+    """Any object: a pod that can't be read has perhaps a name, and moves the watch's resource version all the same."""
+
+    metadata: _NameOnly = msgspec.field(default_factory=_NameOnly)
+
+
+class WatchEvent(_Object):
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
+    object: Raw
+
+
+class Failure(_Object):
+    """A Status in place of what was asked for."""
+
+    code: int = 0
+    message: str = ""

@@ -1,0 +1,188 @@
+"""Which pod to use, and which of its ports: the rules of choosing, as plain functions. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from msgspec import Raw
+
+from kpf_supervise.config.selectors import Selector, from_label_selector, from_map, parse_selector
+from kpf_supervise.discovery.api_objects import (
+    Service,
+    ServicePort,
+    Workload,
+)
+from kpf_supervise.discovery.pods import PASSING, Pod, PodSet
+from kpf_supervise.kubectl.answers import Malformed, decode
+from kpf_supervise.model import Cause, ForwardError, Problem, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a target's pods are found, and how its ports are numbered.
+
+    `selector` is None for a pod named in full. `service` is the service object where ports are a service's.
+    """
+
+    target: Target
+    selector: Selector | None = None
+    service: Service | None = None
+
+
+def path_of(target: Target, namespace: str) -> str | None:
+    """The API path of the object that must be read before the target's pods are known; None where none must."""
+    if target.kind in ("pod", "selector"):
+        return None
+    api = "api/v1" if target.kind == "service" else "apis/apps/v1"
+    return f"/{api}/namespaces/{namespace}/{target.kind}s/{target.name}"
+
+
+def destination(target: Target, data: bytes | Raw | None) -> Destination:
+    """The Destination of a target; `data` is the object at `path_of`, or None. Raises ForwardError (NO_SELECTOR),
+    Malformed."""
+    if target.kind == "pod":
+        return Destination(target)
+    if target.kind == "selector":
+        return Destination(target, parse_selector(target.name))
+    assert data is not None
+    if target.kind != "service":
+        try:
+            selector = msgspec.to_builtins(decode(data, Workload).spec.selector)
+            return Destination(target, from_label_selector(selector))
+        except ValueError as error:
+            raise Malformed(str(error)) from None
+    service = decode(data, Service)
+    spec = service.spec
+    if spec.type == "ExternalName" or not spec.selector:
+        kind = "is of type ExternalName" if spec.type == "ExternalName" else "has no selector"
+        raise ForwardError(
+            Problem(
+                Cause.NO_SELECTOR,
+                f"{target} {kind}, so it leads to no pods",
+                "Name the pod, the workload or a label selector instead",
+            )
+        )
+    return Destination(target, from_map(spec.selector), service)
+
+
+_STATEFUL = "StatefulSet"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The pod to use now, or None and why there is none. `family` is to be handed in again next time."""
+
+    pod: Pod | None
+    family: tuple[str, str] | None = None
+    reason: str = ""
+    stuck: bool = False  # the reason is not one that passes by itself
+    missing: bool = False  # the pod named in full is not there, and nothing is known of a controller
+
+
+def choose(
+    where: Destination, pods: PodSet, current: Pod | None = None, family: tuple[str, str] | None = None
+) -> Choice:
+    """Ready and not terminating; `current` as long as it stays so; else the newest, but of a stateful set the one with
+    the lowest ordinal: usually the primary.
+
+    A pod named in full counts alone for as long as it is there; once it is gone or terminating, its family
+    (learnt while it was there) counts, of a stateful set only the pod that takes its name. Asked at every change of a
+    pod of the target, so that one that stays is found without a look at all the others.
+    """
+    now = pods.named(current.name) if current is not None else None
+    stays = now if now is not None and current is not None and now.incarnation == current.incarnation else None
+    if where.selector is not None:
+        if stays is not None and stays.usable and where.selector.matches(stays.labels):
+            return Choice(stays, family)
+        candidates = [pod for pod in pods if where.selector.matches(pod.labels)]
+    else:
+        named = pods.named(where.target.name)
+        family = (named and named.family) or family
+        if named is None and family is None:
+            return Choice(None, None, f"there is no pod {where.target.name}", missing=True)
+        moved_on = current is not None and current.name != where.target.name
+        if named is not None and not named.terminating and not moved_on:
+            candidates = [named]
+        elif stays is not None and stays.usable and family is not None and stays.family == family:
+            return Choice(stays, family)
+        else:
+            candidates = [pod for pod in pods if family is not None and pod.family == family]
+            if family is not None and family[0] == _STATEFUL:
+                candidates = [pod for pod in candidates if pod.name == where.target.name]
+    usable = [pod for pod in candidates if pod.usable]
+    if not usable:
+        reason, stuck = _why_none(candidates)
+        return Choice(None, family, reason, stuck)
+    return Choice(_preferred(usable), family)
+
+
+def _preferred(usable: list[Pod]) -> Pod:
+    newest = max(usable, key=lambda pod: (pod.created, pod.name))
+    if newest.family is None or newest.family[0] != _STATEFUL:
+        return newest
+    return min((pod for pod in usable if pod.family == newest.family), key=_ordinal)
+
+
+def _ordinal(pod: Pod) -> int:
+    number = pod.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def _why_none(candidates: list[Pod]) -> tuple[str, bool]:
+    if not candidates:
+        return "it has no pods", False
+    newest = max(candidates, key=lambda pod: (not pod.terminating, pod.created))
+    trouble = "terminating" if newest.terminating else newest.trouble
+    others = f", and {len(candidates) - 1} more" if len(candidates) > 1 else ""
+    return f"pod {newest.name} is {trouble}{others}", trouble not in PASSING
+
+
+def concerns(where: Destination, family: tuple[str, str] | None, pod: Pod) -> bool:
+    """Whether a change of `pod` can change the choice."""
+    if where.selector is not None:
+        return where.selector.matches(pod.labels)
+    return pod.name == where.target.name or (family is not None and pod.family == family)
+
+
+def remote_port(where: Destination, pod: Pod, remote: int | str) -> int:
+    """The container port behind `remote` in this pod. A service's port goes through its targetPort, but for a
+    headless service a number stays as it is (as kubectl has it). Raises ForwardError (NO_SUCH_PORT)."""
+    if where.service is None:
+        return remote if isinstance(remote, int) else _named(pod, remote)
+    spec = where.service.spec
+    # a tunnel is TCP; a port of another protocol may have the same number, as DNS has it
+    ports = [port for port in spec.ports or () if (port.protocol or "TCP") == "TCP"]
+    for port in ports:
+        if remote in (port.port, port.name):
+            if spec.cluster_ip == "None":
+                return port.port
+            behind = port.target_port or port.port
+            return behind if isinstance(behind, int) else _named(pod, behind)
+    others = [port for port in spec.ports or () if port not in ports and remote in (port.port, port.name)]
+    raise ForwardError(
+        Problem(
+            Cause.NO_SUCH_PORT,
+            f"port {remote} of {where.target} is {others[0].protocol}, and only TCP can be forwarded"
+            if others
+            else f"{where.target} has no port {remote}",
+            f"It has: {', '.join(map(_shown, ports))}" if ports else "It has no TCP ports at all",
+        )
+    )
+
+
+def _shown(port: ServicePort) -> str:
+    return f"{port.port} ({port.name})" if port.name else str(port.port)
+
+
+def _named(pod: Pod, name: str) -> int:
+    if name in pod.ports:
+        return pod.ports[name]
+    known = ", ".join(f"{name} ({number})" for name, number in pod.ports.items())
+    raise ForwardError(
+        Problem(
+            Cause.NO_SUCH_PORT,
+            f"pod {pod.name} has no port named {name}",
+            f"It has: {known}" if known else "It names no ports; give the number instead",
+        )
+    )

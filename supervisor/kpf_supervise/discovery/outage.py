@@ -1,0 +1,78 @@
+"""Whether the API server of one cluster answers: told once, and asked by one of all that wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
+from kpf_supervise.model import LOGIN, OUTAGE, Cause, ForwardError, Problem
+from kpf_supervise.primitives.backoff import delay
+from kpf_supervise.primitives.single_flight import SingleFlight
+
+_RETRY = (0.5, 3.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
+_LOGIN = (0.5, 30.0)  # the same where somebody has to log in
+_ANSWERS = frozenset({Cause.FORBIDDEN, Cause.NO_SUCH_OBJECT, Cause.NO_SUCH_NAMESPACE})  # a server's own "no"
+
+
+class Outage:
+    """Shared by all watches of one cluster; `label` names that. `ask` puts a small question that everybody may ask,
+    and raises ForwardError where it is not answered well."""
+
+    def __init__(self, label: str, ask: Callable[[], Awaitable[object]], notice: Callable[[str], None]) -> None:
+        self._label = label
+        self._ask = ask
+        self._notice = notice
+        self._question: SingleFlight[None, bool] = SingleFlight()
+        self._told: set[Cause | None] = set()
+        self._answers = trio.Event()  # replaced when an outage begins
+        self._hurry = trio.Event()
+
+    async def over(self, problem: Problem) -> bool:
+        """After a question failed: returns once the API server answers. True if it did not answer anybody meanwhile;
+        False if it does, so that the failure is the caller's own and may come again at once."""
+        return await self._question.ask(None, partial(self._until_answered, problem))
+
+    async def _until_answered(self, problem: Problem) -> bool:
+        """A question may fail by itself, one that takes too long, say: so the first one is put at once. But a login is
+        not asked for again at once, since a credential plugin may open a browser each time."""
+        failures = 1 if problem.cause in LOGIN else 0
+        self._answers = trio.Event()
+        while True:
+            if failures:
+                self._tell(problem)
+                await self._pause(*(_LOGIN if problem.cause in LOGIN else _RETRY), failures - 1)
+            if not self._answers.is_set():
+                try:
+                    await self._ask()
+                except ForwardError as trouble:
+                    if trouble.problem.cause not in _ANSWERS:
+                        problem = trouble.problem
+                        failures += 1
+                        continue
+            self.answered()
+            return failures > 0
+
+    async def _pause(self, first: float, longest: float, failures: int) -> None:
+        self._hurry = trio.Event()
+        with trio.move_on_after(delay(first, longest, failures)):
+            await self._hurry.wait()
+
+    def _tell(self, problem: Problem) -> None:
+        kind = None if problem.cause in OUTAGE else problem.cause  # the network is back, say, but the login has expired
+        if kind not in self._told:
+            self._told.add(kind)
+            self._notice(f"{self._label}: {problem.message}. It is asked again and again. {problem.next_step}".rstrip())
+
+    def ask_again(self) -> None:
+        """End the pause: perhaps the user has fixed it."""
+        self._hurry.set()
+
+    def answered(self) -> None:
+        """It has answered somebody, if only that something is forbidden."""
+        if self._told:
+            self._told = set()
+            self._notice(f"{self._label}: the API server answers again")
+        self._answers.set()
+        self._hurry.set()

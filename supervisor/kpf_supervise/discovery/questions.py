@@ -1,0 +1,128 @@
+"""What is asked of one API server: single objects and listings, each by a kubectl that ends. Whoever wants the same at
+the same time shares the question."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+from urllib.parse import quote
+
+import trio
+
+from kpf_supervise.discovery.api_objects import Named, ObjectList
+from kpf_supervise.discovery.pods import Pod, read_pod
+from kpf_supervise.kubectl.answers import Malformed, decode
+from kpf_supervise.kubectl.command_line import command
+from kpf_supervise.kubectl.orphan_guard import OrphanGuard
+from kpf_supervise.kubectl.process import output
+from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
+from kpf_supervise.primitives.single_flight import SingleFlight
+from kpf_supervise.text import redact
+
+TIMEOUT = 15.0  # seconds of silence; a healthy API server begins to answer at once
+_PAGE = 500  # objects that are listed at a time, as client-go has it: a slow line gets them in pieces
+_AT_A_TIME = 100  # pods of a listing that are read before others get their turn: about a millisecond
+_MANY = 4  # objects of one kind that are wanted at once, from which on a listing of all is the quicker answer
+
+_Wanted = TypeVar("_Wanted")
+
+
+def no_answer(path: str, error: Malformed) -> Problem:
+    return Problem(
+        Cause.API_UNREACHABLE,
+        f"what answers to {path.partition('?')[0]} is no API server, or another one than we know "
+        f"({redact(str(error))})",
+        "Is there a gateway or a login page in between? Open any page in a browser, and log in; else check with: "
+        f"kubectl get --raw {path.partition('?')[0]}",
+    )
+
+
+class Questions:
+    """About one namespace of one cluster. `problem` tells why nothing is answered at the moment, if that is known."""
+
+    def __init__(
+        self,
+        binary: str,
+        cluster: Cluster,
+        namespace: str,
+        guard: OrphanGuard,
+        problem: Callable[[], Problem | None],
+    ) -> None:
+        self.pods_path = f"/api/v1/namespaces/{namespace}/pods"
+        self._binary = binary
+        self._cluster = cluster
+        self._guard = guard
+        self._problem = problem
+        self._questions: SingleFlight[str, bytes] = SingleFlight()  # by path
+        self._listings: SingleFlight[str, dict[str, bytes]] = SingleFlight()
+        self._turns = trio.CapacityLimiter(2 * (os.cpu_count() or 1))
+
+    async def list_pods(self) -> tuple[str, list[Pod], str]:
+        """The resource version to go on from, the pods, and why one of them can't be read. Raises ForwardError."""
+        pods: list[Pod] = []
+        unreadable, page = "", f"?limit={_PAGE}"
+        while True:
+            try:
+                listing = await self._ask_for(f"{self.pods_path}{page}", ObjectList)
+            except ForwardError:
+                if "continue=" not in page:
+                    raise
+                pods, page = [], ""  # 410, the pages took too long: all in one piece then, as client-go has it
+                continue
+            for number, item in enumerate(listing.items or (), 1):
+                try:
+                    pods.append(read_pod(item))
+                except Malformed as error:
+                    unreadable = str(error)
+                if number % _AT_A_TIME == 0:
+                    await trio.lowlevel.checkpoint()
+            if not page or not listing.metadata.next:
+                return listing.metadata.resource_version, pods, unreadable
+            page = f"?limit={_PAGE}&continue={quote(listing.metadata.next, safe='')}"
+
+    async def ask(self, path: str) -> bytes:
+        """The object at an API path, as JSON. A hundred forwards of one service are one question, and so are those of a
+        hundred services where they may be listed. Raises ForwardError."""
+        return await self._questions.ask(path, partial(self._object, path))
+
+    async def _object(self, path: str) -> bytes:
+        kind, _, name = path.rpartition("/")
+        await trio.lowlevel.checkpoint()  # the others who begin with this one have asked then
+        wanted = sum(each.rpartition("/")[0] == kind for each in self._questions)
+        if wanted >= _MANY and kind != self.pods_path:  # of pods it is those that are in no listing
+            listing = await self._listings.ask(kind, partial(self._by_name, kind))
+            if name in listing:
+                return listing[name]
+        async with self._turns:
+            if (problem := self._problem()) is not None:  # found out while we waited for our turn
+                raise ForwardError(problem)
+            return await self.read(path)
+
+    async def _by_name(self, kind: str) -> dict[str, bytes]:
+        """All objects of a kind; none where they may not be listed. Raises ForwardError."""
+        try:
+            listing = await self._ask_for(kind, ObjectList)
+        except ForwardError as trouble:
+            if trouble.problem.cause is not Cause.FORBIDDEN:
+                raise
+            return {}
+        found = {}
+        for item in listing.items or ():
+            try:
+                found[decode(item, Named).metadata.name] = bytes(item)
+            except Malformed:  # whoever wants that one asks for it alone
+                continue
+        return found
+
+    async def _ask_for(self, path: str, wanted: type[_Wanted]) -> _Wanted:
+        try:
+            return decode(await self.read(path), wanted)
+        except Malformed as error:
+            raise ForwardError(no_answer(path, error)) from None
+
+    async def read(self, path: str) -> bytes:
+        """What the API server answers to a GET of `path`. Raises ForwardError."""
+        words = command(self._binary, self._cluster, "get", "--raw", path)
+        return await output(words, self._guard, TIMEOUT, self._cluster)

@@ -1,0 +1,277 @@
+"""The pods of one namespace of one cluster, kept current by one streaming kubectl that all forwards there share."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from contextlib import aclosing
+
+import trio
+
+from kpf_supervise.discovery.outage import Outage
+from kpf_supervise.discovery.pods import Expired, Pod, PodSet
+from kpf_supervise.discovery.questions import Questions, no_answer
+from kpf_supervise.kubectl.answers import Malformed
+from kpf_supervise.kubectl.causes import explain
+from kpf_supervise.kubectl.command_line import command, to_go_on
+from kpf_supervise.kubectl.orphan_guard import OrphanGuard
+from kpf_supervise.kubectl.process import lines, read_to_end, running
+from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
+from kpf_supervise.primitives.backoff import delay
+from kpf_supervise.text import redact
+
+_BRIEF = 0.5  # seconds: a watch that ended sooner is no reason to ask again at once
+_LONGEST = 5.0  # seconds: the longest pause then
+_OWN = (0.5, 30.0)  # seconds: the pauses where the API server answers, but not this listing
+_DENIED = 300.0  # seconds until a watch that was forbidden is asked for again
+_EVENT = 8 * 1024 * 1024  # bytes of a watch event; an object of etcd has 1.5 MiB at most
+_BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until its own are known
+
+
+DIED = "connections to the API server had died"
+
+
+class _Silent(Exception):
+    """The watch has told nothing for longer than its server keeps silent."""
+
+
+class Pulse:
+    """How long the server of a watch may keep silent: half as long again as between its bookmarks. Of those before the
+    third of a stream nothing is concluded, since one comes early where the server ends the stream."""
+
+    def __init__(self) -> None:
+        self.limit = 1.5 * _BOOKMARK + 2  # seconds
+        self.seen = False  # this server sends bookmarks
+        self._marks: list[float] = []
+
+    def begun(self) -> None:
+        self._marks = []
+
+    def marked(self, now: float) -> None:
+        self.seen = True
+        self._marks = [*self._marks[-2:], now]
+        if len(self._marks) == 3:
+            first, second, third = self._marks
+            self.limit = 1.5 * max(second - first, third - second) + 2
+
+    def silent(self) -> None:
+        if not self.seen:  # it seems to send none: ask less often
+            self.limit *= 2
+
+
+class Watch:
+    """`pods` is the truth of a moment ago once `listed` is not 0 and while `problem` is None."""
+
+    def __init__(
+        self,
+        binary: str,
+        cluster: Cluster,
+        namespace: str,
+        guard: OrphanGuard,
+        notice: Callable[[str], None],
+        outage: Outage,
+    ) -> None:
+        self.namespace = namespace
+        self.cluster = cluster
+        self.pods = PodSet()
+        self.problem: Problem | None = None
+        self.denied = False  # watching is forbidden: `pods` is only as fresh as the last `refresh`
+        self.blind = False  # not even listing is allowed
+        self.listed = 0  # how many times a listing succeeded: a new one means that the API server answers
+        self.renewed = 0  # grows when connections to the API server were found dead: a tunnel may be so too
+        self.why = DIED  # it grew
+        self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the one pod that changed, or None
+        self.questions = Questions(binary, cluster, namespace, guard, lambda: self.problem)
+        self._binary = binary
+        self._guard = guard
+        self._notice = notice
+        self._outage = outage
+        self._pulse = Pulse()
+        self._suspected = False  # connections may have died; known once the API server answers
+        self._asked = False  # somebody wants to know whether it does
+        self._unreadable = ""  # why the last pod that can't be read is left out
+        self._patience = trio.CancelScope()  # of the stream
+        self._again = trio.Event()
+
+    def doubt(self, why: str = DIED) -> None:
+        """Have every kubectl replaced as soon as the API server answers; without a better `why`, since connections to
+        it have died, as when the machine has slept."""
+        self.why = why
+        if self.denied:  # nobody would ask
+            self.renewed += 1
+            self._tell(self.problem)
+        else:
+            self._suspected = True
+            self._patience.cancel()
+
+    def check(self) -> None:
+        """Find out whether the API server answers: `listed` or `problem` tells it soon."""
+        self._asked = True
+        self._patience.cancel()
+
+    def ask_again(self) -> None:
+        """Find out now, not in some minutes, whether what was forbidden is allowed by now."""
+        self._again.set()
+
+    def failed(self, problem: Problem) -> None:
+        """Nothing is known for the moment."""
+        self._tell(problem)
+
+    async def run(self) -> None:
+        """Keep `pods` current, telling the listeners of each change. Never returns."""
+        while True:
+            self._deny(await self._keep_current())
+            await self._until_allowed()
+
+    async def _keep_current(self) -> Problem:
+        """Returns only where watching is forbidden, with what to ask for."""
+        failures = 0  # of the stream, in a row
+        own = 0  # of listings in a row that failed though the API server answers
+        while True:
+            try:
+                await self.refresh()
+            except ForwardError as trouble:
+                if trouble.problem.cause is Cause.FORBIDDEN:
+                    return trouble.problem
+                self._tell(trouble.problem)
+                own = 0 if await self._outage.over(trouble.problem) else own + 1
+                if own:
+                    await self._pause(trouble.problem, own)
+                continue
+            own = 0
+            begun = trio.current_time()
+            try:
+                await self._follow()
+            except Expired:
+                pass
+            except _Silent:
+                if not self._asked:
+                    if self._pulse.seen and not self._suspected:
+                        self._suspected, self.why = True, DIED
+                    self._pulse.silent()
+                begun = -math.inf  # ask at once
+            except ForwardError as trouble:
+                if trouble.problem.cause is Cause.FORBIDDEN:
+                    return trouble.problem
+            failures = failures + 1 if trio.current_time() - begun < _BRIEF else 0
+            if failures > 1:  # a server that answers, but ends each watch at once
+                await trio.sleep(delay(_BRIEF, _LONGEST, failures - 1))
+
+    async def _pause(self, problem: Problem, failures: int) -> None:
+        if failures == 2:
+            self._notice(
+                f"pods in namespace {self.namespace} can't be listed, though the API server answers: "
+                f"{problem.message}. It is tried again and again. {problem.next_step}".rstrip()
+            )
+        self._again = trio.Event()
+        with trio.move_on_after(delay(*_OWN, failures - 1)):
+            await self._again.wait()
+
+    async def refresh(self) -> None:
+        """List the pods anew. Raises ForwardError."""
+        version, pods, unreadable = await self.questions.list_pods()
+        self._asked = False  # not before: a question that came meanwhile is answered too, and no silence is mistaken
+        self.pods.replace(pods, version)
+        self.listed += 1
+        self._outage.answered()
+        if self._suspected:
+            self._suspected = False
+            self.renewed += 1
+        self._tell(None)
+        self._tell_unreadable(unreadable)
+
+    def _tell_unreadable(self, why: str) -> None:
+        if why and why != self._unreadable:
+            self._unreadable = why
+            self._notice(f"a pod in namespace {self.namespace} can't be read, and is left out ({redact(why)})")
+
+    async def _follow(self) -> None:
+        """Watch on from the listing, anew whenever the server ends a watch in peace (it does every few minutes).
+
+        Raises Expired where the pods must be listed anew, ForwardError where the watch failed, _Silent."""
+        while True:
+            begun = trio.current_time()
+            await self._stream()
+            if trio.current_time() - begun < _BRIEF:
+                await trio.sleep(_BRIEF)
+
+    async def _stream(self) -> None:
+        path = f"{self.questions.pods_path}?watch=1&allowWatchBookmarks=true&resourceVersion={self.pods.version}"
+        said: list[str] = []
+        code: int | None = None
+        self._pulse.begun()
+        failure: Exception | None = None
+
+        async def read_stderr(stream: trio.abc.ReceiveStream) -> None:
+            async for line in lines(stream):
+                said.append(line.decode(errors="replace"))
+                del said[:-20]
+
+        words = command(self._binary, self.cluster, "get", "--raw", path)
+        async with running(words, self._guard, to_go_on(os.environ)) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read_stderr, process.stderr)
+                try:
+                    with trio.CancelScope() as self._patience:
+                        if self._asked or self._suspected:  # since before there was a stream to end
+                            raise _Silent
+                        async with aclosing(lines(process.stdout, _EVENT)) as events:
+                            self._patience.deadline = trio.current_time() + self._pulse.limit
+                            async for line in events:
+                                self._take(line)
+                                self._patience.deadline = trio.current_time() + self._pulse.limit
+                    if self._patience.cancelled_caught:
+                        raise _Silent
+                    code = await read_to_end(process, nursery)
+                except (Expired, ForwardError, _Silent) as error:
+                    failure = error  # raised below: a nursery would wrap it
+                    nursery.cancel_scope.cancel()
+                except Malformed as error:
+                    failure = ForwardError(no_answer(self.questions.pods_path, error))
+                    nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if code != 0:
+            raise ForwardError(explain(said, code, self.cluster))
+
+    def _take(self, line: bytes) -> None:
+        """Raises Expired, ForwardError, Malformed."""
+        change = self.pods.apply(line)
+        if change.pod is not None:
+            self._tell(None, change.pod)
+        if change.bookmark:
+            self._pulse.marked(trio.current_time())
+        self._tell_unreadable(change.unreadable)
+
+    def _deny(self, problem: Problem) -> None:
+        self.denied = True
+        self.blind = self.listed == 0
+        self._notice(
+            f"{problem.message}: pods are not followed there; a forward notices a restart only when kubectl does. "
+            f"{problem.next_step}"
+        )
+        self._tell(None)
+
+    async def _until_allowed(self) -> None:
+        while True:
+            with trio.move_on_after(_DENIED):
+                await self._again.wait()
+            self._again = trio.Event()
+            try:
+                await self.refresh()
+                self.blind = False
+                await self.questions.read(
+                    f"{self.questions.pods_path}?watch=1&timeoutSeconds=1&resourceVersion={self.pods.version}"
+                )
+            except ForwardError:
+                continue
+            self.denied = False
+            return self._notice(f"pods in namespace {self.namespace} are followed from now on: that is allowed now")
+
+    def _tell(self, problem: Problem | None, pod: Pod | None = None) -> None:
+        self.problem = problem
+        for listener in list(self.listeners):
+            listener(pod)

@@ -1,0 +1,82 @@
+"""The watches of all forwards: one for each (cluster, namespace), begun when the first forward asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from kpf_supervise.discovery.outage import Outage
+from kpf_supervise.discovery.questions import TIMEOUT
+from kpf_supervise.discovery.watch import DIED, Watch
+from kpf_supervise.kubectl.command_line import command
+from kpf_supervise.kubectl.contexts import Contexts
+from kpf_supervise.kubectl.orphan_guard import OrphanGuard
+from kpf_supervise.kubectl.process import output
+from kpf_supervise.model import Cause, Cluster, Problem
+from kpf_supervise.primitives.boundary import unbroken
+
+
+class Watches:
+    """Hands out Watches; they run in `nursery`."""
+
+    def __init__(
+        self,
+        contexts: Contexts,
+        guard: OrphanGuard,
+        nursery: trio.Nursery,
+        notice: Callable[[str], None],
+        bug: Callable[[BaseException, str], str],
+    ) -> None:
+        self._contexts = contexts
+        self._guard = guard
+        self._nursery = nursery
+        self._notice = notice
+        self._bug = bug
+        self._outages: dict[Cluster, Outage] = {}
+        self._watches: dict[tuple[Cluster, str], Watch] = {}
+
+    def doubt(self, why: str = DIED) -> None:
+        """Have every kubectl replaced; without a better `why`, since all connections to API servers may have died."""
+        for watch in self._watches.values():
+            watch.doubt(why)
+
+    def ask_again(self) -> None:
+        """Ask all that did not answer, or forbade something: the user has changed something, or wants to try again."""
+        for outage in self._outages.values():
+            outage.ask_again()
+        for watch in self._watches.values():
+            watch.ask_again()
+
+    async def of(self, cluster: Cluster, namespace: str | None) -> Watch:
+        """The watch of a namespace, None being the context's own. Raises ForwardError where there is no such context,
+        or kubectl can't be run."""
+        if self._contexts.version is None:
+            self._nursery.start_soon(unbroken, self._contexts.check_version, self._version_unknown)
+        resolved, own = await self._contexts.of(cluster)
+        key = (resolved, namespace or own)
+        if key not in self._watches:
+            watch = self._watches[key] = Watch(
+                self._contexts.binary, *key, self._guard, self._notice, self._outage(resolved)
+            )
+            self._nursery.start_soon(unbroken, watch.run, partial(self._failed, watch))
+        return self._watches[key]
+
+    def _outage(self, cluster: Cluster) -> Outage:
+        if cluster not in self._outages:
+            label = cluster.context or "the cluster"
+            self._outages[cluster] = Outage(label, partial(self._ask_version, cluster), self._notice)
+        return self._outages[cluster]
+
+    async def _ask_version(self, cluster: Cluster) -> None:
+        """Everybody may ask this (ClusterRole system:public-info-viewer). Raises ForwardError."""
+        words = command(self._contexts.binary, cluster, "get", "--raw", "/version")
+        await output(words, self._guard, TIMEOUT, cluster)
+
+    def _version_unknown(self, error: BaseException, _: float) -> None:
+        self._bug(error, "the question for kubectl's version")
+
+    def _failed(self, watch: Watch, error: BaseException, pause: float) -> None:
+        sentence = self._bug(error, f"the watch of pods in namespace {watch.namespace}")
+        watch.failed(Problem(Cause.INTERNAL, sentence, f"It is begun anew in {pause:.0f} s"))

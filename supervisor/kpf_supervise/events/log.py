@@ -1,0 +1,80 @@
+"""What an event looks like: a line for people, or one JSON object for machines. The one place that prints."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+
+import trio
+
+from kpf_supervise.events import serialize
+from kpf_supervise.events.board import Board
+from kpf_supervise.model import NOTICE, UNPRINTED, Event, State
+
+_LIMIT = 10_000  # events that may wait for a terminal that takes none
+
+
+def as_text(event: Event) -> str | None:
+    """A line for people, and below it the traceback of a bug; None for what only machines want to know."""
+    if event.kind == State.CONNECTING or event.kind in UNPRINTED:
+        return None
+    return "\n".join((serialize.line(serialize.event(event)), *event.traceback))
+
+
+def as_json(event: Event) -> str | None:
+    """One object: time (RFC 3339, UTC), forward, event, message, and what else the event carries."""
+    return None if event.kind in UNPRINTED else json.dumps(serialize.event(event), ensure_ascii=False)
+
+
+async def print_events(
+    board: Board, format: str, fd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Write each event to `fd` until the board is closed; started once none can be missed. A reader that takes
+    nothing holds up nobody, and loses events; one that is gone ends this. A file that takes nothing for a while (the
+    disk is full) loses lines, and says how many once it takes some."""
+    show = as_json if format == "json" else as_text
+    lost, why, torn = 0, "", False
+    with board.subscription(_LIMIT) as events:
+        task_status.started()
+        async for event in events:
+            line = show(event)
+            if line is None:
+                continue
+            if lost:
+                missing = f"{lost} line{'s are' if lost > 1 else ' is'} missing here: {why}"
+                line = f"{show(Event(time=event.time, forward=None, kind=NOTICE, message=missing))}\n{line}"
+            data = f"{line}\n".encode(errors="replace")
+            try:
+                await _write(fd, b"\n" + data if torn else data)
+            except _Full as full:
+                lost, why, torn = lost + 1, full.why, torn or full.begun
+            except OSError:  # the terminal was closed, or the reader of the pipe ended
+                return
+            else:
+                lost, torn = 0, False
+
+
+class _Full(Exception):
+    """A file takes nothing now; it may later. `begun`: it has taken a part of the line."""
+
+    def __init__(self, why: str, begun: bool) -> None:
+        super().__init__(why)
+        self.why, self.begun = why, begun
+
+
+async def _write(fd: int, data: bytes) -> None:
+    """Raises _Full, or OSError where nobody will ever read it."""
+    mode = os.fstat(fd).st_mode
+    waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
+    if waits:
+        await trio.lowlevel.wait_writable(fd)
+    written = 0
+    while written < len(data):
+        try:
+            written += os.write(fd, data[written:])
+        except OSError as error:
+            if waits or (error.errno == errno.EIO and not stat.S_ISREG(mode)):  # a terminal that was closed is none
+                raise
+            raise _Full(os.strerror(error.errno or 0), written > 0) from error

@@ -1,0 +1,88 @@
+"""What forwards and events look like to other programs: JSON objects on the control socket and in the log. Pure.
+
+A forward has exactly the fields of the specification's PortForward, and further ones beside them. Each text in it is
+one line of printable text, whatever the API, kubectl or a kubeconfig has written.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from kpf_supervise.model import Event, State, Status
+from kpf_supervise.text import one_line
+
+
+def moment(seconds: float) -> str:
+    """RFC 3339 in UTC with milliseconds, from seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def port_forward(status: Status) -> dict[str, Any]:
+    """The first seven fields are the specification's. A port that isn't known (yet) is 0: a local one that is any free
+    one while nothing listens, a remote one that has only a name before a pod was found."""
+    forward, problem = status.forward, status.problem
+    facts = {
+        "id": forward.id,
+        "resourceType": forward.target.kind,
+        "name": forward.target.name,
+        "namespace": status.namespace or forward.namespace or "",
+        "localPort": status.port or forward.local or 0,
+        "remotePort": forward.remote if isinstance(forward.remote, int) else status.remote or 0,
+        "active": status.state is State.ACTIVE,
+        "state": status.state.value,
+        "since": moment(status.since),
+        "target": str(forward.target),
+        "remote": str(forward.remote),
+        "address": forward.address,
+        "listening": status.port is not None,
+        "pod": status.pod,
+        "command": status.command,
+        "context": status.context or forward.cluster.context,
+        "restarts": status.restarts,
+        "error": problem.message if problem else None,
+        "cause": problem.cause.value if problem else None,
+        "final": status.hopeless,
+        "attempt": status.attempt,
+        "attempts": status.attempts,
+        "retryAt": moment(status.retry_at) if status.retry_at is not None else None,
+        "nextStep": (problem.next_step or None) if problem else None,
+        "connections": status.connections,
+        "held": status.held,
+        "bytesIn": status.bytes_in,
+        "bytesOut": status.bytes_out,
+        "notify": forward.notify,
+        "lazy": forward.lazy,
+        "enabled": forward.enabled,
+        "declared": status.declared,
+    }
+    return _clean(facts)
+
+
+def event(event: Event) -> dict[str, Any]:
+    """Time, forward, event and message, and what else it carries."""
+    facts = {
+        "time": moment(event.time),
+        "forward": event.forward,
+        "event": event.kind,
+        "message": event.message,
+        "state": event.state,
+        "cause": event.cause,
+        "pod": event.pod,
+        "port": event.port,
+        "attempt": event.attempt,
+        "attempts": event.attempts,
+        "delay": event.delay,
+        "traceback": list(event.traceback) or None,
+    }
+    return _clean({name: value for name, value in facts.items() if value is not None})
+
+
+def _clean(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in facts.items()}
+
+
+def line(facts: dict[str, Any]) -> str:
+    """An event for people: `21:04:30 web/http         active        localhost:8080 → …`, in local time."""
+    clock = datetime.fromisoformat(facts["time"]).astimezone().strftime("%H:%M:%S")
+    return f"{clock} {facts.get('forward') or '-':<16} {facts['event']:<13} {facts['message']}"

@@ -1,0 +1,115 @@
+"""The connections that come to one forward's local port: held while no tunnel takes them, then carried."""
+
+from __future__ import annotations
+
+import trio
+
+from kpf_supervise.forwarding.listener import Listening
+from kpf_supervise.forwarding.relay import Client, carry
+from kpf_supervise.forwarding.tunnel import Tunnel
+from kpf_supervise.model import Forward, Status
+from kpf_supervise.primitives.signal import Signal
+
+_STALL = 0.1  # seconds: whoever lets its kubectl wait so long makes the others there wait too
+_NOTICE = 0.005  # seconds: a client that broke off before this one came is seen by then
+_VERDICT = 1.0  # seconds in which a tunnel that did not serve a connection is known to be a bad one
+_RESORT = 1.0  # seconds of holding after which a tunnel that was to be left is better than none; kubectl starts in 0.1
+
+
+class ConnectionAcceptor:
+    """`children` is where new connections go, the one with the fewest of them first; while none of these is fit, they
+    are held. `closing`: what is held is let go."""
+
+    def __init__(self, settings: Forward, status: Status, listening: Listening, signal: Signal) -> None:
+        self.tunnels: list[Tunnel] = []  # oldest first; those beyond the number that is asked for are to spare
+        self.resort: Tunnel | None = None  # its pod is about to go, but is there; for whoever was held for long
+        self.closing = False
+        self.clients = 0  # connected now, held or not
+        self.arrived = 0  # ever
+        self.quiet_since = trio.current_time()  # where there are no clients
+        self._hold_for = settings.hold
+        self._spread = settings.children
+        self._status = status
+        self._listening = listening
+        self._signal = signal
+
+    async def run(self) -> None:
+        """Accept until cancelled; the connections are closed then. The listeners stay open: others hold them, too."""
+        await trio.serve_listeners(self._serve, list(self._listening.duplicate().listeners))
+
+    @property
+    def fit(self) -> list[Tunnel]:
+        return [tunnel for tunnel in self.tunnels if tunnel.fit]
+
+    def admitting(self) -> Tunnel | None:
+        return min(self.fit[: self._spread], key=lambda tunnel: tunnel.connections, default=None)
+
+    def _choose(self, since: float) -> Tunnel | None:
+        """For a client that has been there `since` then."""
+        tunnel = self.admitting()
+        if tunnel is None and self.resort is not None and self.resort.fit and trio.current_time() >= since + _RESORT:
+            return self.resort
+        return tunnel
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        """Hold until there is a tunnel, then join; again where the tunnel never served it. Closes the connection."""
+        client = Client(stream)
+        since = trio.current_time()
+        self.clients += 1
+        self.arrived += 1
+        self.closing = False
+        self._signal.tell()
+        try:
+            await self._spare_stalled_children()
+            while await self._hold(client, since):
+                tunnel = self._choose(since)
+                if tunnel is None:  # retired while the waiting ended
+                    continue
+                self._status.connections += 1
+                try:
+                    if await carry(client, tunnel, self._status):
+                        break
+                finally:
+                    self._status.connections -= 1
+                await tunnel.settle(_VERDICT)
+                if trio.current_time() >= since + self._hold_for:
+                    break
+        finally:
+            self.clients -= 1
+            self.quiet_since = trio.current_time()
+            self._signal.tell()
+            await trio.aclose_forcefully(stream)
+
+    async def _spare_stalled_children(self) -> None:
+        if any(tunnel.wedges and tunnel.connections for tunnel in self.tunnels):
+            await trio.sleep(_NOTICE)
+        for tunnel in self.tunnels:
+            if tunnel.stalled > _STALL:
+                tunnel.wear("a client reads nothing, which stalls all connections of its kubectl")
+
+    async def _hold(self, client: Client, since: float) -> bool:
+        """Wait until there is a tunnel to use; False where the client left, its time is up, or all is lost."""
+
+        def over() -> bool:
+            return self.closing or self._choose(since) is not None
+
+        if self._choose(since) is not None:
+            return True
+        self._status.held += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.cancel_scope.deadline = since + self._hold_for
+
+                async def leave() -> None:
+                    await client.left()
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(leave)
+                with trio.move_on_at(since + _RESORT):
+                    await self._signal.until(over)
+                await self._signal.until(over)
+                nursery.cancel_scope.cancel()
+                return not self.closing
+        finally:
+            self._status.held -= 1
+        return False

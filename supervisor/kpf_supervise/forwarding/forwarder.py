@@ -1,0 +1,268 @@
+"""One forward: keeps its children on the pod to use, and decides what each end of one costs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import trio
+
+from kpf_supervise.discovery.pods import Pod
+from kpf_supervise.discovery.resolver import Endpoint, TargetResolver
+from kpf_supervise.forwarding.acceptor import ConnectionAcceptor
+from kpf_supervise.forwarding.listener import Listening
+from kpf_supervise.forwarding.pool import Tools, TunnelPool
+from kpf_supervise.forwarding.relay import SETTLE
+from kpf_supervise.forwarding.tunnel import Tunnel
+from kpf_supervise.model import FINAL, LOGIN, OUTAGE, Cause, ForwardError, Problem, State, Status, Trigger
+from kpf_supervise.primitives.backoff import Tries, delay
+from kpf_supervise.primitives.signal import Signal
+
+_LONGEST_REST = 5.0  # seconds between the rounds that clients of a failed forward begin
+_ALL_OF_THEM = (Cause.REMOTE_REFUSED, Cause.POD_GONE)  # what one tunnel says of the pod counts for the others too
+
+
+class Forwarder:
+    """Keeps one declared forward. Nothing in it is shared with another one but its Tools."""
+
+    def __init__(self, status: Status, listening: Listening, tools: Tools) -> None:
+        self.settings = status.forward
+        self.status = status
+        host = f"[{self.settings.address}]" if ":" in self.settings.address else self.settings.address
+        self.local = f"{host}:{listening.port}"
+        self._tools = tools
+        self._signal = Signal()
+        self._acceptor = ConnectionAcceptor(self.settings, status, listening, self._signal)
+        self._resolver = TargetResolver(self.settings, tools.watches, self._signal, self._pods_changed)
+        self._pool = TunnelPool(status, self._acceptor, self._resolver, tools, self._signal)
+        self._starting = trio.CancelScope()  # of _start
+        self._served: Pod | None = None  # the one that the last tunnel got ready on
+        self._suspect: tuple[str, int] | None = None  # the incarnation of a pod that refused connections
+        self._renewed = 0  # of the resolver, when the tunnel was begun
+        self._worn = ""  # why the last tunnel was let go though it works
+        self._lived = 0.0  # seconds for which it had been a good one
+        self._round = trio.CancelScope()  # of _keep
+
+    async def run(self) -> None:
+        """Serve until cancelled. On the way out closes the connections and the children."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._pool.nursery = self._resolver.nursery = nursery
+                nursery.start_soon(self._acceptor.run)
+                while True:
+                    with self._round:
+                        await self._keep()
+                    self._round = trio.CancelScope()
+        finally:
+            self._resolver.close()
+
+    def begin(self) -> None:
+        """Say what it is before anything has been done."""
+        if self.settings.lazy:
+            self._rest()
+        else:
+            self._say(Trigger.CONNECT, f"looking for a pod of {self.settings.target}")
+
+    def _rest(self) -> None:
+        self._say(Trigger.QUIET, f"{self.local} listens; kubectl starts with the first connection")
+
+    def restart(self) -> None:
+        """Begin anew with a fresh kubectl and all attempts. The connections through the old one end; the port stays,
+        and those that are held go to the new one."""
+        self._pool.drop()
+        self._acceptor.resort = None
+        self.status.pod = None
+        self._resolver.look_again = True
+        self._say(Trigger.CONNECT, f"restarted: looking for a pod of {self.settings.target}")
+        self._round.cancel()
+
+    async def _keep(self) -> None:
+        """Find a pod, start a tunnel on it, serve, and again. Never returns."""
+        tries = Tries(self.settings.reconnect)
+        failed_rounds = 0
+        while True:
+            if self.settings.lazy and not self._acceptor.clients:
+                if self.status.state is not State.IDLE:
+                    self._rest()
+                self._pool.nursery.start_soon(self._look_ahead)
+                await self._signal.until(lambda: self._acceptor.clients > 0)
+            endpoint, self._lived = None, 0.0
+            try:
+                endpoint = await self._resolver.find(self._wait_for_pod)
+                if not await self._start(endpoint):
+                    continue
+                failed_rounds = 0
+                problem = await self._serve(endpoint)
+            except ForwardError as trouble:
+                problem = trouble.problem
+            if problem is None or (endpoint is not None and self._outdated):
+                continue  # a pod that was replaced is no failure
+            self._resolver.look_again = True
+            blind = endpoint is None and problem.cause not in FINAL  # it got no further than the question for pods
+            expired = problem.cause in LOGIN and not failed_rounds  # the watch may not know it yet, and asks for all
+            if (blind or expired or problem.cause in OUTAGE) and await self._resolver.is_outage():
+                await self._await_api(problem)
+                tries.fresh()
+                continue
+            pod = endpoint.pod if endpoint is not None and problem.cause is Cause.REMOTE_REFUSED else None
+            self._suspect = pod.incarnation if pod is not None else None
+            pause = None if problem.cause in FINAL else tries.lost(self._lived)
+            if pause is not None:
+                await self._pause(problem, pause, tries.made)
+            else:
+                await self._fail(problem, failed_rounds)
+                failed_rounds += 1
+                tries.fresh()
+
+    async def _look_ahead(self) -> None:
+        """Let the first client wait for nothing but a kubectl's start. What is wrong is told when there is one."""
+        with suppress(ForwardError):
+            await self._resolver.look_up()
+
+    def _wait_for_pod(self, reason: str) -> None:
+        lost, self._acceptor.resort = "", None
+        if self.status.state in (State.ACTIVE, State.CONNECTING) and self._served is not None:
+            lost = f"lost {self._served.name}, which {self._resolver.why_left(self._served)}. "
+        problem = self._resolver.none_ready(reason)
+        text = f"{lost}{problem.message}. Connections to {self.local} are held"
+        self._say(Trigger.NO_POD, text, problem=problem)
+
+    async def _start(self, endpoint: Endpoint) -> bool:
+        """A tunnel that takes the connections from now on; False where another pod is to be used meanwhile. Raises
+        ForwardError."""
+        self._resolver.pod, self._renewed = endpoint.pod, self._resolver.renewed
+        self.status.remote = endpoint.remote if isinstance(endpoint.remote, int) else None
+        if self.status.state is not State.CONNECTING:
+            self._say(Trigger.CONNECT, f"starting kubectl for {endpoint.what}, port {endpoint.remote}")
+        left = self._left_for(endpoint)
+        suspected = endpoint.pod is not None and endpoint.pod.incarnation == self._suspect
+        with trio.CancelScope() as self._starting:
+            tunnel = await self._pool.add(endpoint, suspected)
+        if self._starting.cancelled_caught:
+            return False
+        self._acceptor.resort = None
+        self._signal.tell()
+        self.status.pod = tunnel.label
+        self._tell_ready(endpoint, tunnel.took, left)
+        return True
+
+    def _left_for(self, endpoint: Endpoint) -> str:
+        """Why the pod that served is left for another one, as it is now: until that one serves it may be gone."""
+        left = self._served
+        if left is None or endpoint.pod is None or left.incarnation == endpoint.pod.incarnation:
+            return ""
+        return f"{left.name} {self._resolver.why_left(left)}"
+
+    def _tell_ready(self, endpoint: Endpoint, took: float, left: str) -> None:
+        self._served = endpoint.pod
+        worn, self._worn = self._worn, ""
+        where = f"{endpoint.label}:{endpoint.remote} ({took:.2f} s)"
+        if worn:
+            self._say(Trigger.READY, f"{worn} → a fresh kubectl on {where}", kind="moved")
+        elif left:
+            self._say(Trigger.READY, f"{left} → {where}", kind="moved")
+        else:
+            self._say(Trigger.READY, f"{self.local} → {self.settings.target}, pod {where}")
+
+    async def _serve(self, endpoint: Endpoint) -> Problem | None:
+        """Until no tunnel is left to use: why, or None where that costs no attempt."""
+        try:
+            async with trio.open_nursery() as nursery:
+                if self.settings.children > 1:
+                    nursery.start_soon(self._pool.fill, endpoint)
+                problem = await self._while_served()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.status.pod = None
+        return problem
+
+    async def _while_served(self) -> Problem | None:
+        acceptor = self._acceptor
+        while True:
+            if self._resolver.renewed != self._renewed:
+                for tunnel in acceptor.tunnels:
+                    tunnel.wear(self._resolver.why_renewed, doubtful=True)
+            if self._resolver.moved_on():
+                acceptor.resort = acceptor.admitting() if self._resolver.lingers(self._resolver.pod) else None
+                self._let_go(acceptor.tunnels, None)
+                return None
+            unfit = [tunnel for tunnel in acceptor.tunnels if not tunnel.fit]
+            if unfit:
+                problem = await self._verdict(unfit)
+                if problem is not None and problem.cause in _ALL_OF_THEM:
+                    unfit = acceptor.tunnels
+                self._let_go(unfit, problem)
+                if not acceptor.tunnels:
+                    return problem
+                why = problem.message if problem is not None else unfit[0].worn
+                left = f"{len(acceptor.tunnels)} of its kubectls serve on, and a fresh one is started"
+                self._say(Trigger.THINNED, f"{why}; {left}")
+            quiet_until = float("inf")
+            if self.settings.lazy and self.settings.idle_timeout is not None and not acceptor.clients:
+                quiet_until = acceptor.quiet_since + self.settings.idle_timeout
+                if trio.current_time() >= quiet_until:
+                    self._let_go(acceptor.tunnels, None)
+                    return None
+            with trio.move_on_at(quiet_until):
+                await self._signal.wait()
+
+    async def _verdict(self, unfit: list[Tunnel]) -> Problem | None:
+        """What is wrong with them; None where they only are worn."""
+        for tunnel in unfit:
+            if tunnel.fault is not None and tunnel.fault.cause is Cause.LOST:
+                await tunnel.ended_within(SETTLE)  # it is about to end, and why is among what it has said
+        return next((tunnel.fault for tunnel in unfit if tunnel.fault is not None), None)
+
+    def _let_go(self, tunnels: list[Tunnel], problem: Problem | None) -> None:
+        for tunnel in [each for each in tunnels if each in self._acceptor.tunnels]:  # else restarted meanwhile
+            self._worn = tunnel.worn
+            self._lived = self._pool.retire(tunnel, problem)
+
+    async def _await_api(self, problem: Problem) -> None:
+        self._say(Trigger.RETRY, f"as soon as the API server answers: {problem.message}", problem=problem)
+        await self._signal.until(lambda: not self._resolver.outage)
+
+    async def _pause(self, problem: Problem, pause: float, attempt: int) -> None:
+        """Wait before an attempt, shorter where the facts change."""
+        of = self.settings.reconnect.attempts
+        when = f"in {pause:.1f} s" if pause else "now"
+        message = f"attempt {attempt}{f' of {of}' if of else ''} {when}: {problem.message}"
+        pod = self._resolver.pod
+        if pod is not None and pod.name not in message:
+            message += f" (pod {pod.name})"
+        self._say(Trigger.RETRY, message, problem=problem, attempt=attempt, attempts=of, delay=round(pause, 3))
+        listed = self._resolver.listed
+        with trio.move_on_after(pause):
+            await self._signal.until(lambda: self._resolver.moved_on() or self._resolver.listed != listed)
+
+    async def _fail(self, problem: Problem, failed_rounds: int) -> None:
+        """Say so, and wait for what may have fixed it: a pod that becomes ready, the API server that answers again,
+        or a client that waits. Rounds are kept apart, so that no storm comes of them."""
+        resolver, acceptor = self._resolver, self._acceptor
+        acceptor.closing = problem.cause in FINAL or problem.cause is Cause.REMOTE_REFUSED
+        self._say(Trigger.GIVE_UP, str(problem), problem=problem)
+        self._signal.tell()
+        usable, listed, arrived = resolver.usable(), resolver.listed, acceptor.arrived
+        rested = trio.current_time() + delay(self.settings.reconnect.initial, _LONGEST_REST, failed_rounds)
+        while True:
+            new_pod = not resolver.usable() <= usable
+            called = acceptor.arrived > arrived or (self.status.held > 0 and not acceptor.closing)
+            hope = new_pod or called or resolver.listed != listed
+            if (new_pod and resolver.knows_target) or (hope and trio.current_time() >= rested):
+                return
+            with trio.move_on_at(rested if hope else float("inf")):
+                await self._signal.wait()
+
+    def _pods_changed(self) -> None:
+        if self._outdated:
+            self._starting.cancel()
+        self._signal.tell()
+
+    @property
+    def _outdated(self) -> bool:
+        """Whether another pod is to be used by now, or the connection that a tunnel was started over had died."""
+        return self._resolver.moved_on() or self._resolver.renewed != self._renewed
+
+    def _say(self, trigger: Trigger, message: str, **facts: Any) -> None:
+        self.status.context, self.status.namespace = self._resolver.place
+        self._tools.board.changed(self.status, trigger, message, **facts)

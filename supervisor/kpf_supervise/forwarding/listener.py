@@ -1,0 +1,132 @@
+"""The local ports that users see: bound once, before any kubectl starts, and kept."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import trio
+
+from kpf_supervise.model import Cause, Forward, ForwardError, Problem
+from kpf_supervise.text import redact
+
+if TYPE_CHECKING:
+    import psutil
+
+_BACKLOG = 1024  # connections the kernel keeps for us; the default of 128 loses some when hundreds come at once
+_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The sockets of one forward, all on one port number."""
+
+    port: int
+    listeners: tuple[trio.SocketListener, ...]
+
+    def duplicate(self) -> Listening:
+        """The same sockets once more: connections that wait in one are there in the other when it is closed."""
+        return Listening(self.port, tuple(trio.SocketListener(each.socket.dup()) for each in self.listeners))
+
+    def close(self) -> None:
+        for listener in self.listeners:
+            listener.socket.close()
+
+
+async def bind(forward: Forward, ours: Mapping[int, str] = MappingProxyType({})) -> Listening:
+    """Bind every address of a forward. Raises ForwardError (LOCAL_PORT) that names the port, and its holder: the
+    forward among `ours`, by local port, or the process if it can be seen. Nothing is left bound then."""
+    hosts = ("127.0.0.1", "::1") if forward.address == "localhost" else (forward.address,)
+    for attempt in range(20):
+        port = forward.local or 0
+        bound: list[socket.socket] = []
+        try:
+            for host in hosts:
+                try:
+                    bound.append(_bind(host, port))
+                except OSError as error:
+                    if not (host == "::1" and bound and error.errno in _NO_IPV6):
+                        raise
+                port = bound[0].getsockname()[1]
+        except OSError as error:
+            for each in bound:
+                each.close()
+            if forward.local is None and error.errno == errno.EADDRINUSE and attempt < 19:
+                continue  # free for the first family, taken for the second: let the kernel choose again
+            raise ForwardError(await _explain(error, host, port, ours)) from error
+        return Listening(port, tuple(trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in bound))
+    raise AssertionError("the loop returns or raises")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    each = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        each.bind((host, port))
+        each.listen(_BACKLOG)
+    except BaseException:
+        each.close()
+        raise
+    return each
+
+
+async def _explain(error: OSError, host: str, port: int, ours: Mapping[int, str]) -> Problem:
+    where = f"port {port} on {host}"
+    match error.errno:
+        case errno.EADDRINUSE if port in ours:
+            return Problem(
+                Cause.LOCAL_PORT,
+                f"local port {port} is already in use by the forward {ours[port]}",
+                "Stop that one, or choose another local port",
+            )
+        case errno.EADDRINUSE:
+            # in a thread, since it looks at every process, which takes up to a second on a busy machine
+            holder = await trio.to_thread.run_sync(_holder, port, abandon_on_cancel=True)
+            return Problem(
+                Cause.LOCAL_PORT,
+                f"{where} is already in use{f' by {holder}' if holder else ''}",
+                "Stop that program, or give the forward another local port",
+            )
+        case errno.EACCES | errno.EPERM:
+            return Problem(
+                Cause.LOCAL_PORT,
+                f"{where} is privileged: only root may listen on it",
+                f"Give the forward a local port above 1023, for example {port + 8000}",
+            )
+        case errno.EADDRNOTAVAIL:
+            return Problem(Cause.LOCAL_PORT, f"this machine has no address {host}", "Fix address:, or leave it out")
+        case _:
+            return Problem(Cause.LOCAL_PORT, f"cannot listen on {where}: {error.strerror or error}")
+
+
+def _holder(port: int) -> str:
+    """The process that listens on a port: "pid 4711 (python3 -m http.server)", or "" where it can't be seen.
+
+    Its command is shown up to the first option, without credentials: what follows may be a secret.
+    """
+    import psutil  # takes a while, and is rarely needed
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            for each in process.net_connections(kind="tcp"):
+                if each.status == psutil.CONN_LISTEN and each.laddr.port == port:
+                    return f"pid {process.pid} ({_command(process)})"
+    return ""
+
+
+def _command(process: psutil.Process) -> str:
+    words = process.cmdline() or [process.name()]
+    shown = [words[0].rpartition("/")[2]]
+    for word in words[1:]:
+        if word.startswith("-") and word != "-m":
+            break
+        shown.append(word)
+    return redact(" ".join(shown))[:80]

@@ -1,0 +1,273 @@
+"""One client's connection: held while there is no tunnel, then joined to the tunnel's port, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+from kpf_supervise.forwarding.tunnel import Tunnel
+from kpf_supervise.model import Status
+
+LARGE = 256 * 1024  # bytes that are read at most at once
+SMALL = 16 * 1024  # bytes that wait for their reader without a large buffer around them
+_SPARE = 8  # large buffers that are kept for whoever reads next
+TURN = 1024 * 1024  # bytes after which the other connections get their turn
+HEAD = 64 * 1024  # bytes of a client that are kept for another try, until the pod's first byte
+SETTLE = 0.2  # seconds that kubectl gets to say why it closed a connection without a byte
+
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class Client:
+    """A connection of the user's program, with the first bytes it sent."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.head: bytearray | None = bytearray()  # None once it can't be sent again
+        self.ended = False  # it has sent its FIN
+
+    async def left(self) -> None:
+        """Read ahead while it is held; returns when the client has left, else never.
+
+        A FIN may be a half-close by a client that waits for its answer, or the end of one that gave up: the
+        kernel knows whether a socket of a process is still behind it (Linux); elsewhere it counts as left.
+        """
+        assert self.head is not None
+        while not self.ended and len(self.head) < HEAD:
+            try:
+                data = await self.stream.receive_some(HEAD - len(self.head))
+            except _GONE:
+                return
+            self.head += data
+            self.ended = not data
+        if self.ended and not _still_there(self.stream.socket):
+            return
+        await trio.sleep_forever()
+
+
+def _still_there(ours: trio.socket.SocketType) -> bool:
+    """Whether the peer, on this machine, has only shut its writing side. In /proc/net/tcp a socket that no process
+    holds any more has inode 0."""
+    table = "tcp6" if ours.family == socket.AF_INET6 else "tcp"
+    try:
+        host, port = ours.getpeername()[:2]
+        us = f":{ours.getsockname()[1]:04X}"
+        rows = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    except OSError:  # it was reset, or this system keeps no such table
+        return False
+    packed = socket.inet_pton(ours.family, host)
+    words = [packed[i : i + 4] for i in range(0, len(packed), 4)]
+    peer = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words) + f":{port:04X}"
+    return any(row[1] == peer and row[2].endswith(us) and row[9] != "0" for row in map(str.split, rows))
+
+
+async def carry(client: Client, tunnel: Tunnel, status: Status) -> bool:
+    """Join the client to a new connection to the tunnel until both directions have ended, with half-close.
+
+    False where the client was never served, so that it may be tried on another tunnel: the tunnel was gone, or it
+    closed without one byte and said that the pod could not be dialled, or never took the connection. A connection
+    that got a byte, or whose fate is not known, is never tried again. Raises nothing of the network's.
+    """
+    tunnel.opened += 1
+    tunnel.connections += 1  # before anything is awaited: a retired tunnel ends with its last connection
+    turn = tunnel.opened
+    remote = None
+    try:
+        try:
+            remote = await _connect(tunnel.port)
+        except OSError:  # it is gone, or we are out of descriptors
+            tunnel.opened -= 1
+            return False
+        exchange = _Exchange(client, tunnel, remote, status, turn)
+        await exchange.run()
+        if exchange.left and exchange.answered and tunnel.wedges:
+            tunnel.wear("a client broke a download off, which wedges kubectl before 1.32")
+        if client.head is None or exchange.left or not await _never_served(tunnel, turn, exchange.passed):
+            return True
+        status.bytes_in -= exchange.passed
+        return False
+    finally:
+        tunnel.connections -= 1
+        if remote is not None:
+            await trio.aclose_forcefully(remote)
+
+
+async def _connect(port: int) -> trio.SocketStream:
+    """Faster than trio.open_tcp_stream, which looks names up and races addresses. Raises OSError."""
+    remote = trio.socket.socket()
+    try:
+        await remote.connect(("127.0.0.1", port))
+    except BaseException:
+        remote.close()
+        raise
+    return trio.SocketStream(remote)
+
+
+async def _never_served(tunnel: Tunnel, turn: int, passed: int) -> bool:
+    """Judge a connection that the tunnel ended without one byte: the `turn`-th it got, `passed` bytes sent to it."""
+    refused_before = tunnel.unreached
+    if not refused_before:
+        await tunnel.settle(SETTLE)
+    if tunnel.fault is None:
+        return False  # the pod itself closed it
+    if passed == 0 or turn > tunnel.handled:
+        return True
+    # said only after this connection ended: then it speaks of the newest
+    return refused_before or (tunnel.unreached and turn == tunnel.opened)
+
+
+_spare: list[memoryview] = []  # large buffers that nobody holds
+
+
+class _Flow:
+    """One direction: reads from one connection piece by piece, and writes each piece to the other.
+
+    Straight on the descriptors: trio's own calls go through the scheduler at each read and each write, which took
+    more than the copying. Each read goes into a large buffer that was used before, since a fresh one costs the kernel
+    more than the copying. A flow holds one only from a read until its bytes are written: one that waits for more holds
+    none, so that a thousand quiet connections cost little memory.
+    """
+
+    def __init__(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        self._source = source.socket.fileno()
+        self._sink = sink.socket.fileno()
+        self._buffer: memoryview | None = None
+        self._piece = memoryview(b"")  # what was read into it
+        self._unyielded = 0  # bytes moved without giving the others a turn
+
+    async def read(self) -> memoryview:
+        """The next piece, good until it is written; empty at the end. Raises OSError."""
+        while True:
+            if self._buffer is None:
+                self._buffer = _spare.pop() if _spare else memoryview(bytearray(LARGE))
+            try:
+                self._piece = self._buffer[: os.readv(self._source, [self._buffer])]
+                return self._piece
+            except BlockingIOError:
+                self._give_back()
+                await trio.lowlevel.wait_readable(self._source)
+                self._unyielded = 0
+
+    def _give_back(self) -> None:
+        self._piece.release()  # our callers still have it, and would keep the buffer alive
+        if self._buffer is not None and len(_spare) < _SPARE:
+            _spare.append(self._buffer)
+        self._buffer = None
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """Raises OSError."""
+        while data:
+            try:
+                sent = os.write(self._sink, data)
+            except BlockingIOError:
+                if len(data) <= SMALL:
+                    data = bytes(data)
+                    self._give_back()
+                await trio.lowlevel.wait_writable(self._sink)
+                self._unyielded = 0
+                continue
+            data = data[sent:]
+            self._unyielded += sent
+        if self._unyielded > TURN:
+            self._unyielded = 0
+            await trio.lowlevel.checkpoint()
+
+
+class _Exchange:
+    """The two directions between a client and one connection to a tunnel."""
+
+    def __init__(self, client: Client, tunnel: Tunnel, remote: trio.SocketStream, status: Status, turn: int) -> None:
+        self.client, self.tunnel, self.remote, self.status, self.turn = client, tunnel, remote, status, turn
+        self.answered = False  # the pod's first byte has come
+        self.patience = trio.CancelScope()  # of the wait for that, from the client's first byte on
+        self.left = False  # the client broke off
+        self.passed = 0  # bytes sent to the tunnel
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._to_pod, nursery.cancel_scope)
+            whole = await self._to_client()
+            if not whole or not self.answered:
+                nursery.cancel_scope.cancel()
+
+    async def _to_client(self) -> bool:
+        """True where the pod ended its side in peace, False where nothing more can be passed on."""
+        flow, tunnel, blocked = _Flow(self.remote, self.client.stream), self.tunnel, self.tunnel.blocked
+        try:
+            data = await self._first(flow)
+            while data:
+                self.status.bytes_out += len(data)
+                tunnel.heard = blocked[self.turn] = trio.current_time()
+                try:
+                    await flow.write(data)
+                except OSError:
+                    self.left = True
+                    return False
+                del blocked[self.turn]
+                data = await flow.read()
+            if self.answered:
+                await self.client.stream.send_eof()
+        except (OSError, *_GONE):
+            return False
+        finally:
+            blocked.pop(self.turn, None)
+        return True
+
+    async def _first(self, flow: _Flow) -> memoryview:
+        """The first piece. If it is long in coming, and nothing else came from the pod, new connections get a fresh
+        tunnel: the tunnel may be dead. If it comes after all, the next one is waited for longer."""
+        tunnel, limit, doubted = self.tunnel, self.tunnel.patience.limit, False
+        data = memoryview(b"")
+        with self.patience:
+            data = await flow.read()
+        if self.patience.cancelled_caught:
+            silent = tunnel.heard <= trio.current_time() - limit
+            doubted = silent and tunnel.patience.answered and not tunnel.worn and not tunnel.blocked
+            if doubted:
+                tunnel.wear(f"nothing has come back for {limit:g} s, as from a dead tunnel", doubtful=True)
+            data = await flow.read()
+        if data:
+            if doubted:
+                tunnel.patience.was_too_short()
+            self.answered = tunnel.proven = tunnel.patience.answered = True
+            self.client.head = None
+        return data
+
+    async def _to_pod(self, both: trio.CancelScope) -> None:
+        """A client that broke off ends both directions; a tunnel that takes no more leaves the other one open."""
+        flow = _Flow(self.client.stream, self.remote)
+        if self.client.head and not await self._pass_on(flow, bytes(self.client.head)):
+            return
+        while not self.client.ended:
+            try:
+                data = await flow.read()
+            except OSError:
+                self.left = True
+                both.cancel()
+                return
+            self.client.ended = not data
+            if self.client.head is not None:
+                self.client.head += data
+                if len(self.client.head) > HEAD:
+                    self.client.head = None
+            if data and not await self._pass_on(flow, data):
+                return
+        with suppress(*_GONE):
+            await self.remote.send_eof()
+
+    async def _pass_on(self, flow: _Flow, data: bytes | memoryview) -> bool:
+        if not self.passed:
+            self.patience.deadline = trio.current_time() + self.tunnel.patience.limit
+        size = len(data)
+        self.passed += size
+        try:
+            await flow.write(data)
+        except OSError:
+            return False
+        self.status.bytes_in += size
+        return True

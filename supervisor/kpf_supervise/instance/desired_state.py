@@ -1,0 +1,84 @@
+"""What an instance is to forward: the file and its edits, and what the user has changed beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from kpf_supervise.config.watcher import FileWatcher
+from kpf_supervise.events.board import Board
+from kpf_supervise.instance.paths import name_of, state_folder
+from kpf_supervise.instance.state_file import SavedState, restore, save
+from kpf_supervise.instance.supervisor import Supervisor
+from kpf_supervise.model import Cluster, Config, Forward
+
+
+class DesiredState:
+    """What the file says, and what the user has changed beside it."""
+
+    def __init__(
+        self,
+        config: Config,
+        path: Path | None,
+        persist: bool,
+        cluster: Cluster | None,
+        supervisor: Supervisor,
+        board: Board,
+    ) -> None:
+        self.path = path
+        self._config = config
+        self._cluster = cluster  # in the place of every other
+        self._supervisor = supervisor
+        self._board = board
+        self._edits = FileWatcher(path, config.mark) if path else None
+        self._state = state_folder() / f"{name_of(path)}.json" if persist else None
+
+    async def begin(self) -> None:
+        saved = restore(self._state, self._board.notice) if self._state else SavedState()
+        stopped = saved.still_stopped(self._config.forwards)
+        await self._supervisor.apply(self._placed(self._config.forwards), self._placed(saved.started), stopped)
+
+    async def follow(self) -> None:
+        """Apply each edit of the file. Never returns."""
+        if self._edits is None:
+            await trio.sleep_forever()
+        else:
+            async with aclosing(self._edits.follow(self._board.notice)) as versions:
+                async for config in versions:
+                    await self._apply(config)
+
+    async def reload(self) -> None:
+        """Apply the file as it is now. Raises ConfigError."""
+        if self._edits is not None:
+            await self._apply(await self._edits.read())
+
+    async def _apply(self, config: Config) -> None:
+        if self.path is not None:
+            same = "is unchanged: all settings are as they were"
+            what = same if config == self._config else "has changed, and is applied"
+            self._board.notice(f"{self.path.name} {what}")
+        self._config = config
+        await self._supervisor.apply(self._placed(config.forwards))
+        self.save()
+
+    def template(self) -> Forward:
+        return self._placed([self._config.template])[0]
+
+    def save(self) -> None:
+        """Keep what the user has started and stopped, if he wants that."""
+        if self._state is not None:
+            started, stopped = self._unplaced(self._supervisor.started), self._unplaced(self._supervisor.stopped)
+            try:
+                save(self._state, started, stopped)
+            except OSError as error:
+                self._board.notice(f"cannot save what was started and stopped: {error}")
+
+    def _placed(self, forwards: Iterable[Forward]) -> list[Forward]:
+        return [replace(each, cluster=self._cluster) if self._cluster else each for each in forwards]
+
+    def _unplaced(self, forwards: Iterable[Forward]) -> list[Forward]:
+        return [replace(each, cluster=Cluster()) if self._cluster else each for each in forwards]

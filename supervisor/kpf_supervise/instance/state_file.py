@@ -1,0 +1,118 @@
+"""What the user has started and stopped with kpfctl, kept for the next start. The configuration file is never written.
+
+The state file is JSON, and says of each forward what the configuration file would: whatever it is found to hold is
+checked by the same reader.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kpf_supervise.config.errors import ConfigError
+from kpf_supervise.config.file import read
+from kpf_supervise.config.loader import parse
+from kpf_supervise.config.options import written
+from kpf_supervise.model import Forward
+from kpf_supervise.text import shorten
+
+_MARK = "kpf-supervise state"
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    started: tuple[Forward, ...] = ()  # beside the file
+    stopped: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # of the file: by id, with their options then
+
+    def still_stopped(self, declared: Iterable[Forward]) -> set[str]:
+        """Those of the file that the user has stopped, and whose options are what they were then."""
+        found = set()
+        for forward in declared:
+            then, now = self.stopped.get(forward.id), written(forward)
+            if then is not None and all(now[key] == value for key, value in then.items() if key in now):
+                found.add(forward.id)
+        return found
+
+
+def save(path: Path, started: Iterable[Forward], stopped: Iterable[Forward]) -> None:
+    """Atomically: a reader, or the next start after a crash, finds the old content or the new. Raises OSError."""
+    _write(path, {forward.id: written(forward) for forward in started}, {each.id: written(each) for each in stopped})
+
+
+def _write(path: Path, started: Mapping[str, Any], stopped: Mapping[str, Any], aside: Path | None = None) -> None:
+    """As `save`; what was there before is kept as `aside`. The text is ASCII, so that no value can be too strange."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(new, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            json.dump({_MARK: _VERSION, "started": started, "stopped": stopped}, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        if aside is not None:
+            path.rename(aside)
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def restore(path: Path, notice: Callable[[str], None]) -> SavedState:
+    """What was saved; all of it that is right. Where some of it is not, the file is set aside under another name, one
+    with what is right takes its place, and `notice` is told why. Never raises for what stands in the file."""
+    wrong: list[str] = []
+    started: dict[str, tuple[Forward, ...]] = {}
+    state: dict[str, Any] = {}
+    try:
+        found = json.loads(read(path)[0].decode())
+        if not isinstance(found, dict) or found.get(_MARK) != _VERSION:
+            raise ValueError(f'it does not say "{_MARK}": {_VERSION}')
+        state = found
+    except (FileNotFoundError, NotADirectoryError):
+        return SavedState()
+    except (OSError, ValueError, RecursionError) as error:
+        wrong.append((error.strerror if isinstance(error, OSError) else None) or str(error))
+    for name, said in _part(state, "started", wrong).items():
+        try:
+            text = json.dumps({"forwards": {name: said}}, ensure_ascii=False)
+            started[name] = parse(text, str(path)).forwards
+        except ConfigError as error:
+            wrong += [f"{each.key or shorten(name)}: {each.message}" for each in error.problems]
+    stopped = {}
+    for name, said in _part(state, "stopped", wrong).items():
+        if isinstance(said, dict) and name.isprintable():
+            stopped[name] = said
+        else:
+            wrong.append(f"stopped.{shorten(name)}: not the options of a forward")
+    if wrong:
+        aside = _free(path)
+        fate = f"is set aside as {aside}"
+        try:
+            _write(path, {name: state["started"][name] for name in started}, stopped, aside)
+        except OSError as error:
+            fate = f"can't be set aside: {path}: {error.strerror or error}"
+        notice(f"the saved state is not right, and {fate}: {'; '.join(wrong)}")
+    return SavedState(tuple(forward for each in started.values() for forward in each), stopped)
+
+
+def _part(state: dict[str, Any], name: str, wrong: list[str]) -> dict[str, Any]:
+    """A part of a state by the forwards' names; an empty one, and a word to `wrong`, where it is something else."""
+    part = state.get(name)
+    if isinstance(part, dict):
+        return part
+    if state:
+        wrong.append(f'"{name}" must be an object')
+    return {}
+
+
+def _free(path: Path) -> Path:
+    """A name beside it that nobody has."""
+    number, free = 1, path.with_name(f"{path.name}.broken")
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}.broken-{number}")
+    return free

@@ -1,0 +1,244 @@
+"""The forwards of one instance: those of the file, and those that were started beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from kpf_supervise.config.diff import plan
+from kpf_supervise.discovery.sleep_detector import on_wake
+from kpf_supervise.discovery.watches import Watches
+from kpf_supervise.events.board import Board
+from kpf_supervise.forwarding.forwarder import Forwarder
+from kpf_supervise.forwarding.listener import Listening, bind
+from kpf_supervise.forwarding.pool import Tools
+from kpf_supervise.kubectl.contexts import Contexts
+from kpf_supervise.kubectl.orphan_guard import OrphanGuard
+from kpf_supervise.model import Cause, Forward, ForwardError, Problem, State, Status, Trigger
+from kpf_supervise.primitives.boundary import unbroken
+from kpf_supervise.primitives.priority_limiter import PriorityLimiter
+
+
+@dataclass(slots=True)
+class _Run:
+    """A forward while it listens. Stop is cancel; nothing of it runs any more once `ended` is set."""
+
+    forwarder: Forwarder
+    listening: Listening
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+
+    async def serve(self) -> None:
+        await self.forwarder.run()
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One forward that is listed. Without a `run` nothing of it is there but its line."""
+
+    status: Status
+    run: _Run | None = None
+    lost: bool = False  # its local port could not be had
+    by_user: bool = False  # stopped over the control socket
+
+    async def end(self) -> None:
+        if self.run is not None:
+            self.run.scope.cancel()
+            await self.run.ended.wait()
+
+
+class Supervisor:
+    """Starts, stops and restarts forwards; none is touched by what happens to another one."""
+
+    def __init__(self, binary: str, guard: OrphanGuard, board: Board) -> None:
+        self._contexts, self._guard, self._board = Contexts(binary, guard, board.notice), guard, board
+        self._entries: dict[str, _Entry] = {}
+        self._changing = trio.Lock()  # one change at a time
+        self._ending = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the forwards until cancelled; on the way out each one is told as stopped. Started at once, with none."""
+        async with trio.open_nursery() as self._nursery:
+            board = self._board
+            watches = Watches(self._contexts, self._guard, self._nursery, board.notice, board.bug)
+            self._tools = Tools(self._contexts, self._guard, watches, board, PriorityLimiter(2 * (os.cpu_count() or 1)))
+
+            def woken(slept: float) -> None:
+                after = "every kubectl is replaced by a fresh one as soon as the API server answers"
+                self._board.notice(f"the clock is {slept:.0f} s further, as after a sleep: {after}")
+                watches.doubt()
+
+            def unkept() -> None:
+                after = "another one is there, and every kubectl is replaced by one that it looks after"
+                self._board.notice(f"somebody has killed the keeper, which ends all kubectls if we are killed: {after}")
+                watches.doubt("its keeper was killed")
+
+            self._nursery.start_soon(unbroken, partial(on_wake, woken), board.failing("the look for a sleep"))
+            self._nursery.start_soon(
+                unbroken, partial(self._guard.keep, unkept), board.failing("the look after the keeper")
+            )
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._ending = True
+
+    @property
+    def started(self) -> list[Forward]:
+        """Those that the file does not declare."""
+        return [entry.status.forward for entry in self._entries.values() if not entry.status.declared]
+
+    @property
+    def stopped(self) -> list[Forward]:
+        """Those of the file that the user has stopped."""
+        return [entry.status.forward for entry in self._entries.values() if entry.by_user]
+
+    async def apply(
+        self, declared: Iterable[Forward], started: Iterable[Forward] = (), stopped: Iterable[str] = ()
+    ) -> None:
+        """Make the declared forwards what the file says now, and touch nothing else: one whose settings are the same
+        keeps its connections, one that the user has stopped stays so until its settings change. `started` and
+        `stopped` are what is restored beside them. Returns when every local port is bound, or known not to be had:
+        that is its forward's failure, and no other's."""
+        async with self._change():
+            self._tools.watches.ask_again()
+            file = {forward.id: forward for forward in declared}
+            for forward in (*self.started, *started):
+                if file.get(forward.id, forward) != forward:
+                    self._board.notice(f"{forward.id}: the file declares it now, and what kpfctl had started ends")
+            beside = {forward.id: forward for forward in (*self.started, *started) if forward.id not in file}
+            # one that could not have its port is tried again at each edit
+            running = {id: None if entry.lost else entry.status.forward for id, entry in self._entries.items()}
+            changes = plan(running, [*file.values(), *beside.values()])
+            ports = {forward.id: self._port_kept(forward) for forward in changes.start}
+            await self._end(changes.stop)
+            for id in changes.removed:
+                self._remove(id)
+            ready = []
+            for forward in changes.start:
+                entry = self._entries[forward.id] = _Entry(self._board.add(forward, forward.id in file))
+                entry.by_user = forward.id in stopped and forward.id in file
+                if forward.enabled and not entry.by_user and not self._ending:
+                    try:
+                        ready.append((entry, ports[forward.id] or await self._bind(forward)))
+                    except ForwardError as trouble:
+                        entry.lost = True
+                        problem = trouble.problem
+                        self._board.changed(entry.status, Trigger.GIVE_UP, str(problem), problem=problem)
+            for id, entry in self._entries.items():
+                entry.status.declared = id in file
+            for entry, listening in ready:  # only now: no kubectl starts before every port is bound
+                if self._ending:
+                    listening.close()
+                else:
+                    self._begin(entry, listening)
+
+    async def start(self, forward: Forward) -> None:
+        """List and begin one beside the file's. Raises ForwardError where its id or its local port is taken; nothing of
+        it is left behind then."""
+        async with self._change():
+            if forward.id in self._entries:
+                raise ForwardError(
+                    Problem(
+                        Cause.OTHER,
+                        f"there is a forward {forward.id} already",
+                        f"Choose another name, or: kpfctl restart {forward.id}",
+                    )
+                )
+            listening = await self._bind(forward)
+            entry = self._entries[forward.id] = _Entry(self._board.add(forward, declared=False))
+            self._begin(entry, listening)
+
+    async def stop(self, ids: Iterable[str]) -> None:
+        """Returns when their ports are released. Those that the file declares stay listed, the others are gone; an id
+        that is not listed is none to stop."""
+        async with self._change():
+            known = [id for id in ids if id in self._entries]
+            await self._end(known)
+            for id in known:
+                entry = self._entries[id]
+                if not entry.status.declared:
+                    self._remove(id)
+                    continue
+                entry.by_user, entry.lost = True, False
+                if entry.status.state is not State.STOPPED:  # it had no port to release
+                    self._board.changed(entry.status, Trigger.STOP, "its local port is not asked for any more")
+
+    async def restart(self, id: str) -> None:
+        """Give it a fresh kubectl, or begin it where it does not listen. Raises ForwardError where its local port can't
+        be had; it stays as it was then."""
+        async with self._change():
+            self._tools.watches.ask_again()
+            entry = self._entries.get(id)
+            if entry is None:
+                raise ForwardError(Problem(Cause.OTHER, f"the forward {id} has just been stopped"))
+            if entry.run is not None:
+                entry.run.forwarder.restart()
+            else:
+                self._begin(entry, await self._bind(entry.status.forward))
+
+    @asynccontextmanager
+    async def _change(self) -> AsyncIterator[None]:
+        """One change at a time, and each one whole: whoever asked for it may be gone before it is made."""
+        async with self._changing:
+            with trio.CancelScope(shield=True):
+                yield
+
+    def _port_kept(self, forward: Forward) -> Listening | None:
+        """The sockets that it has already, where only other settings change: no connection is refused meanwhile."""
+        entry = self._entries.get(forward.id)
+        if entry is None or entry.run is None or not forward.enabled:
+            return None
+        before = entry.status.forward
+        same = (before.address, before.local) == (forward.address, forward.local)
+        return entry.run.listening.duplicate() if same else None
+
+    async def _end(self, ids: Iterable[str]) -> None:
+        """Cancel all of them before waiting for any."""
+        entries = [self._entries[id] for id in ids]
+        async with trio.open_nursery() as nursery:
+            for entry in entries:
+                nursery.start_soon(entry.end)
+
+    def _remove(self, id: str) -> None:
+        del self._entries[id]
+        self._board.remove(id)
+
+    async def _bind(self, forward: Forward) -> Listening:
+        """Raises ForwardError."""
+        if self._ending:
+            raise ForwardError(Problem(Cause.OTHER, "this instance is ending", "Start another one"))
+        ours = {entry.status.port: id for id, entry in self._entries.items() if entry.run and entry.status.port}
+        return await bind(forward, ours)
+
+    def _begin(self, entry: _Entry, listening: Listening) -> None:
+        entry.lost = entry.by_user = False
+        entry.status.port = listening.port
+        entry.run = _Run(Forwarder(entry.status, listening, self._tools), listening)
+        entry.run.forwarder.begin()
+        self._nursery.start_soon(self._keep, entry, entry.run)
+
+    async def _keep(self, entry: _Entry, run: _Run) -> None:
+        """Until it is stopped. A bug in it ends its connections and no other forward; the port stays bound, so that
+        the kernel holds whoever connects before it is begun anew."""
+
+        def failed(error: BaseException, pause: float) -> None:
+            sentence = self._board.bug(error, f"forward {entry.status.forward.id}")
+            problem = Problem(Cause.INTERNAL, sentence, f"It is begun anew in {pause:.0f} s")
+            entry.status.pod = None
+            self._board.changed(entry.status, Trigger.GIVE_UP, str(problem), problem=problem)
+            run.forwarder = Forwarder(entry.status, run.listening, self._tools)
+
+        try:
+            with run.scope:
+                await unbroken(run.serve, failed)
+        finally:
+            run.listening.close()
+            entry.run, entry.status.pod, entry.status.port = None, None, None
+            self._board.changed(entry.status, Trigger.STOP, f"{run.forwarder.local} is released")
+            run.ended.set()

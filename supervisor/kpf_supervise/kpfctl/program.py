@@ -1,0 +1,32 @@
+"""kpfctl with all its verbs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from io import TextIOWrapper
+
+import click
+from click.shell_completion import get_completion_class
+
+from kpf_supervise.kpfctl import change, show  # noqa: F401  each declares its verbs
+from kpf_supervise.kpfctl.group import (
+    example,
+    main,
+)
+
+
+@main.command(epilog=example('eval "$(kpfctl completion bash)"'))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes the shell complete verbs, options and the names of forwards."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(main, {}, "kpfctl", "_KPFCTL_COMPLETE").source())
+
+
+def program() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # to end a --follow is no failure to be told
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # Latin-1, say, has no arrows: a question mark is no failure either
+    main(prog_name="kpfctl")

@@ -1,0 +1,61 @@
+"""What kubectl itself prints as JSON (its kubeconfig, its version), and the check of all JSON that enters. Pure."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+
+class Malformed(ValueError):
+    """It is not what it should be; says in a few words why."""
+
+
+class ContextFacts(Struct):
+    cluster: str = ""
+    namespace: str = ""
+
+
+class NamedContext(Struct):
+    name: str
+    context: ContextFacts | None = None
+
+
+class ClusterFacts(Struct):
+    server: str = ""
+    proxy_url: str = msgspec.field(default="", name="proxy-url")
+
+
+class NamedCluster(Struct):
+    name: str
+    cluster: ClusterFacts | None = None
+
+
+class KubeConfig(Struct):
+    """What `kubectl config view` says: all files of $KUBECONFIG merged, without credentials."""
+
+    current_context: str = msgspec.field(default="", name="current-context")
+    contexts: list[NamedContext] | None = None
+    clusters: list[NamedCluster] | None = None
+
+
+class _ClientVersion(Struct, rename="camel"):
+    git_version: str
+
+
+class VersionInfo(Struct, rename="camel"):
+    """What `kubectl version --client` says."""
+
+    client_version: _ClientVersion
+
+
+Wanted = TypeVar("Wanted")
+
+
+def decode(data: bytes | Raw, wanted: type[Wanted]) -> Wanted:
+    """The JSON value in `data`. Raises Malformed."""
+    try:
+        return msgspec.json.decode(data, type=wanted)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"no {wanted.__name__}: {error}") from None

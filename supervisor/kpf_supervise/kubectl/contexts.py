@@ -1,0 +1,114 @@
+"""What the kubeconfigs say of the clusters that are named, and which kubectl it is that reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from kpf_supervise.config.errors import Mistake
+from kpf_supervise.config.values import parse_namespace
+from kpf_supervise.kubectl.answers import ClusterFacts, ContextFacts, KubeConfig, Malformed, VersionInfo, Wanted, decode
+from kpf_supervise.kubectl.command_line import OLDEST, command
+from kpf_supervise.kubectl.orphan_guard import OrphanGuard
+from kpf_supervise.kubectl.process import output
+from kpf_supervise.kubectl.proxy import proxy_of
+from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
+from kpf_supervise.primitives.single_flight import SingleFlight
+
+_TIMEOUT = 15.0  # seconds; no server is asked
+
+
+class Contexts:
+    """As the kubectl `binary` reads them."""
+
+    def __init__(self, binary: str, guard: OrphanGuard, notice: Callable[[str], None]) -> None:
+        self.binary = binary
+        self.version: tuple[int, int] | None = None  # of kubectl; None until it has said so
+        self._guard = guard
+        self._notice = notice
+        self._known: dict[Cluster, tuple[Cluster, str]] = {}
+        self._answers: SingleFlight[tuple[str, ...], bytes] = SingleFlight()
+
+    async def of(self, cluster: Cluster) -> tuple[Cluster, str]:
+        """The cluster with its context named, so that a later `kubectl config use-context` in another terminal moves
+        no forward; and the context's namespace. Raises ForwardError where there is no such context, or kubectl can't be
+        run."""
+        if cluster not in self._known:
+            view = await self._ask(KubeConfig, Cluster(cluster.kubeconfig), "config", "view", "-o", "json")
+            self._known[cluster] = resolve(cluster, view, os.environ)
+        return self._known[cluster]
+
+    async def check_version(self) -> None:
+        """Say so if kubectl is too old. What it then can't do is each forward's own trouble."""
+        try:
+            answer = await self._ask(VersionInfo, Cluster(), "version", "--client", "-o", "json")
+            text = answer.client_version.git_version
+            major, minor = map(int, text.lstrip("v").split(".")[:2])
+        except (ForwardError, ValueError):
+            return  # whoever needs it will say so
+        first, self.version = self.version is None, (major, minor)
+        if first and self.version < OLDEST:
+            oldest = f"{OLDEST[0]}.{OLDEST[1]}"
+            self._notice(
+                f"{self.binary} is kubectl {text}, and {oldest} is the oldest that is known to work. Install a "
+                "newer one, or name its path under kubectl: in the configuration"
+            )
+
+    async def _ask(self, wanted: type[Wanted], cluster: Cluster, *words: str) -> Wanted:
+        line = command(self.binary, cluster, *words)
+        answer = await self._answers.ask(tuple(line), partial(output, line, self._guard, _TIMEOUT, cluster))
+        try:
+            return decode(answer, wanted)
+        except Malformed:
+            raise ForwardError(
+                Problem(Cause.KUBECTL, f"{self.binary} does not answer as kubectl does", "Name the path of a kubectl")
+            ) from None
+
+
+def resolve(cluster: Cluster, view: KubeConfig, environment: Mapping[str, str]) -> tuple[Cluster, str]:
+    """Raises ForwardError."""
+    name = cluster.context or view.current_context or None
+    contexts = {each.name: each.context or ContextFacts() for each in view.contexts or ()}
+    known = ", ".join(sorted(contexts))
+    if name is None and not _in_cluster(environment):
+        raise ForwardError(_no_context(cluster, known, environment))
+    if name is not None and name not in contexts:
+        raise ForwardError(
+            Problem(
+                Cause.NO_SUCH_CONTEXT,
+                f"the kubeconfig has no context {name}",
+                f"It has: {known}" if known else "It has none at all; see: kubectl config view",
+            )
+        )
+    context = contexts[name] if name is not None else ContextFacts()
+    clusters = {each.name: each.cluster or ClusterFacts() for each in view.clusters or ()}
+    way = clusters.get(context.cluster) or ClusterFacts()
+    try:
+        namespace = parse_namespace(context.namespace or "default")
+    except Mistake as mistake:
+        message = f"the namespace of the kubeconfig's context {name}: {mistake.message}"
+        raise ForwardError(Problem(Cause.NO_SUCH_NAMESPACE, message, mistake.fix)) from None
+    return Cluster(cluster.kubeconfig, name, proxy_of(way.server, way.proxy_url, environment)), namespace
+
+
+def _in_cluster(environment: Mapping[str, str]) -> bool:
+    """Whether kubectl finds the API server by itself, as in a pod."""
+    return bool(environment.get("KUBERNETES_SERVICE_HOST") and environment.get("KUBERNETES_SERVICE_PORT"))
+
+
+def _no_context(cluster: Cluster, known: str, environment: Mapping[str, str]) -> Problem:
+    if known:
+        message = "the kubeconfig has no current context"
+        return Problem(Cause.NO_SUCH_CONTEXT, message, f"Name one under context: in the configuration. It has: {known}")
+    listed = environment.get("KUBECONFIG", "")
+    if cluster.kubeconfig is not None:
+        message = f"the kubeconfig {cluster.kubeconfig} names no context"
+    elif listed:
+        message = f"no kubeconfig was found: $KUBECONFIG is {listed}, and nothing there names a context"
+    else:
+        message = "no kubeconfig was found: ~/.kube/config names no context or is not there, and $KUBECONFIG is not set"
+    step = (
+        "Log in with the cluster's own tool, which writes one, or set $KUBECONFIG, or kubeconfig: in the configuration"
+    )
+    return Problem(Cause.NO_SUCH_CONTEXT, message, step)

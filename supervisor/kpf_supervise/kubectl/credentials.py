@@ -1,0 +1,46 @@
+"""Why the kubeconfig's credential plugin gave no credentials: kubectl's words about it, and its own. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from kpf_supervise.model import Cause, Problem
+
+_LONGEST = 300  # characters of the plugin's own words
+
+_FAILED = re.compile(r"getting credentials: (?P<why>.*)")
+_NOT_INSTALLED = re.compile(r"exec: executable (?P<name>\S+) not found|fork/exec (?P<path>\S+): no such file")
+_EXIT_CODE = re.compile(r"exec: executable (?P<name>\S+) failed with (?P<code>exit code \d+)")
+_WANTS_A_TERMINAL = "cannot support interactive mode"
+_KUBECTLS = re.compile(r"memcache\.go:\d+\]|couldn't get current server API group list|getting credentials: ")
+_BEFORE_THE_HINT = "#client-go-credential-plugins"  # the end of what kubectl says before the kubeconfig's installHint
+
+
+def plugin_trouble(lines: Sequence[str], kubectl: str) -> Problem | None:
+    """What is wrong with the plugin, if these last words of a kubectl (oldest first, nothing secret in them) are about
+    that. `kubectl` is what to write in a terminal for the same cluster: there the plugin can ask its user."""
+    failed = next((found["why"] for line in reversed(lines) if (found := _FAILED.search(line))), None)
+    if failed is None:
+        return None
+    in_terminal = f"Run this in a terminal, where it can ask you: {kubectl} get pods"
+    if found := _NOT_INSTALLED.search(failed):
+        name = found["name"] or found["path"]
+        message = f"the kubeconfig's credential plugin {name} is not installed"
+        return Problem(Cause.CREDENTIALS, message, _hint(lines) or "Install it, or fix its command in the kubeconfig")
+    if _WANTS_A_TERMINAL in failed:
+        message = "the kubeconfig's credential plugin wants to ask you something, and there is no terminal here"
+        return Problem(Cause.CREDENTIALS, message, in_terminal)
+    if found := _EXIT_CODE.search(failed):
+        own = dict.fromkeys(line.strip() for line in lines if line.strip() and not _KUBECTLS.search(line))
+        said = " ".join(own) or found["code"]
+        said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+        name = found["name"].rpartition("/")[2]
+        return Problem(Cause.CREDENTIALS, f"the kubeconfig's credential plugin {name} failed: {said}", in_terminal)
+    return Problem(Cause.CREDENTIALS, f"the kubeconfig's credential plugin failed: {failed}", in_terminal)
+
+
+def _hint(lines: Sequence[str]) -> str:
+    """What the kubeconfig says on how to install it."""
+    last = max((number for number, line in enumerate(lines) if _BEFORE_THE_HINT in line), default=len(lines))
+    return " ".join(line.strip() for line in lines[last + 1 :] if line.strip())

@@ -1,0 +1,128 @@
+"""One kubectl process: started in the guard's group, stopped politely, read line by line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from kpf_supervise.kubectl.causes import explain
+from kpf_supervise.kubectl.command_line import to_answer
+from kpf_supervise.kubectl.orphan_guard import OrphanGuard
+from kpf_supervise.model import ANYWHERE, Cause, Cluster, ForwardError, Problem
+
+GRACE = 1.0  # seconds between SIGINT and SIGKILL; kubectl needs 10 ms
+LINE = 64 * 1024  # bytes of a line that kubectl writes for people; longer ones are no words of its own
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # that pass
+_LINGER = 0.5  # seconds for the last words after the exit: a grandchild may hold the pipe open without end
+
+
+@asynccontextmanager
+async def running(
+    command: Sequence[str], guard: OrphanGuard, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[trio.Process]:
+    """Run `command` around the block, stdout and stderr piped, stdin closed so that it can't wait for a prompt.
+
+    On exit it has ended and been waited for: by itself, or by SIGINT and after GRACE seconds by SIGKILL.
+    Raises ForwardError: KUBECTL where the binary can't be run, OTHER where the system has no room for a process now.
+    """
+    try:
+        with guard.joining():
+            process = await trio.lowlevel.open_process(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                process_group=guard.group,
+            )
+    except OSError as error:
+        if error.errno in _SHORTAGES:
+            step = "Close other programs, or raise the limits: ulimit -n, ulimit -u"
+            raise ForwardError(Problem(Cause.OTHER, f"kubectl can't be started now: {error.strerror}", step)) from error
+        raise ForwardError(
+            Problem(
+                Cause.KUBECTL,
+                f"cannot run {command[0]}: {error.strerror or error}",
+                "Install kubectl (1.20 or later), or name its path under kubectl: in the configuration",
+            )
+        ) from error
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                with trio.move_on_after(GRACE):
+                    await process.wait()
+                if process.poll() is None:
+                    process.kill()
+                    await process.wait()
+            await process.stdout.aclose()
+            await process.stderr.aclose()
+
+
+async def lines(stream: trio.abc.ReceiveStream, limit: int = LINE) -> AsyncGenerator[bytes, None]:
+    """The lines of a stream without their ends; a last one without an end counts. Of one that is longer than `limit`
+    bytes the rest is skipped."""
+    line = bytearray()
+    async for chunk in stream:
+        begin = 0
+        while (end := chunk.find(b"\n", begin)) >= 0:
+            line += chunk[begin : min(end, begin + limit - len(line))]
+            yield bytes(line)
+            line.clear()
+            begin = end + 1
+        line += chunk[begin : begin + limit - len(line)]
+    if line:
+        yield bytes(line)
+
+
+async def read_to_end(process: trio.Process, *readers: trio.Nursery) -> int:
+    """Wait for the exit, then give the nurseries that read its pipes a moment for the rest; returns the exit code."""
+    code = await process.wait()
+    for nursery in readers:
+        nursery.cancel_scope.deadline = trio.current_time() + _LINGER
+    return code
+
+
+async def output(command: Sequence[str], guard: OrphanGuard, timeout: float, cluster: Cluster = ANYWHERE) -> bytes:
+    """The stdout of a kubectl that ends by itself, asking `cluster`. Raises ForwardError: what it said, or TOO_SLOW
+    where nothing comes for `timeout` s; a long answer over a slow line may take longer."""
+    out = bytearray()
+    said: list[str] = []
+
+    async def keep_stdout(stream: trio.abc.ReceiveStream) -> None:
+        async for chunk in stream:
+            out.extend(chunk)
+            silence.deadline = trio.current_time() + timeout
+
+    async def keep_stderr(stream: trio.abc.ReceiveStream) -> None:
+        async for line in lines(stream):
+            said.append(line.decode(errors="replace"))
+
+    with trio.move_on_after(timeout) as silence:
+        async with running(command, guard, to_answer(os.environ)) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(keep_stdout, process.stdout)
+                nursery.start_soon(keep_stderr, process.stderr)
+                code = await read_to_end(process, nursery)
+        if code == 0:
+            return bytes(out)
+        raise ForwardError(explain(said, code, cluster))
+    raise ForwardError(
+        Problem(
+            Cause.TOO_SLOW,
+            f"the API server gave kubectl no answer in {timeout:g} s",
+            "Is the VPN up? Check with: kubectl get --raw /version",
+        )
+    )

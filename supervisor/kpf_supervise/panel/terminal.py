@@ -1,0 +1,290 @@
+"""The terminal screen: urwid draws what the View says, and its keys become calls over a control connection."""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import trio
+import urwid
+from urwid.display import raw
+
+from kpf_supervise.control.async_client import AsyncClient, Refused, connect
+from kpf_supervise.events.serialize import line
+from kpf_supervise.events.summary import Digest
+from kpf_supervise.panel.drawing import PLAIN_SIGNS, SIGNS, Line, draw
+from kpf_supervise.panel.state import View
+
+_LIST = 1.0  # seconds between two looks at the counters, which send no events
+_ESCAPE = 0.05  # seconds between an escape and what belongs to it
+_PATIENCE = 1.0  # seconds that the terminal has to be given back
+_FRAME = 0.05  # seconds between two drawings at the least
+
+# look: foreground, background, and what shows it where there are no colours. Only the 16 colours that each terminal's
+# theme defines, so that light and dark ones can be read alike.
+_PALETTE = [
+    ("title", "default,bold", "default", "bold"),
+    ("head", "default,underline", "default", "underline"),
+    ("chosen", "default,standout", "default", "standout"),
+    ("key", "default,bold", "default", "bold"),
+    ("dim", "dark gray", "default", "default"),
+    ("good", "dark green", "default", "default"),
+    ("busy", "brown", "default", "bold"),
+    ("bad", "dark red,bold", "default", "bold"),
+    ("calm", "default", "default", "default"),
+]
+
+
+async def show_remote(path: Path) -> bool:
+    """`show` the instance that serves the socket at `path`, as a program of its own: SIGINT, SIGTERM and SIGHUP close
+    it. Raises OSError where nobody serves it, or another user does."""
+    stream = await connect(path)
+    async with trio.open_nursery() as nursery:
+
+        async def close(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                task_status.started()
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+        await nursery.start(close)
+        quit = True  # also where a signal closes it
+        quit = await show(stream, own=False)
+        nursery.cancel_scope.cancel()
+    return quit
+
+
+async def show(stream: trio.abc.Stream, own: bool) -> bool:
+    """Show the instance at the other end of `stream` on the terminal until the user quits (True), or the instance or
+    the terminal ends (False). The terminal is given back as it was, however this ends."""
+    return await _Panel(AsyncClient(stream), View(own)).run()
+
+
+class _Panel:
+    def __init__(self, link: AsyncClient, view: View) -> None:
+        self._link = link
+        self._view = view
+        self._signs = SIGNS if urwid.supports_unicode() else PLAIN_SIGNS
+        self._changed = trio.Event()
+        self._quit = False
+        self._listed_at = 0.0
+        self._digest = Digest()
+        self._drawn: tuple[list[Line], tuple[int, int]] | None = None
+
+    async def run(self) -> bool:
+        with _screen() as (self._screen, self._output):
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._listen)
+                for fd in self._screen.get_input_descriptors():
+                    self._nursery.start_soon(self._read, fd if isinstance(fd, int) else fd.fileno())
+                self._nursery.start_soon(self._follow)
+                self._nursery.start_soon(self._draw)
+        return self._quit
+
+    async def _listen(self) -> None:
+        await self._link.run(self._heard)
+        self._nursery.cancel_scope.cancel()
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        self._view.heard(event)
+        self._changed.set()
+        if not self._view.own:  # the instance itself has no terminal to ring on
+            self._ring(event)
+
+    def _ring(self, event: dict[str, Any]) -> None:
+        forward = event["portForward"]
+        if forward is not None and forward["notify"] == "bell" and "state" in event:
+            text = self._digest.heard(event["forward"], event["state"], event["message"], trio.current_time())
+            if text is not None:
+                self._output.write("\a")  # goes with the next drawing
+
+    async def _follow(self) -> None:
+        """What has been, and from then on the counters."""
+        try:
+            info = await self._link.call("info")
+            self._view.title = os.path.basename(info["config"] or "") or "sandbox"
+            self._list(await self._link.call("subscribe"))
+            kept = await self._link.call("events")
+            self._view.events.clear()
+            self._view.events.extend(line(each) for each in kept if each["event"] != "connecting")
+            while True:
+                await trio.sleep(_LIST)
+                self._list(await self._link.call("portforward:list"))
+        except Refused:  # it has ended, and _listen knows
+            pass
+
+    def _list(self, forwards: list[dict[str, Any]]) -> None:
+        now = trio.current_time()
+        self._view.listed(forwards, now - self._listed_at if self._listed_at else 0.0)
+        self._listed_at = now
+        self._changed.set()
+
+    async def _read(self, fd: int) -> None:
+        """Keys, the mouse, and the terminal's new size. A lone escape is known as such only when nothing follows it.
+        Returns when the terminal was closed."""
+        patience = math.inf
+        while True:
+            with trio.move_on_after(patience) as waited:
+                await trio.lowlevel.wait_readable(fd)
+            patience = math.inf if waited.cancelled_caught else _ESCAPE
+            try:
+                codes = self._screen.get_available_raw_input()  # a SIGTSTP from elsewhere is carried out in here
+                keys, _ = self._screen.parse_input(None, None, codes, wait_for_more=not waited.cancelled_caught)
+            except (urwid.InputClosedError, OSError):  # the terminal was closed
+                self._nursery.cancel_scope.cancel()
+                return
+            for key in keys:
+                self._take(key)
+            if keys:
+                self._changed.set()
+
+    def _take(self, key: str | tuple[Any, ...]) -> None:
+        if key == "window resize":  # or back from a SIGTSTP: whatever stands on the screen is not ours
+            self._drawn = None
+            return
+        if key == "ctrl z":
+            self._suspend()
+            return
+        if isinstance(key, str):
+            wanted = self._view.press(key)
+        elif key[0] == "mouse press" and key[1] in (4, 5):
+            wanted = self._view.press("up" if key[1] == 4 else "down")
+        elif key[0] == "mouse press" and key[1] == 1:
+            wanted = self._view.click(key[3], key[2])
+        else:
+            return
+        if wanted == "quit":
+            self._quit = True
+            self._nursery.cancel_scope.cancel()
+        elif wanted == "log":
+            self._nursery.start_soon(self._fetch_log, self._view.selected)
+        elif wanted == "copy":
+            self._screen.copy_to_clipboard((self._view.current or {}).get("command") or "")
+        elif isinstance(wanted, tuple):
+            self._nursery.start_soon(self._call, *wanted)
+
+    def _suspend(self) -> None:
+        """Give the terminal back, stop the whole job, and take the terminal again when the shell goes on with it."""
+        _give_back(self._screen, self._output)
+        os.kill(0, signal.SIGTSTP)
+        self._drawn = None
+        try:
+            _take(self._screen)
+        except (termios.error, OSError):  # the terminal was closed meanwhile
+            self._nursery.cancel_scope.cancel()
+
+    async def _call(self, method: str, params: dict[str, Any]) -> None:
+        try:
+            await self._link.call(method, **params)
+        except Refused as refused:
+            self._view.word = str(refused)
+            self._changed.set()
+
+    async def _fetch_log(self, id: str | None) -> None:
+        try:
+            self._view.log = [line(each) for each in await self._link.call("logs", id=id)]
+        except Refused as refused:
+            self._view.log = [str(refused)]
+        self._changed.set()
+
+    async def _draw(self) -> None:
+        canvases: dict[str, Any] = {}
+        while True:
+            await self._changed.wait()
+            self._changed = trio.Event()
+            size = self._screen.get_cols_rows()
+            lines = draw(self._view, *size, time.time(), self._signs)
+            if (lines, size) != self._drawn and lines:
+                known, canvases = canvases, {}
+                for each in lines:  # most are as they were
+                    key = f"{size[0]} {each}"
+                    canvases[key] = known.get(key) or urwid.Text(each or " ", wrap="clip").render((size[0],))
+                rows = [(canvases[f"{size[0]} {each}"], None, False) for each in lines]
+                self._output.held = True
+                self._screen.draw_screen(size, urwid.CanvasCombine(rows))
+                try:
+                    await self._output.send()
+                except OSError:  # the terminal was closed
+                    self._nursery.cancel_scope.cancel()
+                self._output.held = False
+                self._drawn = (lines, size)
+            await trio.sleep(_FRAME)
+
+
+class _Output:
+    """The terminal to write to, in the place of a file. It takes what it can: one that was stopped by Ctrl-S, or whose
+    window hangs, holds up the drawing and nothing else. (Not blocking is a matter of the open file, which the shell
+    shares with us; so it is opened once more.)"""
+
+    def __init__(self) -> None:
+        self.held = False  # whether `send` will write
+        self._data = b""
+        self._fd = os.open(os.ttyname(1), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        return 1
+
+    def write(self, text: str) -> None:
+        self._data += text.encode(sys.stdout.encoding, errors="replace")
+
+    def flush(self) -> None:
+        """What comes at the start and the end: written at once, or after _PATIENCE seconds given up."""
+        until = time.monotonic() + _PATIENCE
+        while self._data and not self.held and time.monotonic() < until:
+            try:
+                self._data = self._data[os.write(self._fd, self._data) :]
+            except BlockingIOError:
+                select.select([], [self._fd], [], until - time.monotonic())
+
+    async def send(self) -> None:
+        while self._data:
+            try:
+                self._data = self._data[os.write(self._fd, self._data) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+@contextmanager
+def _screen() -> Iterator[tuple[raw.Screen, _Output]]:
+    """The terminal in its panel's mode around the block."""
+    with closing(_Output()) as output:
+        screen = raw.Screen(output=output)  # what it needs of a file
+        if os.environ.get("NO_COLOR"):
+            screen.set_terminal_properties(colors=1)
+        screen.register_palette(_PALETTE)
+        screen.set_mouse_tracking()
+        try:
+            _take(screen)
+            yield screen, output
+        finally:
+            _give_back(screen, output)
+
+
+def _take(screen: raw.Screen) -> None:
+    """Put the terminal into its panel's mode. Ctrl-Z is a key then, as it is in vim: as a signal, it would stop a shell
+    script or make that has started us before the terminal is given back, and their shell would take that away."""
+    screen.start()
+    screen.tty_signal_keys(susp="undefined")
+
+
+def _give_back(screen: raw.Screen, output: _Output) -> None:
+    """Put the terminal back as it was."""
+    output.held = False
+    with suppress(termios.error):  # it was closed
+        # what Ctrl-S has stopped goes on, or nothing could be given back; ON is only heard after an OFF
+        termios.tcflow(1, termios.TCOOFF)
+        termios.tcflow(1, termios.TCOON)
+    screen.stop()
+    output.flush()

@@ -1,0 +1,43 @@
+"""The delays between attempts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import random
+
+from kpf_supervise.model import Reconnect
+
+HEALTHY = 10.0  # seconds: a child that lived so long has its attempts counted anew
+
+
+class Tries:
+    """Counts the attempts of one round: call `lost` after each end of a child, `fresh` to begin a new round."""
+
+    def __init__(self, policy: Reconnect, chance: Callable[[], float] = random) -> None:
+        self._policy = policy
+        self._chance = chance
+        self.made = 0
+
+    def lost(self, lived: float) -> float | None:
+        """Seconds until the next attempt, None where none are left.
+
+        `lived` is how long the child forwarded, in seconds (0: it never did). A child that was healthy begins a
+        new round, whose first attempt comes at once: most losses are one bad connection, and clients wait.
+        """
+        if lived >= HEALTHY:
+            self.made = 0
+        if self._policy.attempts is not None and self.made >= self._policy.attempts:
+            return None
+        self.made += 1
+        return 0.0 if lived > 0 and self.made == 1 else self._delay(self.made - 1)
+
+    def fresh(self) -> None:
+        self.made = 0
+
+    def _delay(self, doublings: int) -> float:
+        return delay(self._policy.initial, self._policy.max, doublings, self._chance)
+
+
+def delay(initial: float, longest: float, doublings: int, chance: Callable[[], float] = random) -> float:
+    """`initial` doubled so often, at most `longest`, less up to a quarter by chance, lest many come at once."""
+    return min(longest, initial * 2.0 ** min(doublings, 32)) * (1 - chance() / 4)

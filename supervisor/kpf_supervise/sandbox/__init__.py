@@ -1,0 +1,7 @@
+"""The embedded sandbox cluster: a Kubernetes API server on loopback for real kubectl, with pods that really serve."""
+
+from kpf_supervise.sandbox.cluster import Cluster, open_cluster
+from kpf_supervise.sandbox.faults import Faults
+from kpf_supervise.sandbox.timing import Timing
+
+__all__ = ["Cluster", "Faults", "Timing", "open_cluster"]

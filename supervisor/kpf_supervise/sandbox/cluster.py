@@ -1,0 +1,236 @@
+"""The sandbox cluster as a whole, and what a test can do to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from kpf_supervise.sandbox import content, controllers, pod_status
+from kpf_supervise.sandbox.api import Api
+from kpf_supervise.sandbox.faults import Faults
+from kpf_supervise.sandbox.http import HttpConnection, Request
+from kpf_supervise.sandbox.kubelet import Kubelet, Sandbox
+from kpf_supervise.sandbox.objects import timestamp
+from kpf_supervise.sandbox.server import HOST, Gate, GatedStream, Server
+from kpf_supervise.sandbox.store import Object, Store
+from kpf_supervise.sandbox.timing import Timing
+from kpf_supervise.sandbox.transport import Gated, Transport
+from kpf_supervise.sandbox.tunnel import Tunnel
+from kpf_supervise.sandbox.watch import End
+
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: sandbox
+contexts:
+- name: sandbox
+  context: {{cluster: sandbox, namespace: {namespace}, user: sandbox}}
+clusters:
+- name: sandbox
+  cluster: {{server: "{url}"}}
+users:
+- name: sandbox
+  user: {{}}
+"""
+
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
+RESOURCES = {"deployment": "deployments", "statefulset": "statefulsets", "replicaset": "replicasets"}
+
+
+class Cluster:
+    """A running cluster. Made by `open_cluster`. Synchronous calls take effect at once, their consequences later."""
+
+    def __init__(self, directory: Path, timing: Timing, nursery: trio.Nursery) -> None:
+        self.faults = Faults()
+        self.timing = timing
+        self.store = Store()
+        self._kubelet = Kubelet(self.store, timing)
+        self._server = Server(self._connected)
+        self._tunnels: dict[trio.CancelScope, tuple[str, Gate]] = {}  # each open tunnel's pod, and what stops its bytes
+        self._nursery = nursery
+        self.port = self._server.port
+        self.url = f"http://{HOST}:{self.port}"
+        self._api = Api(self.store, self._kubelet, self.faults, f"{HOST}:{self.port}", self._tunnel)
+        self.kubeconfig = directory / "kubeconfig"
+        self.kubeconfig.write_text(KUBECONFIG.format(url=self.url, namespace=content.NAMESPACE))
+
+    async def start(self) -> None:
+        """Bring up all the default content, as fast as can be, and the API server; return when all is ready."""
+        self._kubelet.timing = Timing(create=0, ready=0)
+        await self._nursery.start(self._kubelet.run)
+        content.fill(self.store)
+        while not controllers.settled(self.store):
+            version = self.store.version
+            controllers.reconcile(self.store)
+            await self.store.wait_past(version)
+        self._kubelet.timing = self.timing
+        self._nursery.start_soon(controllers.run, self.store, self.timing)
+        await self.start_api()
+
+    async def settled(self) -> None:
+        """Wait until the controllers have nothing left to do: all pods ready, none terminating."""
+        while not controllers.settled(self.store):
+            await self.store.wait_past(self.store.version)
+
+    # --- what there is
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """The last 10,000 API requests, in order of arrival; (method, path, query, headers, body)."""
+        return self._api.requests
+
+    @property
+    def connections(self) -> Counter[str]:
+        """How many connections of tunnels have reached a pod's process, by pod name."""
+        return self._kubelet.connections
+
+    @property
+    def dials(self) -> Sequence[tuple[str, str]]:
+        """The same in order: (pod name, pod uid)."""
+        return self._kubelet.dials
+
+    @property
+    def tunnels(self) -> list[str]:
+        """The pod of each open tunnel."""
+        return [pod for pod, _ in self._tunnels.values()]
+
+    def pods(self, namespace: str = content.NAMESPACE, app: str | None = None) -> list[Object]:
+        """The pod objects as they are now, terminating ones too; `app` picks by label."""
+        pods = self.store.select("pods", namespace)
+        return [pod for pod in pods if app in (None, pod["metadata"].get("labels", {}).get("app"))]
+
+    def pod(self, name: str, namespace: str = content.NAMESPACE) -> Object:
+        """Raises store.NotFound."""
+        return self.store.get("pods", namespace, name)
+
+    # --- what people and programs do in a cluster
+
+    def delete_pod(self, name: str, namespace: str = content.NAMESPACE, grace: int | None = None) -> None:
+        """`kubectl delete pod`: SIGTERM, after `grace` seconds (None: the pod's own, 30) SIGKILL; 0 is by force."""
+        controllers.delete_pod(self.store, namespace, name, grace)
+
+    def set_ready(self, name: str, ready: bool, namespace: str = content.NAMESPACE) -> None:
+        """The outcome of the readiness probe. The process serves on all the same."""
+        self.store.update("pods", namespace, name, lambda pod: pod_status.ready(pod, ready))
+
+    def restart_container(self, name: str, down: float | None = None, namespace: str = content.NAMESPACE) -> None:
+        """The process crashes and is back after `down` seconds (None: Timing.restart), and refused in between."""
+        worker = self._kubelet.worker(namespace, name)
+        worker.pause = down
+        if worker.sandbox.process:
+            worker.sandbox.process.end(1)
+
+    def rollout_restart(self, workload: str, namespace: str = content.NAMESPACE) -> None:
+        """`kubectl rollout restart deployment/web`."""
+
+        def change(object: Object) -> None:
+            meta = object["spec"]["template"]["metadata"]
+            meta["annotations"] = {**meta.get("annotations", {}), RESTARTED: f"{timestamp()} {self.store.version}"}
+            object["metadata"]["generation"] += 1
+
+        self._change(workload, namespace, change)
+
+    def scale(self, workload: str, replicas: int, namespace: str = content.NAMESPACE) -> None:
+        """`kubectl scale deployment/web --replicas=3`."""
+
+        def change(object: Object) -> None:
+            object["spec"]["replicas"] = replicas
+            object["metadata"]["generation"] += 1
+
+        self._change(workload, namespace, change)
+
+    def _change(self, workload: str, namespace: str, change: Callable[[Object], None]) -> None:
+        kind, _, name = workload.partition("/")
+        self.store.update(RESOURCES[kind], namespace, name, change)
+
+    # --- what goes wrong between kubectl and the cluster; for wrong answers see `faults`
+
+    async def start_api(self) -> None:
+        """Listen (again), on the same port as ever."""
+        await self._nursery.start(self._server.run, self._nursery)
+
+    async def stop_api(self, keep_tunnels: bool = False) -> None:
+        """The API server dies: new connections are refused, the open ones are cut.
+
+        With `keep_tunnels` it is stopping gracefully, for which a real one takes a minute: watches end in order, the
+        tunnels work on. Call it again to end those too.
+        """
+        await self._server.stop(keep_connections=keep_tunnels)
+        if keep_tunnels:
+            self._api.end_watches("clean")
+
+    def pause_api(self) -> None:
+        """The API server freezes: connections are accepted, no byte goes in or out, in tunnels either."""
+        self._server.gate.close()
+
+    def resume_api(self) -> None:
+        self._server.gate.open()
+
+    def lose_connections(self) -> None:
+        """What a sleep or another network does: open connections go dead without an end, new ones are as ever."""
+        self._server.vanish()
+
+    def lose_tunnels(self) -> None:
+        """As `lose_connections`, but the tunnels alone: watches live on."""
+        for _, gate in self._tunnels.values():
+            gate.close()
+
+    def cut_tunnels(self, pod: str | None = None) -> int:
+        """Drop the connection under each tunnel (to that pod); how many they were."""
+        cut = [scope for scope, (name, _) in self._tunnels.items() if pod in (None, name)]
+        for scope in cut:
+            scope.cancel()
+        return len(cut)
+
+    def end_watches(self, how: End = "clean") -> None:
+        """End all watches: in order, by a broken connection, or with 410 (and then all older versions get 410)."""
+        if how == "expired":
+            self.compact()
+        self._api.end_watches(how)
+
+    def tell_watches(self, line: str) -> None:
+        """Send a line to all who watch, as something between them and the API server might."""
+        self._api.tell_watches(line)
+
+    def compact(self) -> None:
+        """Answer 410 to whoever wants to go on from a version seen so far."""
+        self.store.compact()
+
+    def close(self) -> None:
+        self._server.close()
+        self.kubeconfig.unlink(missing_ok=True)
+
+    # --- connections
+
+    async def _connected(self, stream: GatedStream) -> None:
+        await HttpConnection(stream, self._api.handle).serve()
+
+    async def _tunnel(self, sandbox: Sandbox, transport: Transport) -> None:
+        with trio.CancelScope() as scope:
+            gate = Gate()
+            self._tunnels[scope] = (sandbox.pod, gate)
+            try:
+                await Tunnel(Gated(transport, gate), sandbox, self.faults, self.timing).run()
+            finally:
+                del self._tunnels[scope]
+
+
+@asynccontextmanager
+async def open_cluster(directory: Path, timing: Timing | None = None) -> AsyncIterator[Cluster]:
+    """A cluster on a free port of 127.0.0.1, with all its default content ready.
+
+    Writes `directory`/kubeconfig (context `sandbox`, namespace `dev`). All ends with the block, whatever is open, and
+    the file goes too.
+    """
+    async with trio.open_nursery() as nursery:
+        cluster = Cluster(directory, timing or Timing(), nursery)
+        try:
+            await cluster.start()
+            yield cluster
+        finally:
+            nursery.cancel_scope.cancel()
+            cluster.close()

@@ -1,0 +1,86 @@
+"""What is in a new sandbox cluster."""
+
+from __future__ import annotations
+
+from kpf_supervise.sandbox import objects, pod_status
+from kpf_supervise.sandbox.store import Object, Store
+
+NAMESPACE = "dev"  # the kubeconfig's
+NAMESPACES = ("data", "default", "dev", "kube-system")
+WEB = {"http": 8080, "echo": 9090}
+DB = {"db": 5432, "http": 8080}
+
+
+def _node() -> Object:
+    meta = objects.metadata(objects.NODE, labels={"kubernetes.io/hostname": objects.NODE})
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
+    status = {"conditions": [ready], "addresses": [{"type": "InternalIP", "address": objects.NODE_IP}]}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": {}, "status": status}
+
+
+def _services() -> list[Object]:
+    http = {"name": "http", "port": 80, "targetPort": "http"}
+    echo = {"name": "echo", "port": 9090, "targetPort": "echo"}
+    db = {"name": "db", "port": 5432, "targetPort": "db"}
+    extname = {"type": "ExternalName", "externalName": "example.invalid"}
+    return [
+        objects.service("web", NAMESPACE, [http, echo], {"app": "web"}, clusterIP="10.96.0.10"),
+        objects.service("db", NAMESPACE, [db, {**http, "port": 8080}], {"app": "db"}, clusterIP="None"),
+        objects.service("search", NAMESPACE, [{**http, "port": 9200}], {"app": "search"}, clusterIP="10.96.0.11"),
+        objects.service("noselector", NAMESPACE, [http], None, clusterIP="10.96.0.12"),
+        objects.service("extname", NAMESPACE, [http], None, **extname),
+        objects.service("noendpoints", NAMESPACE, [http], {"app": "nosuch"}, clusterIP="10.96.0.13"),
+    ]
+
+
+def fill(store: Store) -> None:
+    """Put the default content in; the controllers and the kubelet make the pods of it."""
+    store.add("nodes", _node())
+    for name in NAMESPACES:
+        store.add("namespaces", objects.namespace(name))
+    web = objects.template({"app": "web"}, WEB)
+    store.add("deployments", objects.workload("Deployment", "web", NAMESPACE, web, replicas=2))
+    search = objects.template({"app": "search", "tier": "backend"}, {"http": 9200})
+    store.add("deployments", objects.workload("Deployment", "search", NAMESPACE, search))
+    db = objects.template({"app": "db"}, DB)
+    store.add("statefulsets", objects.workload("StatefulSet", "db", NAMESPACE, db, serviceName="db"))
+    for service in _services():
+        store.add("services", service)
+    pending = objects.template({"app": "pending"}, {"http": 8080}, image=f"{objects.UNPULLABLE}app:1")
+    store.add("pods", objects.pod(pending, "pending", NAMESPACE))
+
+
+def _managed(value: object) -> Object:
+    """The `fieldsV1` of managedFields, which are half of what a real API server sends of a pod."""
+    if isinstance(value, list):
+        return {f"k:{number}": {".": {}, **_managed(inner)} for number, inner in enumerate(value)}
+    return {f"f:{key}": _managed(inner) for key, inner in value.items()} if isinstance(value, dict) else {}
+
+
+def more_services(store: Store, count: int) -> None:
+    """Put web-0, web-1 and so on in, each of which leads where the service web does."""
+    for number in range(count):
+        service = store.get("services", NAMESPACE, "web")
+        store.add("services", {**service, "metadata": {"name": f"web-{number}", "namespace": NAMESPACE}})
+
+
+def crowd(store: Store, count: int) -> list[str]:
+    """Put `count` pods of another node in, running and ready, with no process behind them; returns their names.
+
+    They have no controller, and who deletes them has to do it by force. Each is 4 KB of JSON, as real ones are.
+    """
+    names = [f"crowd-{number:04}" for number in range(count)]
+    managed: list[Object] = []  # the same for all
+    for number, name in enumerate(names):
+        template = objects.template({"app": f"crowd-{number % 50}"}, WEB)
+        template["spec"]["containers"][0]["env"] = [{"name": f"VARIABLE_{n}", "value": 20 * "v"} for n in range(9)]
+        pod = objects.pod(template, name, NAMESPACE)
+        pod_status.scheduled(pod)
+        pod["spec"]["nodeName"] = "elsewhere"
+        pod_status.creating(pod)
+        pod_status.running(pod, f"containerd://{number:064}", f"10.245.{number // 250}.{number % 250 + 1}")
+        pod_status.ready(pod)
+        managed = managed or [{"manager": "kubelet", "fieldsType": "FieldsV1", "fieldsV1": _managed(pod)}]
+        pod["metadata"]["managedFields"] = managed
+        store.add("pods", pod)
+    return names

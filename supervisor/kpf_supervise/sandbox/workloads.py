@@ -1,0 +1,164 @@
+"""What runs in a pod: a process with a handler for each port, dialled through pipes.
+
+Ports named "http" serve HTTP, all others echo what they get. Beside `/` (the pod's name) and `/healthz`: `/bytes/N`,
+`/slow`, `/stream`, `POST /upload` (answers the byte count) and `/exit` (the process crashes).
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+import h11
+import trio
+
+from kpf_supervise.sandbox.pipe import PipeEnd, pipe
+
+Handler = Callable[[PipeEnd], Awaitable[None]]
+
+SIZE = 64 * 1024  # bytes of one chunk, and so of one DATA frame
+BLOCK = memoryview(random.Random(0).randbytes(16 * SIZE))  # what /bytes/N repeats: no two chunks in a row are alike
+CHUNKS = [BLOCK[at : at + SIZE] for at in range(0, len(BLOCK), SIZE)]
+SLOW = 2.0  # seconds that /slow takes
+TICK = 0.1  # seconds between the lines of /stream
+
+
+class Crash(Exception):
+    """The process ends with exit code 1."""
+
+
+class Process:
+    """The main process of a container."""
+
+    def __init__(self) -> None:
+        self.exit_code: int | None = None
+        self.ended = trio.Event()
+        self._scope = trio.CancelScope()
+        self._handlers: Mapping[int, Handler] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, handlers: Mapping[int, Handler], task_status: trio.TaskStatus[None]) -> None:
+        """Serve until `end`; started when `dial` works. All its connections then get EOF, as a dead process's do."""
+        self._handlers = handlers
+        with self._scope:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                await trio.sleep_forever()
+        if self.exit_code is None:
+            self.exit_code = 137
+        self.ended.set()
+
+    def end(self, exit_code: int) -> None:
+        if self.exit_code is None:
+            self.exit_code = exit_code
+        self._scope.cancel()
+
+    def dial(self, port: int) -> PipeEnd | None:
+        """A new connection; None when nothing listens there."""
+        if self.exit_code is not None or self._nursery is None or port not in self._handlers:
+            return None
+        near, far = pipe()
+        self._nursery.start_soon(self._serve, self._handlers[port], far)
+        return near
+
+    async def _serve(self, handler: Handler, stream: PipeEnd) -> None:
+        async with stream:
+            try:
+                await handler(stream)
+            except Crash:
+                self.end(1)
+            except (trio.BrokenResourceError, h11.ProtocolError):
+                pass  # the client left or spoke nonsense; its connection ends
+
+
+async def echo(stream: PipeEnd) -> None:
+    """Send back all that comes; when the client's end is closed, return (and so close)."""
+    while chunk := await stream.receive_chunk():
+        await stream.send_all(chunk)
+
+
+def content(size: int) -> Iterator[bytes | memoryview]:
+    """The body of `/bytes/SIZE`, in chunks."""
+    turn = 0
+    while size > 0:
+        chunk = CHUNKS[turn % len(CHUNKS)]
+        yield chunk[:size]
+        size -= len(chunk)
+        turn += 1
+
+
+async def _body_size(connection: h11.Connection, stream: PipeEnd) -> int:
+    """Read the request to its end; how many bytes its body has."""
+    size = 0
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await stream.receive_some())
+        elif isinstance(event, h11.Data):
+            size += len(event.data)
+        else:
+            return size
+
+
+async def _answer(connection: h11.Connection, stream: PipeEnd, request: h11.Request, name: str) -> None:
+    """One exchange."""
+
+    async def send(*events: h11.Event) -> None:
+        for event in events:
+            for piece in connection.send_with_data_passthrough(event) or []:
+                await stream.send_all(piece)
+
+    async def send_text(status: int, text: str) -> None:
+        body = text.encode()
+        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+        head = connection.send(h11.Response(status_code=status, headers=headers)) or b""
+        await stream.send_all(head + (connection.send(h11.Data(data=body)) or b""))
+        await send(h11.EndOfMessage())
+
+    uploaded = await _body_size(connection, stream)
+    method = request.method.decode()
+    match [method, *request.target.decode().split("?")[0].strip("/").split("/")]:
+        case ["GET", ""]:
+            await send_text(200, f"{name}\n")
+        case ["GET", "healthz"]:
+            await send_text(200, "ok")
+        case ["GET", "bytes", size] if size.isdecimal():
+            await send(h11.Response(status_code=200, headers=[("Content-Length", size)]))
+            for chunk in content(int(size)):
+                await send(h11.Data(data=chunk))  # type: ignore[arg-type]  # passed through untouched
+            await send(h11.EndOfMessage())
+        case ["GET", "slow"]:
+            await trio.sleep(SLOW)
+            await send_text(200, "slow\n")
+        case ["GET", "stream"]:
+            await send(h11.Response(status_code=200, headers=[("Transfer-Encoding", "chunked")]))
+            for number in itertools.count():
+                await send(h11.Data(data=f"tick {number}\n".encode()))
+                await trio.sleep(TICK)
+        case ["POST", "upload"]:
+            await send_text(200, f"{uploaded}\n")
+        case [_, "exit"]:
+            raise Crash
+        case _:
+            await send_text(404, "not found\n")
+
+
+def http(name: str) -> Handler:
+    """The HTTP server of the pod `name`; keeps the connection for as long as the client does."""
+
+    async def serve(stream: PipeEnd) -> None:
+        connection = h11.Connection(h11.SERVER)
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await stream.receive_some())
+            elif isinstance(event, h11.Request):
+                await _answer(connection, stream, event, name)
+                if connection.our_state is h11.MUST_CLOSE:
+                    return
+                connection.start_next_cycle()
+            else:  # ConnectionClosed
+                return
+
+    return serve

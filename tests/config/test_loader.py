@@ -1,0 +1,206 @@
+"""The configuration file: what it means, the example, the schema."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kpf_supervise.config.loader import load, parse
+from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OPTIONS, RECONNECT, TOP, schema
+from kpf_supervise.model import Cluster, Config, Forward, Reconnect, Target
+from tests.config.test_mistakes import lines, with_option
+
+EXAMPLE = Path(__file__).parent.parent.parent / "config.example.yaml"
+
+
+def forward(options: str) -> list[Forward]:
+    return list(parse(f"forwards: {{web: {{target: svc/web, ports: 80, {options}}}}}", "f").forwards)
+
+
+def test_example() -> None:
+    assert load(EXAMPLE) == Config(
+        (
+            Forward(id="web/http", target=Target("service", "web"), local=8080, remote="http"),
+            Forward(id="web/9090", target=Target("service", "web"), local=9090, remote=9090),
+            Forward(id="db", target=Target("statefulset", "db"), local=5432, remote=5432),
+            Forward(
+                id="search",
+                target=Target("selector", "app=search,tier=backend"),
+                local=9200,
+                remote=9200,
+                lazy=True,
+                idle_timeout=600.0,
+            ),
+        )
+    )
+
+
+def test_example_shows_each_option_and_what_it_comments_out_is_good(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    for option in {*TOP, *FORWARD, *RECONNECT}:
+        assert f"{option}:" in text, option
+    shown = re.sub(r"^( *)# (- |  )?( *[a-z]+:|\")", r"\1\2\3", text, flags=re.MULTILINE)
+    assert len(re.findall(r"^ *#", shown, re.MULTILINE)) == 7  # the prose
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch()
+    assert lines(re.sub(r"(kubeconfig: )\S+", rf"\g<1>{kubeconfig}", shown)) == []
+
+
+def test_nearest_setting_wins(tmp_path: Path) -> None:
+    (tmp_path / "kube").touch()
+    (tmp_path / "kubectl").touch(mode=0o755)
+    config = parse(
+        """
+context: one
+namespace: top
+kubectl: ./kubectl
+defaults: {context: two, kubeconfig: kube, hold: 0s, reconnect: {attempts: unlimited, max: 1m}}
+forwards:
+  a: {target: web, ports: 80, namespace: "1", reconnect: {initial: 1.5s}, address: "0::1", idle_timeout: 1h30m}
+  b: {target: web, ports: 80, context: three, address: 127.0.0.1, protocol: spdy, enabled: false, hold: 500ms}
+""",
+        str(tmp_path / "f"),
+    )
+    assert config.kubectl == str(tmp_path / "kubectl")
+    a, b = config.forwards
+    assert a.cluster == Cluster(tmp_path / "kube", "two")
+    assert b.cluster == Cluster(tmp_path / "kube", "three")
+    assert (a.namespace, a.hold, a.address, a.idle_timeout) == ("1", 0.0, "::1", 5400.0)
+    assert (b.namespace, b.hold, b.protocol, b.enabled) == ("top", 0.5, "spdy", False)
+    assert (a.reconnect, b.reconnect) == (Reconnect(None, 1.5, 60.0), Reconnect(None, 0.5, 60.0))
+
+
+def test_kubeconfig_from_home_and_kubectl_on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "kube").touch()
+    config = parse("kubeconfig: ~/kube\nkubectl: kubectl-1.32\nforwards: {a: {target: b, ports: 80}}", "f")
+    assert config.forwards[0].cluster.kubeconfig == tmp_path / "kube"
+    assert config.kubectl == "kubectl-1.32"
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("web", "pod/web"),
+        ("po/web.0", "pod/web.0"),
+        ("Pods/web", "pod/web"),
+        ("svc/web", "service/web"),
+        ("services/1", "service/1"),
+        ("deploy/web", "deployment/web"),
+        ("deployments.apps/web", "deployment/web"),
+        ("sts/web", "statefulset/web"),
+        ("ds/web", "daemonset/web"),
+        ("rs/web", "replicaset/web"),
+    ],
+)
+def test_target(text: str, target: str) -> None:
+    assert str(parse(f"forwards: {{a: {{target: {text}, ports: 80}}}}", "f").forwards[0].target) == target
+
+
+@pytest.mark.parametrize(
+    ("ports", "expected"),
+    [
+        ("5432", [("web", 5432, 5432)]),
+        ("'5432'", [("web", 5432, 5432)]),
+        ("2222:22", [("web", 2222, 22)]),  # 133342 in YAML 1.1
+        ("8080:http", [("web", 8080, "http")]),
+        ("8080:on", [("web", 8080, "on")]),
+        ("8080:a-name-that-only-a-service-may-have", [("web", 8080, "a-name-that-only-a-service-may-have")]),
+        (":80", [("web", None, 80)]),
+        ("0:80", [("web", None, 80)]),
+        ("':http'", [("web", None, "http")]),
+        ("[8080:http, 9090]", [("web/http", 8080, "http"), ("web/9090", 9090, 9090)]),
+        ("[8080:80, 8081:80]", [("web/8080:80", 8080, 80), ("web/8081:80", 8081, 80)]),
+        ("[':80', 8081:80]", [("web/80", None, 80), ("web/8081:80", 8081, 80)]),
+    ],
+)
+def test_ports(ports: str, expected: list[tuple[str, int | None, int | str]]) -> None:
+    found = parse(f"forwards:\n  web:\n    target: svc/web\n    ports: {ports}", "f").forwards
+    assert [(each.id, each.local, each.remote) for each in found] == expected
+
+
+def test_yaml_guesses_no_types() -> None:
+    (found,) = forward("namespace: on, context: 2024-01-01, lazy: TRUE, enabled: false")
+    assert (found.namespace, found.cluster.context, found.lazy, found.enabled) == ("on", "2024-01-01", True, False)
+    assert parse("forwards: {80: {target: web, ports: 80}}", "f").forwards[0].id == "80"
+
+
+def test_merge_keys() -> None:
+    config = parse(
+        """
+forwards:
+  a: &a {target: svc/a, ports: 1, hold: 1s, lazy: true}
+  b: &b {<<: *a, ports: 2, hold: 2s}
+  c: {<<: [*b, *a], ports: 3}
+""",
+        "f",
+    )
+    assert [(each.local, each.hold, each.lazy) for each in config.forwards] == [
+        (1, 1, True),
+        (2, 2, True),
+        (3, 2, True),
+    ]
+
+
+def test_a_port_on_different_addresses_is_no_conflict() -> None:
+    addresses = ("127.0.0.1", "127.0.0.2", '"::1"', "192.0.2.1", '"::2"')
+    assert lines("forwards:\n" + "".join(
+        f"  a{index}: {{target: web, ports: 80, address: {address}}}\n" for index, address in enumerate(addresses)
+    )) == []  # fmt: skip
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text("forwards: {a: {target: b, ports: 80}}", "utf-8-sig")
+    assert load(path).forwards[0].id == "a"
+
+
+# The schema
+
+
+def properties(tree: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Every option in a schema, with its schema."""
+    found = list(tree.get("properties", {}).items())
+    inner = [child for _, child in found] + [child for child in [tree.get("additionalProperties")] if child]
+    return found + [option for child in inner for option in properties(child)]
+
+
+def test_schema_describes_each_option() -> None:
+    tree = schema()
+    assert tree["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    for name, option in properties(tree):
+        assert option["description"].endswith("."), name
+    assert tree["properties"]["forwards"]["additionalProperties"]["properties"].keys() == FORWARD.keys()
+
+
+def test_schema_knows_what_is_read() -> None:
+    flat = {*FORWARD, *(f"reconnect.{name}" for name in RECONNECT)}
+    assert flat - {"ports", "reconnect", "kubeconfig"} | {"persist"} | {"kubectl", "socket", "kubeconfig"} == set(
+        OPTIONS
+    )
+    assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "enabled"}
+
+
+def test_schema_has_the_defaults_of_the_model() -> None:
+    model = Forward(id="", target=Target("pod", "x"), remote=1)
+    for name, option in properties(schema()):
+        if "default" in option and name != "kubectl":
+            place: object = Config(()) if name in OF_FILE else model.reconnect if name in RECONNECT else model
+            parser = f"reconnect.{name}" if name in RECONNECT else name
+            assert OPTIONS[parser].parse(str(option["default"]).lower()) == getattr(place, name), name
+    assert Config(()).kubectl is None  # the command line and $KUBECTL come between the file and the default
+
+
+@pytest.mark.parametrize("text", ["30s", "1h30m", "1.5s", "500ms", "0s", "30", "-3s", "1d", "1.s", "s", "30s ", ""])
+def test_schema_and_reader_agree_on_durations(text: str) -> None:
+    in_schema = bool(re.search(FORWARD["hold"]["pattern"], text))
+    assert in_schema == (not lines(with_option(f"hold: '{text}'")))
+
+
+@pytest.mark.parametrize("text", ["80", "80:80", ":80", "8080:http", "80:80:80", "http", "a:80", "80/tcp", "", "8080:"])
+def test_schema_and_reader_agree_on_ports(text: str) -> None:
+    in_schema = bool(re.search(FORWARD["ports"]["anyOf"][0]["anyOf"][1]["pattern"], text))
+    assert in_schema == (not lines(with_option(f"ports: '{text}'")))

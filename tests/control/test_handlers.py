@@ -1,0 +1,146 @@
+"""Whatever a peer sends, a call ends in a value or in a Refusal; and only plain text gets any further."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from kpf_supervise.control import jsonrpc
+from kpf_supervise.control.handlers import Handlers
+from kpf_supervise.control.jsonrpc import Refusal
+from kpf_supervise.control.methods import METHODS, arguments
+from kpf_supervise.events.board import Board
+from kpf_supervise.model import TEMPLATE, Forward
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # control characters and lone surrogates, too
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | any_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
+    max_leaves=5,
+)
+GOOD: dict[str, list[Any]] = {
+    "resource_type": ["pod", "svc", "deployments.apps", "selector"],
+    "name": ["a", "web-0.b", "app=web", "a in (b, c),!d"],
+    "namespace": ["dev"],
+    "local_port": [0, 8080],
+    "remote_port": [80, "http"],
+    "context": ["kind-dev", "arn:aws:eks:a:1:cluster/b c"],
+    "address": ["localhost", "::1", "fe80::1%eth0", "127.0.0.1"],
+    "lazy": [True],
+    "id": ["web", "a.b_c-d"],
+}
+
+
+@st.composite
+def near(draw: st.DrawFn, good: list[Any]) -> Any:
+    """A right value with something put into it."""
+    text = str(draw(st.sampled_from(good)))
+    at = draw(st.integers(0, len(text)))
+    return text[:at] + draw(any_text) + text[at:]
+
+
+@st.composite
+def call(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """A right call, of which up to two parameters are anything, or left out; or no such call at all."""
+    method = draw(st.sampled_from(["portforward:start", *METHODS]))
+    params = {name: draw(st.sampled_from(GOOD[name])) for name in METHODS[method]}
+    for name in draw(st.lists(st.sampled_from(sorted(params)), max_size=2)) if params else ():
+        params[name] = draw(near(GOOD[name]) | any_text | any_json)
+    match draw(st.integers(0, 19)):
+        case 0:
+            return draw(any_text), params
+        case 1:
+            return method, params | draw(st.dictionaries(any_text, any_json, max_size=2))
+        case 2 if params:
+            del params[draw(st.sampled_from(sorted(params)))]
+    return method, params
+
+
+class Supervisor:
+    """In the place of the real one, and of the file: what it is given is what may go further."""
+
+    path = None
+
+    def __init__(self) -> None:
+        self.given: list[Forward] = []
+
+    async def start(self, forward: Forward) -> None:
+        self.given.append(forward)
+
+    async def stop(self, ids: list[str]) -> None:
+        pass
+
+    async def restart(self, id: str) -> None:
+        pass
+
+    async def reload(self) -> None:
+        pass
+
+    def save(self) -> None:
+        pass
+
+    def template(self) -> Forward:
+        return TEMPLATE
+
+
+def texts(value: Any) -> list[str]:
+    """All that stands in a forward, or in whatever is JSON."""
+    return [value] if isinstance(value, str) else [text for each in parts(value) for text in texts(each)]
+
+
+def parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [getattr(value, name) for name in getattr(value, "__slots__", ())]
+
+
+SURROGATE, FORGED = "a\ud800", "a\x1b]0;owned\x07\n21:00:00 web active"
+
+
+def started(**params: Any) -> tuple[str, dict[str, Any]]:
+    return "portforward:start", {"resource_type": "pod", "name": "a", "local_port": 0, "remote_port": 80} | params
+
+
+@pytest.mark.long
+@settings(max_examples=3_000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(call())
+@example(started(context=SURROGATE))
+@example(started(context=FORGED))
+@example(started(address="fe80::1%" + SURROGATE))
+@example(started(address="fe80::1%" + FORGED))
+@example(started(resource_type="selector", name="app=web,\n\u2028 a=b"))
+@example(("portforward:stop", {"id": SURROGATE}))
+@example((SURROGATE, {FORGED: 1}))
+def test_each_call_ends_in_a_value_or_a_refusal(called: tuple[str, dict[str, Any]]) -> None:
+    method, params = called
+    supervisor, board = Supervisor(), Board()
+    board.add(TEMPLATE)
+    steering = Handlers(supervisor, board, supervisor, lambda: None)  # type: ignore[arg-type]
+    said: Any
+    try:
+        said = trio.run(steering.call, method, params)
+    except Refusal as refusal:
+        said = jsonrpc.error(refusal)["error"]
+    assert json.loads(jsonrpc.encode(said)) == said
+    for text in texts([said, supervisor.given]):
+        assert text.isprintable(), text
+        text.encode()  # raises where it has half a surrogate pair
+
+
+@pytest.mark.parametrize("text", ["kind-dev", "día 🏪", "arn:aws:eks:eu-1:1:cluster/a@b"])
+def test_a_context_may_have_any_printable_name(text: str) -> None:
+    assert arguments(*started(context=text))["context"] == text
+
+
+def test_a_selector_is_one_line() -> None:
+    supervisor = Supervisor()
+    steering = Handlers(supervisor, Board(), supervisor, lambda: None)  # type: ignore[arg-type]
+    trio.run(steering.call, *started(resource_type="selector", name=" app in (web,\n db),\ttier "))
+    assert supervisor.given[0].target.name == "app in (web, db), tier"

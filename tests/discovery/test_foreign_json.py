@@ -1,0 +1,143 @@
+"""Whatever JSON, or text, a server puts in the place of what it was asked for: it is refused where it enters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kpf_supervise.discovery.api_objects import Named, ObjectList
+from kpf_supervise.discovery.choice import choose, destination, remote_port
+from kpf_supervise.discovery.pods import Expired, Pod, PodSet, read_pod
+from kpf_supervise.kubectl.answers import KubeConfig, Malformed, VersionInfo, decode
+from kpf_supervise.kubectl.contexts import resolve
+from kpf_supervise.model import TARGET_KINDS, Cluster, ForwardError, Target
+
+EXAMPLES = 2000
+
+POD: dict[str, Any] = {
+    "metadata": {"name": "web-1", "uid": "u", "labels": {"app": "web"}, "resourceVersion": "7"},
+    "spec": {"containers": [{"name": "web", "ports": [{"name": "http", "containerPort": 8080}]}]},
+    "status": {
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{"name": "web", "restartCount": 0, "state": {"waiting": {"reason": "x"}}}],
+    },
+}
+SERVICE: dict[str, Any] = {"spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}}
+WORKLOAD: dict[str, Any] = {"spec": {"selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}}
+EVENT: dict[str, Any] = {"type": "ADDED", "object": POD}
+VIEW: dict[str, Any] = {
+    "current-context": "dev",
+    "contexts": [{"name": "dev", "context": {"cluster": "c", "namespace": "shop"}}],
+    "clusters": [{"name": "c", "cluster": {"server": "https://api:6443", "proxy-url": "http://proxy:1"}}],
+}
+
+
+def keys_of(value: Any) -> set[str]:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return set(value if isinstance(value, dict) else ()).union(*map(keys_of, parts))
+
+
+# keys and values that the objects really have, so that much of what is made up is almost right
+WORDS = sorted(keys_of([POD, SERVICE, WORKLOAD, EVENT, VIEW]) | {"initContainers", "protocol", "ownerReferences"})
+VALUES = ["Ready", "True", "Running", "UDP", "Always", "BOOKMARK", "ERROR", "None", "ExternalName", "\ud800", "web-1"]
+TEXT = st.text() | st.sampled_from([*VALUES, "https://[fd00::1:6443"])
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS) | st.text(), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, right: Any) -> Any:
+    """A right object in which one value, at any depth, is another one."""
+    if not isinstance(right, dict | list) or not right or draw(st.integers(0, 5)) == 0:
+        return draw(JSON)
+    if isinstance(right, list):
+        return [draw(spoilt(right[0])), *right[1:]]
+    key = draw(st.sampled_from(sorted(right)))
+    return {**right, key: draw(spoilt(right[key]))}
+
+
+def bytes_of(right: Any) -> st.SearchStrategy[bytes]:
+    return (spoilt(right) | JSON).map(lambda value: json.dumps(value).encode()) | st.binary()
+
+
+def check(use: Callable[[bytes], object]) -> Callable[[bytes], None]:
+    """Nothing but what its callers expect comes out of `use`."""
+
+    def checked(data: bytes) -> None:
+        with suppress(Malformed, ForwardError, Expired):
+            use(data)
+
+    return checked
+
+
+def usable(read: Pod) -> None:
+    """What is made of a pod works with it."""
+    json.dumps([read.name, read.trouble, dict(read.ports)], ensure_ascii=False).encode()
+    choice = choose(destination(Target("selector", "app=web"), None), PodSet([read]))
+    assert choice.pod is None or choice.pod is read
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(bytes_of(POD))
+def test_in_the_place_of_a_pod(data: bytes) -> None:
+    check(lambda data: usable(read_pod(data)))(data)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(bytes_of(EVENT), st.lists(bytes_of(EVENT), max_size=3))
+def test_in_the_place_of_a_watch_event(data: bytes, others: list[bytes]) -> None:
+    pods = PodSet()
+    for line in (json.dumps(EVENT).encode(), data, *others):
+        check(pods.apply)(line)
+    for pod in pods:
+        usable(pod)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(bytes_of({"metadata": {"resourceVersion": "7", "continue": "x"}, "items": [POD]}))
+def test_in_the_place_of_a_list(data: bytes) -> None:
+    def read(data: bytes) -> None:
+        for item in decode(data, ObjectList).items or ():
+            check(read_pod)(bytes(item))
+            check(lambda item: decode(item, Named))(bytes(item))
+
+    check(read)(data)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.sampled_from(TARGET_KINDS), bytes_of(SERVICE) | bytes_of(WORKLOAD), st.sampled_from([80, "http"]))
+def test_in_the_place_of_a_target(kind: str, data: bytes, remote: int | str) -> None:
+    def read(data: bytes) -> None:
+        where = destination(Target(kind, "web"), data)
+        pod = read_pod(json.dumps(POD).encode())
+        choose(where, PodSet([pod]))
+        assert 1 <= remote_port(where, pod, remote) <= 65535
+
+    check(read)(data)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(bytes_of(VIEW), st.sampled_from([None, "dev"]), st.sampled_from([{}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}]))
+def test_in_the_place_of_a_kubeconfig(data: bytes, context: str | None, environment: dict[str, str]) -> None:
+    check(lambda data: resolve(Cluster(context=context), decode(data, KubeConfig), environment))(data)
+    check(lambda data: decode(data, VersionInfo))(data)
+
+
+def test_what_is_right_is_read() -> None:
+    """The examples that are spoilt above are no refusals of themselves."""
+    pod = read_pod(json.dumps(POD).encode())
+    assert pod.usable
+    for kind, item in (("service", SERVICE), ("deployment", WORKLOAD)):
+        assert choose(destination(Target(kind, "web"), json.dumps(item).encode()), PodSet([pod])).pod == pod
+    cluster, namespace = resolve(Cluster(), decode(json.dumps(VIEW).encode(), KubeConfig), {})
+    assert (cluster.context, cluster.proxy, namespace) == ("dev", "proxy:1", "shop")

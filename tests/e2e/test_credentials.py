@@ -1,0 +1,183 @@
+"""Credentials, certificates and proxies that don't do, with real kubectl over TLS."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from kpf_supervise.sandbox import open_cluster
+from tests.conftest import NEWEST, OLDEST
+from tests.kubectls import Kubectl
+from tests.program import Instance, get, supervising
+from tests.terminal import in_terminal
+from tests.tls_front import open_front, plugin, write_kubeconfig
+
+PROMPT = "printf 'Your name? ' >&2; read word || { echo 'no terminal to ask on' >&2; exit 1; }"
+
+
+@asynccontextmanager
+async def open_proxy(status: str) -> AsyncIterator[str]:
+    """A proxy that answers every CONNECT with this status; yields its URL, with a password in it."""
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, answer, [listener])
+        yield f"http://me:geheim@127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+def forwards(*contexts: str) -> str:
+    """The configuration of a forward in each context, of the same name."""
+    rows = (f"  {name}: {{target: service/web, context: {name}, ports: ':http'}}\n" for name in contexts)
+    return f"forwards:\n{''.join(rows)}"
+
+
+# The context's name → the cause, and what the notice about it says.
+TELLS = {
+    "token": ("unauthorized", "does not accept your credentials (Unauthorized)", "Log in again, then check with: "),
+    "fails": ("credential-plugin", "plugin fails failed: please run: cloud login", "Run this in a terminal"),
+    "prompts": (
+        "credential-plugin",
+        "plugin prompts failed: Your name? no terminal",
+        "Run this in a terminal",
+    ),
+    "missing": ("credential-plugin", "plugin nosuch-plugin is not installed", "Get it with: pip install nosuch"),
+    "always": ("credential-plugin", "", "Run this in a terminal"),  # before 1.22 it is run all the same
+    "stranger": ("tls", "certificate signed by unknown authority", "Check server and certificate-authority"),
+    "other": ("tls", "cannot validate certificate for 127.0.0.1", "Check server and certificate-authority"),
+    "expired": ("tls", "certificate has expired or is not yet valid", "this machine's clock"),
+    "http": ("tls", "no API server that speaks the kubeconfig's http or https", "Check server in the kubeconfig"),
+    "closed": ("proxy", "the proxy 127.0.0.1:1 does not answer (connection refused)", "proxy-url in the kubeconfig"),
+    "login": ("proxy", "the proxy wants a user and a password (Proxy Authentication Required)", "Put them into"),
+    "shut": ("proxy", "the proxy does not let kubectl through (Service Unavailable)", "proxy-url in the kubeconfig"),
+    "nowhere": ("proxy", "the proxy does not answer (dial tcp: lookup proxy.invalid", "proxy-url in the kubeconfig"),
+    "variable": ("proxy", "the proxy 127.0.0.1:1 does not answer (connection refused)", "Check HTTPS_PROXY"),
+    "unknown": ("api-unreachable", "the API server's name is not known: api.invalid (DNS)", "Is the VPN up?"),
+}
+
+
+@pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
+async def test_each_says_what_is_wrong_and_what_to_do(kubectl: Kubectl, tmp_path: Path) -> None:
+    """One file with all of them, and a good one that none of them hurts."""
+    async with open_cluster(tmp_path) as cluster, AsyncExitStack() as stack:
+        cluster.faults.accept_tokens("good")
+        front = await stack.enter_async_context(open_front(cluster))
+        other = await stack.enter_async_context(open_front(cluster, "other-host"))
+        expired = await stack.enter_async_context(open_front(cluster, "expired"))
+        login = await stack.enter_async_context(open_proxy("407 Proxy Authentication Required"))
+        shut = await stack.enter_async_context(open_proxy("503 Service Unavailable"))
+        http = await stack.enter_async_context(open_proxy("400 Bad Request"))
+        good = {"token": "good"}
+        missing = {"command": "nosuch-plugin", "installHint": "Get it with:\n  pip install nosuch"}
+        contexts = {
+            "good": front.context(good),
+            "token": front.context({"token": "bad"}),
+            "fails": front.context(plugin(tmp_path / "fails", "echo 'please run: cloud login' >&2; exit 1")),
+            "prompts": front.context(plugin(tmp_path / "prompts", PROMPT)),
+            "missing": front.context(plugin(tmp_path / "missing", "", **missing)),
+            "always": front.context(plugin(tmp_path / "always", "exit 1", interactiveMode="Always")),
+            "stranger": front.context(good, **{"certificate-authority-data": None}),
+            "other": other.context(good),
+            "expired": expired.context(good),
+            "http": front.context(good, server=f"https://{http.rpartition('@')[2]}"),
+            "closed": front.context(good, **{"proxy-url": "http://me:geheim@127.0.0.1:1"}),
+            "login": front.context(good, **{"proxy-url": login}),
+            "shut": front.context(good, **{"proxy-url": shut}),
+            "nowhere": front.context(good, **{"proxy-url": "http://proxy.invalid:3128"}),
+            "variable": front.context(good, server="https://behind.invalid"),
+            "unknown": front.context(good, server="https://api.invalid"),
+        }
+        kubeconfig = write_kubeconfig(tmp_path / "secure", **contexts)
+        variables = {"HTTPS_PROXY": "http://me:geheim@127.0.0.1:1", "NO_PROXY": "x.invalid,api.invalid"}
+        async with supervising(tmp_path, kubectl, kubeconfig, forwards(*contexts), **variables) as instance:
+            await instance.all_active("good")
+            for name, (cause, message, step) in TELLS.items():
+                told = await notice_on(instance, name)
+                assert message in told, name
+                assert step in told, name
+                state = "failed" if cause in ("unauthorized", "credential-plugin") else "reconnecting"
+                await instance.all_last(state, name)
+                last = next(e for e in reversed(instance.events) if e.get("forward") == name)
+                assert last["cause"] == cause, last
+                assert message in last["message"], name
+            assert (await get(instance.port("good"))).startswith(b"web-")
+            assert "geheim" not in str(instance.events) + str(instance.output)
+            assert len([e for e in instance.events if e["event"] == "notice"]) == len(TELLS), "one each"
+
+
+async def notice_on(instance: Instance, context: str) -> str:
+    """What the notice about this context says."""
+
+    def found() -> list[str]:
+        notices = (str(e["message"]) for e in instance.events if e["event"] == "notice")
+        return [text for text in notices if text.startswith(f"{context}: ")]
+
+    await instance.told(lambda: bool(found()))
+    return found()[0]
+
+
+@pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
+async def test_a_login_that_expires_meanwhile(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Told once; what works is left alone; what can't start fails, and starts by itself after the login."""
+    config = """
+        forwards:
+          one: {target: statefulset/db, ports: ":http"}
+          two: {target: statefulset/db, ports: ":http"}
+          three: {target: service/web, ports: ":http"}
+          other: {selector: app=none, namespace: data, ports: ":http"}
+        """
+    token = tmp_path / "token"
+    token.write_text("of-today")
+    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+        cluster.faults.accept_tokens("of-today")
+        kubeconfig = write_kubeconfig(tmp_path / "secure", dev=front.context({"tokenFile": str(token)}))
+        async with supervising(tmp_path, kubectl, kubeconfig, config) as instance:
+            await instance.all_active("one", "two", "three")
+            await instance.all_last("waiting", "other")
+            cluster.faults.accept_tokens("of-tomorrow")
+            cluster.cut_tunnels("db-0")
+            await instance.all_last("failed", "one", "two")
+            failed = next(e for e in instance.events if e["event"] == "failed")
+            assert failed["cause"] == "unauthorized"
+            assert "Log in again, then check with: kubectl --context=dev get pods" in failed["message"]
+            cluster.end_watches()
+            for _ in range(3):
+                assert (await get(instance.port("three"))).startswith(b"web-")
+            notices = [e["message"] for e in instance.events if e["event"] == "notice"]
+            assert len(notices) == 1, notices
+            assert notices[0].startswith("dev: the API server does not accept your credentials (Unauthorized). It is")
+
+            token.write_text("of-tomorrow")
+            await instance.until("notice", message="dev: the API server answers again")
+            await instance.all_last("active", "one", "two")
+            assert await get(instance.port("one")) == b"db-0\n"
+            assert instance.kinds("three") == ["connecting", "active"]
+
+
+async def test_a_plugin_that_asks_on_the_terminal_gets_none_and_stops_nobody(tmp_path: Path) -> None:
+    """For a read from /dev/tty the kernel would stop the whole process group, and so every kubectl."""
+    asks = plugin(tmp_path / "asks", "read word </dev/tty || { echo 'nobody to ask' >&2; exit 1; }")
+    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+        cluster.faults.accept_tokens("good")
+        write_kubeconfig(tmp_path / "secure", good=front.context({"token": "good"}), asks=front.context(asks))
+        config = tmp_path / "config.yaml"
+        config.write_text(forwards("good", "asks"))
+        environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "secure")}
+        command = [sys.executable, "-m", "kpf_supervise", str(config), "--no-panel", "--kubectl", NEWEST.path]
+        async with in_terminal(command, environment, columns=300) as terminal:
+            await terminal.shows("credential plugin asks failed: nobody to ask")
+            shown = await terminal.shows("→ service/web, pod web-")
+            (port,) = re.findall(r"localhost:(\d+) → service/web", shown)
+            assert (await get(int(port))).startswith(b"web-")

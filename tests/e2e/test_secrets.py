@@ -1,0 +1,89 @@
+"""Nothing secret is shown or kept: a token, a proxy's password, and what plugins and servers say of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+
+from kpf_supervise.sandbox import open_cluster
+from tests.conftest import NEWEST, OLDEST
+from tests.kubectls import Kubectl
+from tests.program import PATIENCE, get, supervising
+from tests.tls_front import open_front, plugin, write_kubeconfig
+
+SECRET = "Gehe1m-Of-Today_42"
+SHAPES = f"""Authorization: Bearer {SECRET}; {{"token": "{SECRET}"}} --token={SECRET} https://me:{SECRET}@host/"""
+CONFIG = """
+    forwards:
+      good: {target: service/web, context: good, ports: ":http"}
+      refused: {target: pod/db-0, context: good, ports: ":http"}
+      forbidden: {target: service/search, context: good, ports: ":9200"}
+      plugin: {target: service/web, context: plugin, ports: ":http"}
+      proxy: {target: service/web, context: proxy, ports: ":http"}
+      wrong: {target: service/web, context: wrong, ports: ":http"}
+    """
+
+
+@pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
+async def test_nothing_secret_is_shown_or_kept(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Of an instance in the background, with a kubectl that says as much as it can: its log, its state, its answers."""
+    home = tmp_path / "home"
+    home.mkdir()
+    talkative = tmp_path / "kubectl"
+    talkative.write_text(f'#!/bin/sh\nexec {kubectl.path} -v=9 "$@"\n')
+    talkative.chmod(0o700)
+    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+        cluster.faults.accept_tokens(SECRET)
+        cluster.faults.answer(403, f"forbidden: {SHAPES}", path="/services/search")
+        cluster.faults.answer(500, SHAPES, path="/db-0/portforward")
+        (tmp_path / "said").write_text(SHAPES)
+        good = {"token": SECRET}
+        kubeconfig = write_kubeconfig(
+            tmp_path / "secure",
+            good=front.context(good),
+            plugin=front.context(plugin(tmp_path / "login", f"cat {tmp_path / 'said'} >&2; exit 1")),
+            proxy=front.context(good, **{"proxy-url": f"http://me:{SECRET}@127.0.0.1:1"}),
+            wrong=front.context(good, **{"proxy-url": f"http://me:{SECRET} @127.0.0.1:1"}),
+        )
+        shown = []
+        options = ("--kubectl", str(talkative), "--persist", "--detach")
+        async with supervising(home, None, kubeconfig, CONFIG, *options) as instance:
+            with trio.fail_after(PATIENCE):
+                assert await instance.process.wait() == 0
+            try:
+                async with instance.peer() as peer:
+                    listed = {each["id"]: each for each in await peer.call("subscribe")}
+                    wanted = {
+                        "good": "active",
+                        "refused": "failed",
+                        "forbidden": "failed",
+                        "plugin": "failed",
+                        "proxy": "reconnecting",
+                        "wrong": "reconnecting",
+                    }
+                    while {name: each["state"] for name, each in listed.items()} != wanted:
+                        event = (await peer.next())["params"]
+                        shown.append(json.dumps(event))
+                        if event.get("forward"):
+                            listed[event["forward"]] = event["portForward"]
+                    assert (await get(listed["good"]["localPort"])).startswith(b"web-")
+                    given = {"resource_type": "pod", "name": "db-0", "local_port": 0, "remote_port": "http"}
+                    await peer.call("portforward:start", **given, id="mine")
+                    shown += [json.dumps(await peer.call(method)) for method in ("portforward:list", "events")]
+                    shown += [json.dumps(await peer.call("logs", id=name)) for name in listed]
+                for words in (["list", "-o", "json"], ["logs", "refused"], ["events"]):
+                    done = await instance.ctl(*words)
+                    assert done.returncode == 0, done.stderr
+                    shown.append(done.stdout + done.stderr)
+            finally:
+                await instance.ctl("shutdown")
+        kept = {path.name: path.read_text() for path in home.rglob("*") if path.is_file() and ".kube" not in path.parts}
+        assert len(kept) == 3, "the configuration, the state and the log"
+        for text in (*shown, *kept.values(), *instance.output):
+            assert SECRET not in text
+        everything = "\n".join(shown)
+        for trace in ("Bearer ***", "https://me:***@host", "plugin login failed: "):
+            assert trace in everything, "it has been said, and blotted out"

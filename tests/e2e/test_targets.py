@@ -1,0 +1,247 @@
+"""Each kind of target, with real kubectl: traffic flows, the pod is deleted under load, and no request is lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from kpf_supervise.sandbox import Cluster, Timing, open_cluster
+from tests.kubectls import KUBECTLS, Kubectl
+from tests.program import get, supervising
+
+
+async def run_kubectl(kubectl: Kubectl, cluster: Cluster, *words: str) -> str:
+    done = await trio.run_process(
+        [kubectl.path, f"--kubeconfig={cluster.kubeconfig}", *words], capture_stdout=True, stdin=b""
+    )
+    return done.stdout.decode()
+
+
+class Load:
+    """Clients that each open a new connection every 50 ms, and what they saw."""
+
+    def __init__(self, port: int, clients: int = 4) -> None:
+        self.port = port
+        self.clients = clients
+        self.answers: list[str] = []
+        self.failures: list[str] = []
+        self._news = trio.Event()
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(self.clients):
+                nursery.start_soon(self._client, number * 0.05 / self.clients)
+
+    async def _client(self, offset: float) -> None:
+        await trio.sleep(offset)
+        while True:
+            begun = trio.current_time()
+            try:
+                answer = (await get(self.port)).decode().strip()
+            except OSError as error:
+                answer, reason = "", repr(error)
+            else:
+                reason = "ended without an answer"
+            if answer:
+                self.answers.append(answer)
+            else:
+                self.failures.append(f"{reason} after {trio.current_time() - begun:.3f} s")
+            self._news.set()
+            self._news = trio.Event()
+            await trio.sleep(max(0.0, begun + 0.05 - trio.current_time()))
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        with trio.fail_after(30):
+            while not true():
+                await self._news.wait()
+
+    async def more(self, count: int) -> None:
+        """Until so many more answers have come."""
+        wanted = len(self.answers) + count
+        await self.until(lambda: len(self.answers) >= wanted)
+
+
+TARGETS = {
+    "a pod of a deployment": ("target: pod/{web}", "http", "web"),
+    "a service by port name": ("target: service/web", "http", "web"),
+    "a service by number": ("target: svc/web", "80", "web"),
+    "a deployment": ("target: deployment/web", "8080", "web"),
+    "a statefulset": ("target: statefulset/db", "http", "db"),
+    "a pod of a statefulset": ("target: pod/db-0", "8080", "db"),
+    "a replicaset": ("target: rs/{rs}", "8080", "web"),
+    "a selector": ('selector: "app=web"', "8080", "web"),
+}
+
+
+@pytest.mark.parametrize("case", TARGETS)
+async def test_a_deleted_pod_costs_no_request(case: str, tmp_path: Path) -> None:
+    """kubectl itself is only ever told a pod; what each version does then is in the matrix of faults."""
+    kubectl = KUBECTLS[-1]
+    target, remote, app = TARGETS[case]
+    async with open_cluster(tmp_path) as cluster:
+        web = cluster.pods(app="web")[0]["metadata"]["name"]
+        rs = cluster.pods(app="web")[0]["metadata"]["ownerReferences"][0]["name"]
+        config = f"""
+            forwards:
+              it:
+                {target.format(web=web, rs=rs)}
+                ports: ":{remote}"
+            """
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            active = await instance.until("active", "it")
+            load = Load(instance.port("it"))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(load.run)
+                await load.more(20)
+                assert set(load.answers) == {active["pod"]}
+                uid = uid_of(cluster, active["pod"])
+                await run_kubectl(kubectl, cluster, "delete", "pod", active["pod"], "--wait=false")
+                moved = await instance.until("moved", "it")
+                assert uid_of(cluster, moved["pod"]) != uid
+                await load.more(20)
+                assert set(load.answers[-10:]) == {moved["pod"]}
+                nursery.cancel_scope.cancel()
+            assert load.failures == []
+            assert set(instance.kinds("it")) <= {"connecting", "active", "moved", "waiting"}
+            if app == "web":  # another pod was ready: nobody waited longer than a kubectl takes to start
+                assert "waiting" not in instance.kinds("it")
+
+
+def uid_of(cluster: Cluster, name: str) -> str:
+    return next(str(pod["metadata"]["uid"]) for pod in cluster.pods() if pod["metadata"]["name"] == name)
+
+
+async def test_a_rollout_costs_no_request(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {web: {target: deployment/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "web")
+            old = {pod["metadata"]["name"] for pod in cluster.pods(app="web")}
+            load = Load(instance.port("web"))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(load.run)
+                await load.more(20)
+                await run_kubectl(kubectl, cluster, "rollout", "restart", "deployment/web")
+                await load.until(lambda: not set(load.answers[-20:]) & old)
+                nursery.cancel_scope.cancel()
+            assert load.failures == []
+
+
+async def test_why_a_pod_was_left_is_told_though_it_is_gone_by_then(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path, Timing(terminate=0.1)) as cluster:
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
+            active = await instance.until("active", "web")
+            cluster.faults.upgrade_delay = 1.0
+            cluster.delete_pod(active["pod"])
+            moved = await instance.until("moved", "web")
+            assert active["pod"] not in {pod["metadata"]["name"] for pod in cluster.pods()}
+            assert moved["message"].startswith(f"{active['pod']} is terminating → ")
+
+
+@pytest.mark.parametrize("order", ["the service first", "the pods first"])
+async def test_a_service_that_is_switched_to_other_pods_is_followed(order: str, tmp_path: Path) -> None:
+    """As a blue-green deployment does it, and Argo Rollouts: no pod tells of it."""
+    kubectl = KUBECTLS[-1]
+    switch = ("patch", "service", "web", "-p", '{"spec": {"selector": {"app": "search"}}}')
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "web")
+            load = Load(instance.port("web"))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(load.run)
+                await load.more(5)
+                if order == "the service first":
+                    await run_kubectl(kubectl, cluster, *switch)
+                cluster.scale("deployment/web", 0)
+                if order == "the pods first":
+                    await instance.until("waiting", "web")
+                    await run_kubectl(kubectl, cluster, *switch)
+                moved = await instance.until("moved", "web")
+                assert moved["pod"].startswith("search-")
+                await load.more(5)
+                nursery.cancel_scope.cancel()
+            assert load.failures == []
+
+
+async def test_while_it_waits_a_service_that_is_gone_is_named_and_one_that_is_back_is_used(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
+            await instance.until("active", "web")
+            service = cluster.store.remove("services", "dev", "web")
+            cluster.scale("deployment/web", 0)
+            await instance.told(lambda: 'there is no service "web"' in instance.events[-1]["message"])
+            assert instance.events[-1]["event"] == "waiting"
+            async with await trio.open_tcp_stream("127.0.0.1", instance.port("web")) as held:
+                await held.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                cluster.store.add("services", service)
+                await instance.told(lambda: "no ready pod: it has no pods" in instance.events[-1]["message"])
+                cluster.scale("deployment/web", 1)
+                assert b"web-" in await held.receive_some()
+
+
+@pytest.mark.parametrize("listing", ["allowed", "forbidden"])
+async def test_many_services_are_one_question_where_they_may_be_listed(listing: str, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        service = cluster.store.get("services", "dev", "web")
+        names = [f"shop-{number}" for number in range(8)]
+        for name in names:
+            cluster.store.add("services", {**service, "metadata": {"name": name, "namespace": "dev"}})
+        if listing == "forbidden":
+            cluster.faults.forbid("list", "services")
+        lines = "".join(f"  {name}: {{target: service/{name}, ports: ':http'}}\n" for name in [*names, "missing"])
+        async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, f"forwards:\n{lines}") as instance:
+            await instance.all_active(*names)
+            failed = await instance.until("failed", "missing")
+            assert 'there is no service "missing" in namespace dev' in failed["message"]
+            services = "/api/v1/namespaces/dev/services"
+            asked = [each.path for each in cluster.requests if each.path.startswith(services)]
+            if listing == "allowed":  # the first one may ask before it knows of the others
+                assert {services, f"{services}/missing"} <= {*asked}
+                assert len(asked) <= 3
+            else:
+                assert {f"{services}/{name}" for name in names} <= {*asked}
+
+
+async def test_an_open_connection_runs_on_while_new_ones_move(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Make before break: a terminating pod serves what it has begun."""
+    async with open_cluster(tmp_path, Timing(terminate=30)) as cluster:
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            active = await instance.until("active", "web")
+            port = instance.port("web")
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert active["pod"].encode() in await stream.receive_some()
+                await run_kubectl(kubectl, cluster, "delete", "pod", active["pod"], "--wait=false")
+                moved = await instance.until("moved", "web")
+                assert (await get(port)).decode().strip() == moved["pod"]
+                await stream.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert active["pod"].encode() in await stream.receive_some()
+
+
+async def test_two_ports_under_one_name_and_a_tcp_service(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        config = """
+            forwards:
+              web: {target: service/web, ports: [":http", ":echo"]}
+              db: {target: statefulset/db, ports: ":db"}
+            """
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.all_active("web/http", "web/echo", "db")
+            assert re.match("web-", (await get(instance.port("web/http"))).decode())
+            for forward in ("web/echo", "db"):
+                for host in ("127.0.0.1", "::1"):
+                    async with await trio.open_tcp_stream(host, instance.port(forward)) as stream:
+                        await stream.send_all(b"over and ")
+                        await stream.send_all(b"out")
+                        await stream.send_eof()
+                        assert b"".join([chunk async for chunk in stream]) == b"over and out"
+            assert len(instance.kubectls()) == 3
+            assert len(instance.kubectls("get")) == 1, "one watch for all forwards of a namespace"

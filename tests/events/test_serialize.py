@@ -1,0 +1,104 @@
+"""Whatever stands in forwards and events, what goes out is printable, and an event is one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from kpf_supervise.control import jsonrpc
+from kpf_supervise.events.log import as_json, as_text
+from kpf_supervise.events.serialize import line, port_forward
+from kpf_supervise.model import Cause, Cluster, Event, Forward, Problem, State, Status, Target
+
+FORGED = "Error\x1b]0;owned\x07\r\n21:00:00 web              active        all is well\u202e\u2028\ud800"
+TEXTS = st.text(st.characters(exclude_categories=()) | st.sampled_from(FORGED))
+MAYBE = st.none() | TEXTS
+PROBLEMS = st.builds(Problem, st.sampled_from(Cause), TEXTS, TEXTS)
+EVENTS = st.builds(
+    Event,
+    time=st.just(1_700_000_000.25),
+    forward=MAYBE,
+    kind=TEXTS,
+    message=TEXTS,
+    state=st.none() | st.sampled_from(State),
+    cause=st.none() | st.sampled_from(Cause),
+    pod=MAYBE,
+)
+FORWARDS = st.builds(
+    Forward,
+    id=TEXTS,
+    target=st.builds(Target, TEXTS, TEXTS),
+    remote=TEXTS,
+    cluster=st.builds(Cluster, st.just(Path("config")), MAYBE),
+    namespace=MAYBE,
+    address=TEXTS,
+    notify=TEXTS,
+)
+STATUSES = st.builds(
+    Status,
+    forward=FORWARDS,
+    context=MAYBE,
+    namespace=MAYBE,
+    pod=MAYBE,
+    problem=st.none() | PROBLEMS,
+    command=MAYBE,
+)
+
+
+def strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from strings(each)
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(event=EVENTS)
+@example(event=Event(time=0, forward=FORGED, kind=FORGED, message=FORGED, pod=FORGED))
+def test_an_event_is_one_printable_line(event: Event) -> None:
+    assert event.message.isprintable()  # as it is stored, too
+    text, object = as_text(event), as_json(event)
+    assert text is None or text.isprintable()
+    assert object is None or (
+        object.encode().count(b"\n") == 0 and all(map(str.isprintable, strings(json.loads(object))))
+    )
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(status=STATUSES)
+@example(status=Status(forward=Forward(id="a", target=Target("pod", "a"), remote=1), context=FORGED, pod=FORGED))
+def test_a_forward_has_only_printable_texts(status: Status) -> None:
+    assert all(map(str.isprintable, strings(port_forward(status))))
+    assert status.problem is None or str(status.problem).isprintable()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(value=JSON)
+@example(value={"forward": FORGED, "event": "active", "message": FORGED, "time": "2023-11-14T22:13:20Z"})
+def test_what_another_program_answers_is_printable_too(value: Any) -> None:
+    """kpfctl and the panel believe no socket: it may not be one of ours."""
+    read = jsonrpc.answer(jsonrpc.encode(jsonrpc.result(1, value)))
+    assert all(map(str.isprintable, strings(read)))
+    if isinstance(value, dict) and {"time", "event", "message"} <= value.keys():
+        assert line(read["result"]).isprintable()
+
+
+def test_an_error_may_have_several_lines_each_of_them_printable() -> None:
+    read = jsonrpc.answer(jsonrpc.encode(jsonrpc.error(jsonrpc.Refusal(1, f"a  b\nc{FORGED}\n", file=FORGED))))
+    message = read["error"]["message"]
+    assert message.split("\n")[0] == "a b"
+    assert all(map(str.isprintable, message.split("\n")))
+    assert read["error"]["data"]["file"].isprintable()

@@ -1,0 +1,100 @@
+"""A bug in one part of the program: that part is begun anew, the rest goes on, and the log has the traceback once."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from kpf_supervise.sandbox import Cluster, open_cluster
+from tests.conftest import NEWEST
+from tests.e2e.test_targets import Load
+from tests.program import Instance, supervising
+
+# What Python is told to run: the program, whose FUNCTION of a MODULE fails once, as soon as WHEN holds.
+PROGRAM = """\
+import os, kpf_supervise.{module} as module
+whole, left = module.{function}, [1]
+def broken(*args, **more):
+    if left and ({when}):
+        left.clear()
+        raise ZeroDivisionError("of our own")
+    return whole(*args, **more)
+module.{function} = broken
+from kpf_supervise import cli
+cli.program()
+"""
+CONFIG = """\
+    namespace: dev
+    forwards:
+      web: {target: service/web, ports: ":80"}
+      it: {target: statefulset/db, ports: ":8080"}
+"""
+
+
+@asynccontextmanager
+async def broken(
+    folder: Path, module: str, function: str, when: str = "True", **variables: str
+) -> AsyncIterator[tuple[Instance, Cluster]]:
+    """An instance with that bug around the block, once both forwards are active; `web` answers each request."""
+    program = PROGRAM.format(module=module, function=function, when=when)
+    async with open_cluster(folder) as cluster:
+        async with supervising(
+            folder, NEWEST, cluster.kubeconfig, CONFIG, program=("-c", program), **variables
+        ) as instance:
+            await instance.all_active("web", "it")
+            async with trio.open_nursery() as nursery:
+                load = Load(instance.port("web"))
+                nursery.start_soon(load.run)
+                await load.more(5)
+                yield instance, cluster
+                await load.more(5)
+                nursery.cancel_scope.cancel()
+            assert load.failures == []
+            traces = [event for event in instance.events if "traceback" in event]
+            assert ["ZeroDivisionError: of our own" in event["traceback"] for event in traces] == [True]
+            assert instance.process.poll() is None
+            assert await instance.stop() == 0
+
+
+async def test_in_a_forward(tmp_path: Path) -> None:
+    of_it = "args[0]._settings.id == 'it'"
+    async with broken(tmp_path, "forwarding.pool", "TunnelPool.retire", of_it) as (instance, cluster):
+        port = instance.port("it")
+        cluster.delete_pod("db-0", grace=0)
+        failed = await instance.until("failed", "it", cause="internal")
+        assert "an error in kpf-supervise itself: ZeroDivisionError: of our own" in failed["message"]
+        async with await trio.open_tcp_stream("127.0.0.1", port) as held:  # before it is begun anew
+            await held.send_all(b"GET / HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n")
+            with trio.fail_after(20):
+                assert b"db-0" in b"".join([chunk async for chunk in held])
+        assert instance.kinds("it").count("failed") == 1
+
+
+async def test_in_a_watch(tmp_path: Path) -> None:
+    async with broken(tmp_path, "discovery.watch", "Watch._take") as (instance, cluster):
+        cluster.delete_pod("db-0", grace=0)
+        notice = await instance.until("notice")
+        assert notice["message"].startswith("the watch of pods in namespace dev: an error in kpf-supervise itself: ")
+        await instance.until("moved", "it")
+        cluster.delete_pod("db-0", grace=0)
+        await instance.until("waiting", "it")  # it is followed again
+        assert "failed" not in instance.kinds("web")
+
+
+async def test_in_the_look_for_edits(tmp_path: Path) -> None:
+    edited = tmp_path / "config.yaml"
+    async with broken(tmp_path, "config.watcher", "_look", f"'more' in open({str(edited)!r}).read()") as (instance, _):
+        edited.write_text(edited.read_text() + '  more: {target: service/web, ports: ":80"}\n')
+        await instance.until("notice")
+        await instance.until("active", "more")
+
+
+async def test_in_the_word_to_the_service_manager(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "m"))
+        async with broken(tmp_path, "instance.systemd", "missing", NOTIFY_SOCKET=str(tmp_path / "m")) as (instance, _):
+            await instance.until("notice")

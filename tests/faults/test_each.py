@@ -1,0 +1,328 @@
+"""What goes wrong, with real kubectl: the state, the notice and the cause that a user sees, and that it recovers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from kpf_supervise.sandbox import open_cluster
+from kpf_supervise.sandbox.store import Object
+from tests.kubectls import KUBECTLS, Kubectl
+from tests.program import get, supervising
+
+NEWEST = KUBECTLS[-1]
+
+FAILS_AT_ONCE = {
+    "pod/nosuch": ("80", "no-such-object", 'there is no pod "nosuch" in namespace dev'),
+    "service/nosuch": ("80", "no-such-object", 'there is no service "nosuch" in namespace dev'),
+    "deployment/nosuch": ("80", "no-such-object", 'there is no deployment "nosuch" in namespace dev'),
+    "service/noselector": ("80", "no-selector", "service/noselector has no selector"),
+    "service/extname": ("80", "no-selector", "service/extname is of type ExternalName"),
+    "service/web": ("nosuch", "no-such-port", "service/web has no port nosuch. It has: 80 (http), 9090 (echo)"),
+    "svc/web": ("81", "no-such-port", "service/web has no port 81. It has: 80 (http), 9090 (echo)"),
+    "deployment/web": ("nosuch", "no-such-port", "has no port named nosuch. It has: http (8080), echo (9090)"),
+}
+
+
+async def test_definite_answers_fail_at_once_and_say_why(kubectl: Kubectl, tmp_path: Path) -> None:
+    """One file with all of them, and a good one that none of them hurts."""
+    wrong = "".join(
+        f'  f{number}: {{target: {target}, ports: ":{port}"}}\n'
+        for number, (target, (port, *_)) in enumerate(FAILS_AT_ONCE.items())
+    )
+    config = f'forwards:\n{wrong}  good: {{target: service/web, ports: ":80"}}\n'
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.all_active("good")
+            names = [f"f{number}" for number in range(len(FAILS_AT_ONCE))]
+            await instance.told(lambda: all("failed" in instance.kinds(name) for name in names))
+            for name, (target, (_, cause, message)) in zip(names, FAILS_AT_ONCE.items(), strict=True):
+                failed = next(e for e in instance.events if e.get("forward") == name and e["event"] == "failed")
+                assert failed["cause"] == cause, target
+                assert message in failed["message"], target
+                assert "reconnecting" not in instance.kinds(name), target
+            assert (await get(instance.port("good"))).startswith(b"web-")
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("pod/pending", "pod pending is ImagePullBackOff"),
+        ("service/noendpoints", "it has no pods"),
+        ("selector", "it has no pods"),
+    ],
+)
+async def test_without_a_ready_pod_it_waits_and_says_for_what(
+    target: str, reason: str, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    what = "selector: app=nothing" if target == "selector" else f"target: {target}"
+    async with open_cluster(tmp_path) as cluster:
+        config = f'forwards: {{it: {{{what}, ports: ":80"}}}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            waiting = await instance.until("waiting", "it", cause="no-ready-pod")
+            assert reason in waiting["message"]
+            assert instance.kubectls() == []
+
+
+async def test_each_new_reason_of_the_pod_is_told(tmp_path: Path) -> None:
+    """The pod's own word: for its container, else for its place in the cluster, else for its end."""
+    crash = {"containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}], "phase": "Running"}
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes fit"}
+    stories = {
+        "CrashLoopBackOff": crash,
+        "Unschedulable: 0/3 nodes fit": {"phase": "Pending", "conditions": [unscheduled]},
+        "Failed (Evicted)": {"phase": "Failed", "reason": "Evicted"},
+    }
+    async with open_cluster(tmp_path) as cluster:
+        config = 'forwards: {it: {target: pod/pending, ports: ":80"}}'
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
+            waiting = await instance.until("waiting", "it", cause="no-ready-pod")
+            assert "pod pending is ImagePullBackOff" in waiting["message"]
+            for reason, status in stories.items():
+
+                def change(pod: Object, status: Any = status) -> None:
+                    pod["status"] = status
+
+                cluster.store.update("pods", "dev", "pending", change)
+                waiting = await instance.until("waiting", "it", cause="no-ready-pod")
+                assert f"pod pending is {reason}. Connections to" in waiting["message"]
+            async with instance.peer() as peer:
+                step = (await peer.list())["it"]["nextStep"]
+                assert step == "See: kubectl --context=sandbox --namespace=dev describe pods"
+
+
+async def test_scaled_to_nothing_and_back(kubectl: Kubectl, tmp_path: Path) -> None:
+    """A held connection is answered by the first pod that gets ready."""
+    async with open_cluster(tmp_path) as cluster:
+        config = 'forwards: {it: {target: deployment/web, ports: ":http"}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            cluster.scale("deployment/web", 0)
+            waiting = await instance.until("waiting", "it")
+            assert "lost web-" in waiting["message"]
+            async with trio.open_nursery() as nursery:
+                answers: list[bytes] = []
+
+                async def ask() -> None:
+                    answers.append(await get(instance.port("it")))
+
+                nursery.start_soon(ask)
+                await instance.told(lambda: "waiting" in instance.kinds("it"))
+                cluster.scale("deployment/web", 1)
+            moved = await instance.until("moved", "it")
+            assert answers == [f"{moved['pod']}\n".encode()]
+            assert "reconnecting" not in instance.kinds("it")
+
+
+async def test_nothing_listens_on_the_port(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Accepted by kubectl, refused in the pod: never green again until it is proven, and the client gets its end."""
+    async with open_cluster(tmp_path) as cluster:
+        config = """
+            forwards:
+              it: {target: service/web, ports: ":9090", reconnect: {initial: 50ms}}
+              good: {target: service/web, ports: ":80"}
+            """
+        cluster.faults.refuse_port(9090)
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.all_active("it", "good")
+            async with await trio.open_tcp_stream("127.0.0.1", instance.port("it")) as stream:
+                await stream.send_all(b"hello")
+                failed = await instance.until("failed", "it", cause="remote-refused")
+                with trio.fail_after(5):
+                    assert await stream.receive_some() == b""
+            assert "nothing in the pod listens on that port" in failed["message"]
+            assert instance.kinds("it").count("active") == 1
+            assert instance.kinds("good") == ["connecting", "active"]
+            cluster.faults.clear()
+            async with await trio.open_tcp_stream("127.0.0.1", instance.port("it")) as stream:
+                await stream.send_all(b"hello")
+                with trio.fail_after(20):
+                    assert await stream.receive_some() == b"hello"
+            await instance.until("active", "it")
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        (401, "unauthorized"),
+        (403, "forbidden"),
+        (404, "upgrade-refused"),
+        (409, "upgrade-refused"),
+        (503, "upgrade-refused"),
+    ],
+)
+async def test_an_upgrade_that_is_refused(status: int, cause: str, kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.refuse_upgrade(status)
+        config = 'forwards: {it: {target: service/web, ports: ":http", reconnect: {initial: 50ms}}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            failed = await instance.until("failed", "it")
+            assert failed["cause"] == cause, failed
+            tries = instance.kinds("it").count("reconnecting")
+            assert tries == (0 if cause in ("unauthorized", "forbidden") else 3)
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "message"),
+    [
+        ("get", "services", "may not get services in namespace dev"),
+        ("create", "pods/portforward", "may not create pods/portforward in namespace dev"),
+    ],
+)
+async def test_forbidden_names_the_rule_to_ask_for(
+    verb: str, resource: str, message: str, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.forbid(verb, resource)
+        if resource == "pods/portforward":
+            cluster.faults.forbid("get", resource)
+        config = 'forwards: {it: {target: service/web, ports: ":http"}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            failed = await instance.until("failed", "it", cause="forbidden")
+            assert message in failed["message"]
+            assert f"resources [{resource}], verbs [{verb}]" in failed["message"]
+
+
+async def test_without_the_right_to_watch_it_works_on_its_childs_end_alone_until_it_is_given(
+    kubectl: Kubectl, tmp_path: Path
+) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.forbid("watch", "pods")
+        config = """
+            forwards:
+              one: {target: service/web, ports: ":http"}
+              two: {target: statefulset/db, ports: ":http"}
+            """
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.all_active("one", "two")
+            await instance.told(lambda: "notice" in [e["event"] for e in instance.events])
+            active = next(e for e in instance.events if e.get("forward") == "one" and e["event"] == "active")
+            cluster.delete_pod(active["pod"])
+            with trio.fail_after(20):
+                answer = b""
+                while not answer or answer.decode().strip() == active["pod"]:
+                    answer = await get(instance.port("one"))
+            notices = [e["message"] for e in instance.events if e["event"] == "notice"]
+            assert len(notices) == 1
+            assert "may not watch pods in namespace dev" in notices[0]
+
+            cluster.faults.allow("watch", "pods")
+            async with instance.peer() as peer:
+                await peer.call("restart", id="two")  # asks for it again
+            await instance.until(
+                "notice", message="pods in namespace dev are followed from now on: that is allowed now"
+            )
+            await instance.all_last("active", "two")
+            cluster.delete_pod("db-0")
+            await instance.until("waiting", "two", cause="no-ready-pod")
+
+
+async def test_without_the_right_to_list_a_pod_named_in_full_works(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.forbid("watch", "pods")
+        cluster.faults.forbid("list", "pods")
+        config = 'forwards: {it: {target: pod/db-0, ports: ":8080"}}'
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            assert await get(instance.port("it")) == b"db-0\n"
+
+
+async def test_a_namespace_that_is_not_there(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {it: {target: pod/web, namespace: nosuchns, ports: '0:80'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            failed = await instance.until("failed", "it", cause="no-such-namespace")
+            assert failed["message"] == "there is no namespace nosuchns. See: kubectl --context=sandbox get namespaces"
+
+
+async def test_credentials_that_are_not_accepted(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.answer(401)
+        config = "forwards: {it: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            failed = await instance.until("failed", "it", cause="unauthorized")
+            assert "does not accept your credentials" in failed["message"]
+            cluster.faults.clear()
+            await instance.until("active", "it")
+
+
+async def test_an_api_server_that_is_down_at_the_start(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        await cluster.stop_api()
+        config = "forwards: {it: {target: service/web, ports: ':http', reconnect: {initial: 50ms}}}"
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("reconnecting", "it", cause="api-unreachable")
+            await cluster.start_api()
+            await instance.until("active", "it")
+            assert instance.kinds("it") == ["connecting", "reconnecting", "connecting", "active"]
+
+
+async def test_an_outage_is_one_notice_and_one_loop_however_many_wait(tmp_path: Path) -> None:
+    names = [f"f{number}" for number in range(12)]
+    spaces = ("dev", "data", "default")
+    rows = "".join(
+        f"  {name}: {{target: service/web, namespace: {spaces[number % 3]}, ports: ':http'}}\n"
+        for number, name in enumerate(names)
+    )
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, f"forwards:\n{rows}") as instance:
+            dev = names[::3]
+            await instance.all_active(*dev)
+            await cluster.stop_api()
+
+            def waiting(name: str) -> bool:
+                last = [e for e in instance.events if e.get("forward") == name][-1]
+                return str(last["message"]).startswith("as soon as the API server answers")
+
+            await instance.told(lambda: all(map(waiting, dev)))
+            asked: set[int] = set()
+            with trio.move_on_after(2):
+                while True:  # what kubectls are there while nobody answers
+                    asked |= {child.pid for child in instance.kubectls("get") + instance.kubectls()}
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+            assert len(asked) <= 5, "one loop for all, with growing pauses"
+            await cluster.start_api()
+            await instance.told(lambda: all(instance.kinds(name)[-1] == "active" for name in dev))
+            notices = [e["message"] for e in instance.events if e["event"] == "notice"]
+            assert len(notices) == 2, notices
+            assert notices[0].startswith("sandbox: the API server does not answer")
+            assert notices[1] == "sandbox: the API server answers again"
+
+
+async def test_a_client_that_reads_nothing_goes_on_where_it_was(tmp_path: Path) -> None:
+    """It stalls all connections of its kubectl: new ones get a fresh one."""
+    async with open_cluster(tmp_path) as cluster:
+        config = "forwards: {it: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
+            await instance.until("active", "it")
+            port = instance.port("it")
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stalled:
+                await stalled.send_all(b"GET /bytes/500000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+                await stalled.receive_some()
+                await trio.testing.wait_all_tasks_blocked(1)
+                with trio.fail_after(20):
+                    assert (await get(port)).startswith(b"web-")
+                moved = await instance.until("moved", "it")
+                assert moved["message"].startswith("a client reads nothing, which stalls all connections")
+                assert len(instance.kubectls()) == 2
+                got = 0
+                while got < 20_000_000:  # the stalled one goes on where it was
+                    got += len(await stalled.receive_some())
+            assert "reconnecting" not in instance.kinds("it")
+
+
+@pytest.mark.long
+async def test_an_upgrade_that_is_never_answered_is_given_up(tmp_path: Path) -> None:
+    """kubectl itself would wait without limit, in every version."""
+    async with open_cluster(tmp_path) as cluster:
+        cluster.faults.hang_upgrade()
+        config = 'forwards: {it: {target: service/web, ports: ":http"}}'
+        async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
+            slow = await instance.until("reconnecting", "it", cause="start-timeout")
+            assert "did not get through" in slow["message"]
+            cluster.faults.clear()
+            await instance.until("active", "it")

@@ -1,0 +1,110 @@
+"""Local ports: bound on both loopbacks, and clear words where they can't be."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from kpf_supervise.forwarding import listener as module
+from kpf_supervise.forwarding.listener import Listening, bind
+from kpf_supervise.model import Cause, Forward, ForwardError, Target
+
+
+def forward(**changes: Any) -> Forward:
+    return Forward(id="web", target=Target("pod", "web"), remote=80, **changes)
+
+
+def held_port(host: str = "127.0.0.1") -> socket.socket:
+    holder = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    holder.bind((host, 0))
+    holder.listen()
+    return holder
+
+
+async def close(listening: Listening) -> None:
+    for listener in listening.listeners:
+        await listener.aclose()
+
+
+async def test_localhost_is_both_loopbacks_on_one_port() -> None:
+    listening = await bind(forward())
+    hosts = {listener.socket.getsockname()[:2] for listener in listening.listeners}
+    assert hosts == {("127.0.0.1", listening.port), ("::1", listening.port)}
+    await close(listening)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_taken_port_names_the_port_and_its_holder_and_leaves_nothing_bound(host: str) -> None:
+    with held_port(host) as holder:
+        port = holder.getsockname()[1]
+        with pytest.raises(ForwardError) as caught:
+            await bind(forward(local=port))
+    problem = caught.value.problem
+    assert problem.cause is Cause.LOCAL_PORT
+    assert f"port {port} on {host} is already in use by pid {os.getpid()} (" in problem.message
+    assert "another local port" in problem.next_step
+    await close(await bind(forward(local=port)))
+
+
+async def test_the_search_for_the_holder_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = threading.Event()
+    monkeypatch.setattr(module, "_holder", lambda _: "pid 1 (it)" if found.wait(20) else "")
+    with held_port() as holder:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(ForwardError, match=r"already in use by pid 1 \(it\)"):
+                    await bind(forward(local=holder.getsockname()[1]))
+
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            found.set()
+
+
+async def test_one_address_alone() -> None:
+    listening = await bind(forward(address="127.0.0.1"))
+    with held_port("::1"):
+        assert [each.socket.getsockname()[0] for each in listening.listeners] == ["127.0.0.1"]
+    await close(listening)
+
+
+async def test_an_address_of_another_machine() -> None:
+    with pytest.raises(ForwardError) as caught:
+        await bind(forward(address="192.0.2.1", local=8080))
+    assert "this machine has no address 192.0.2.1" in str(caught.value)
+
+
+async def test_a_privileged_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests may run as root, to whom no port is privileged, so the kernel's answer is played."""
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(ForwardError) as caught:
+        await bind(forward(local=80))
+    assert "port 80 on 127.0.0.1 is privileged" in str(caught.value)
+    assert "8080" in caught.value.problem.next_step
+
+
+async def test_the_holders_options_are_not_shown() -> None:
+    script = "import socket,sys; s=socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1]); sys.stdin.read()"
+    words = [sys.executable, "-c", script, "--password=geheim"]
+    process = await trio.lowlevel.open_process(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    async with process.stdin, process.stdout:
+        port = int(await process.stdout.receive_some(100))
+        with pytest.raises(ForwardError) as caught:
+            await bind(forward(local=port))
+    await process.wait()
+    assert f"pid {process.pid} (python" in str(caught.value)
+    assert "geheim" not in str(caught.value)

@@ -1,0 +1,139 @@
+"""The state file: what of it is right is kept, whatever else stands in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kpf_supervise.config.options import written
+from kpf_supervise.instance.state_file import restore, save
+from kpf_supervise.model import TEMPLATE, Cluster, Target
+
+MARK = {"kpf-supervise state": 1}
+WEB = replace(TEMPLATE, id="web", target=Target("service", "web"), local=8080, remote="http")
+DB = replace(TEMPLATE, id="db", target=Target("pod", "db-0"), remote=5432)
+
+
+def forwards(path: Path) -> tuple[list[str], list[str]]:
+    """The ids of what is restored without a word: started, stopped."""
+    saved = restore(path, pytest.fail)
+    return [each.id for each in saved.started], list(saved.stopped)
+
+
+def test_one_bad_entry_costs_no_other_also_at_the_start_after_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    content = json.dumps(
+        MARK
+        | {
+            "started": {"web": written(WEB), "bad": {"target": "pod/a"}, "worse": 1, "\ud800": written(DB)},
+            "stopped": {"db": written(DB), "bad": [], "\ud800": written(DB)},
+        }
+    )
+    path.write_text(content)
+    told: list[str] = []
+    saved = restore(path, told.append)
+    assert (saved.started, saved.still_stopped([DB, replace(DB, id="other")])) == ((WEB,), {"db"})
+    (notice,) = told
+    assert f"is set aside as {path}.broken: " in notice
+    for each in ("forwards.bad: no ports", "forwards.worse: ", "stopped.bad: ", "stopped.\N{REPLACEMENT CHARACTER}: "):
+        assert each in notice
+    assert notice.isprintable()
+    assert Path(f"{path}.broken").read_text() == content
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert forwards(path) == (["web"], ["db"])
+
+
+@pytest.mark.parametrize("part", ["started", "stopped"])
+def test_one_part_that_is_wrong_costs_not_the_other(part: str, tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    good = {"started": {"web": written(WEB)}, "stopped": {"db": written(DB)}}
+    path.write_text(json.dumps(MARK | good | {part: [1]}))
+    told: list[str] = []
+    restore(path, told.append)
+    assert len(told) == 1
+    assert forwards(path) == ([], ["db"]) if part == "started" else (["web"], [])
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\0", "größe", "\U0001f600", "a\nb", "\x85"])
+def test_no_value_keeps_the_others_from_being_saved(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    strange = replace(DB, cluster=Cluster(context=text))
+    save(path, [strange, WEB], [replace(strange, id="\ud800")])
+    saved = restore(path, lambda _: None)
+    assert WEB in saved.started
+    if text.isprintable():
+        assert saved.started[0].cluster.context == text
+
+
+def test_a_copy_that_can_not_be_made_costs_nothing_of_what_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps(MARK | {"started": {"web": written(WEB), "bad": 1}, "stopped": {}}))
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    told: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert restore(path, told.append).started == (WEB,)
+    assert "No space left on device" in told[0]
+    assert restore(path, told.append).started == (WEB,)
+
+
+def test_a_pipe_in_its_place_holds_up_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    os.mkfifo(path)
+    told: list[str] = []
+    assert restore(path, told.append).started == ()
+    assert "is a pipe" in told[0]
+
+
+texts = st.text(st.characters(exclude_categories=[]), max_size=8) | st.sampled_from(
+    ["web", "8080", "pod/a", "1s", "<<"]
+)
+values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+some = st.dictionaries(st.sampled_from(sorted(written(WEB))) | texts, values, max_size=4)
+entries = st.dictionaries(texts, values | some | some.map(lambda more: written(WEB) | more), max_size=4)
+states = st.one_of(
+    st.fixed_dictionaries({}, optional={"started": values | entries, "stopped": values | entries}).map(
+        lambda parts: json.dumps(MARK | parts).encode()
+    ),
+    values.map(lambda value: json.dumps(value).encode()),
+    st.binary(max_size=30),
+)
+
+
+def test_whatever_stands_there_is_no_more_than_a_notice(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+
+    @settings(max_examples=2_000, deadline=None, database=None)
+    @given(states)
+    def holds(content: bytes) -> None:
+        path.write_bytes(content)
+        told: list[str] = []
+        saved = restore(path, told.append)
+        for copy in tmp_path.glob("*.broken*"):
+            assert copy.read_bytes() == content
+            copy.unlink()
+        assert all(notice.isprintable() for notice in told)
+        ids = [each.id for each in saved.started], list(saved.stopped)
+        if path.exists():
+            assert forwards(path) == ids, "what was right is there at the next start, and nothing else"
+        saved.still_stopped([WEB, DB])
+        save(path, saved.started, [DB])
+        assert forwards(path) == (ids[0], ["db"])
+
+    holds()

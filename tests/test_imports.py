@@ -1,0 +1,129 @@
+"""Imports between rooms point one way, from pure values to effects to the composition root; in a room there is no
+circle."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+import kpf_supervise
+
+# Each room may import from those above it, and from itself.
+ROOMS = [
+    "text",
+    "model",
+    "primitives",
+    "config",
+    "kubectl",
+    "events",
+    "discovery",
+    "forwarding",
+    "instance",
+    "control",
+    "panel",
+    "kpfctl",
+    "app",
+    "cli",
+    "entry",
+]
+PURE = [
+    "text",
+    "model",
+    "config.errors",
+    "config.options",
+    "config.selectors",
+    "config.values",
+    "config.yaml_nodes",
+    "config.loader",
+    "config.diff",
+    "kubectl.command_line",
+    "kubectl.output",
+    "kubectl.causes",
+    "kubectl.answers",
+    "kubectl.credentials",
+    "kubectl.proxy",
+    "events.serialize",
+    "events.summary",
+    "discovery.api_objects",
+    "discovery.pods",
+    "discovery.choice",
+    "instance.environment",
+    "control.jsonrpc",
+    "control.methods",
+    "panel.state",
+    "panel.drawing",
+    "panel.tables",
+]
+FOLDER = Path(kpf_supervise.__file__).parent
+LONGEST = 300  # lines of a file
+
+
+def files(room: str) -> list[Path]:
+    return sorted((FOLDER / room).glob("*.py")) if (FOLDER / room).is_dir() else [FOLDER / f"{room}.py"]
+
+
+def module(file: Path) -> str:
+    return ".".join(file.relative_to(FOLDER).with_suffix("").parts)
+
+
+def imports(file: Path) -> set[str]:
+    """The modules that a file imports anywhere, our own without the package's name."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: a relative import"
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = {name.removeprefix("kpf_supervise.") for name in found if name.startswith("kpf_supervise.")}
+    known = {module(each) for each in FOLDER.rglob("*.py")}
+    return {name for name in ours if name in known} | {name for name in found if not name.startswith("kpf_supervise")}
+
+
+def test_every_module_is_in_a_room() -> None:
+    known = {file for room in [*ROOMS, "sandbox"] for file in files(room)}
+    assert known == set(FOLDER.rglob("*.py")) - {FOLDER / "__init__.py", FOLDER / "__main__.py"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_room_imports_from_one_below(room: str) -> None:
+    above = {*takewhile(lambda each: each != room, ROOMS), room}
+    for file in files(room):
+        if file.stem == "__main__":
+            continue
+        of_ours = {name.partition(".")[0] for name in imports(file)} & {*ROOMS, "sandbox"}
+        assert of_ours <= above, file.name
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_circle_in_a_room(room: str) -> None:
+    graph = {module(file): imports(file) - {module(file)} for file in files(room)}
+    TopologicalSorter({name: found & graph.keys() for name, found in graph.items()}).prepare()
+
+
+def test_the_pure_ones_know_no_clock_process_or_socket() -> None:
+    effects = {"trio", "socket", "subprocess", "time", "psutil", "threading", "asyncio"}
+    for name in PURE:
+        assert not imports(FOLDER / f"{name.replace('.', '/')}.py") & effects, name
+
+
+def test_the_sandbox_is_apart() -> None:
+    """It takes only pure pieces, and nothing takes it: it runs as a program of its own."""
+    for file in files("sandbox"):
+        ours = {name for name in imports(file) if name.partition(".")[0] in ROOMS}
+        assert ours <= set(PURE), file.name
+
+
+def test_no_asyncio_anywhere() -> None:
+    for file in FOLDER.rglob("*.py"):
+        assert not imports(file) & {"asyncio", "threading"}, file.name
+
+
+def test_every_file_fits_in_the_head() -> None:
+    for file in FOLDER.rglob("*.py"):
+        assert len(file.read_text().splitlines()) <= LONGEST, file.name
