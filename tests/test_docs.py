@@ -1,4 +1,4 @@
-"""The README can't go stale: every option, state, event and target that the program knows stands in it."""
+"""The docs can't go stale: every option, state, cause, event and target that the program knows stands in them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from supervisor import wire
-from supervisor.cli import main
-from supervisor.config import parse, schema
-from supervisor.ctl import main as ctl
-from supervisor.drawing import HELP
-from supervisor.methods import METHODS
-from supervisor.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
-from supervisor.schema import FORWARD, RECONNECT, TOP
-
-from .test_fault_matrix import FAULTS, row
+import kpf_supervise
+from kpf_supervise.cli import main
+from kpf_supervise.config.loader import parse, schema
+from kpf_supervise.config.options import FORWARD, RECONNECT, TOP
+from kpf_supervise.control.methods import METHODS
+from kpf_supervise.events import serialize
+from kpf_supervise.kpfctl.group import main as ctl
+from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
+from kpf_supervise.panel.drawing import HELP
+from tests.faults.test_matrix import FAULTS, row
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+SOURCE = Path(kpf_supervise.__file__).parent
+PAGES = {page.name: page.read_text() for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))}
+DOCS = "\n".join(PAGES.values())
 
 
 def commands() -> Iterator[click.Command]:
@@ -38,62 +40,81 @@ def test_every_command_line_option_is_shown() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 for option in parameter.opts:
-                    assert re.search(rf"[ `(]{option}\b", README), (command.name, option)
+                    assert re.search(rf"[ `(]{option}\b", DOCS), (command.name, option)
 
 
 def test_every_verb_and_method_is_shown_and_every_verb_has_an_example() -> None:
     for name, verb in ctl.commands.items():
-        assert f"kpfctl {name}" in README
+        assert f"kpfctl {name}" in DOCS
         assert f"kpfctl {name}" in (verb.epilog or ""), name
         assert verb.help
     for method, parameters in METHODS.items():
-        assert all(f"`{word}`" in README for word in (method, *parameters)), method
-    for word in wire.port_forward(Status(forward=TEMPLATE)):
-        assert f"`{word}`" in README, word
+        assert all(f"`{word}`" in DOCS for word in (method, *parameters)), method
+    for word in serialize.port_forward(Status(forward=TEMPLATE)):
+        assert f"`{word}`" in DOCS, word
 
 
 def test_every_key_of_the_panel_is_shown() -> None:
-    table = README.partition("### The panel")[2].partition("### While")[0]
+    table = PAGES["panel.md"]
     for line in HELP.splitlines()[2:]:
         key = line.split()[0]
         assert f"`{key}`" in table, key
 
 
-def test_the_readmes_launchd_agent_is_a_plist() -> None:
-    (text,) = re.findall(r"```xml\n(.*?)```", README, re.DOTALL)
+def test_the_launchd_agent_is_a_plist() -> None:
+    (text,) = re.findall(r"```xml\n(.*?)```", PAGES["running-as-a-service.md"], re.DOTALL)
     assert plistlib.loads(text.encode())["Label"] == "kpf-supervise"
 
 
-def test_every_option_of_the_file_is_shown_in_the_readme_and_in_the_example() -> None:
+def test_every_option_of_the_file_is_shown_in_the_docs_and_in_the_example() -> None:
     example = (ROOT / "config.example.yaml").read_text()
     for option in {*TOP, *FORWARD, *RECONNECT}:
-        assert f"`{option}`" in README or f"{option}:" in README, option
+        assert f"`{option}`" in DOCS or f"{option}:" in DOCS, option
         assert f"{option}:" in example, option
 
 
-def test_the_readmes_table_of_faults_is_the_matrix() -> None:
-    table = README.partition("| what happens |")[2].partition("\n\n")[0].splitlines()[2:]
+def test_the_table_of_faults_is_the_matrix() -> None:
+    table = DOCS.partition("| what happens |")[2].partition("\n\n")[0].splitlines()[2:]
     assert table == [row(fault) for fault in FAULTS]
+
+
+def test_the_readme_is_a_front_door() -> None:
+    assert len(PAGES["README.md"].splitlines()) < 150
+
+
+def test_links_lead_somewhere() -> None:
+    for name, text in PAGES.items():
+        folder = ROOT if (ROOT / name).exists() else ROOT / "docs"
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (folder / link).exists(), (name, link)
+
+
+def test_every_module_that_the_architecture_names_is_there() -> None:
+    named = re.findall(r"`(\w+)/(\w+)(?:\.py)?`", PAGES["architecture.md"])
+    ours = [(room, module) for room, module in named if (SOURCE / room).is_dir()]
+    assert len(ours) > 20
+    for room, module in ours:
+        assert (SOURCE / room / f"{module}.py").exists(), (room, module)
 
 
 def test_every_state_and_kind_of_target_is_shown() -> None:
     for state in State:
-        assert f"| `{state}` |" in README, state
+        assert f"| `{state}` |" in DOCS, state
     for kind in TARGET_KINDS:
-        assert f"`{kind}/…`" in README, kind
+        assert f"`{kind}/…`" in DOCS, kind
 
 
 def test_every_cause_is_shown() -> None:
-    table = README.partition("| cause |")[2].partition("\n\n")[0]
+    table = DOCS.partition("| cause |")[2].partition("\n\n")[0]
     shown = re.findall(r"`([a-z-]+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:]))
     assert sorted(shown) == sorted(Cause)
 
 
-def test_the_readmes_configurations_are_right() -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+def test_the_configurations_are_right() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
     assert blocks
     for block in blocks:
-        parse(block, "README.md")
+        parse(block, "docs")
 
 
 def test_the_file_that_a_wrong_call_shows_is_right() -> None:
@@ -103,8 +124,8 @@ def test_the_file_that_a_wrong_call_shows_is_right() -> None:
     assert parse(block, "f").forwards[0].local == 8080
 
 
-def test_the_readmes_mistakes_are_what_is_printed(tmp_path: Path) -> None:
-    shown = [line for line in README.splitlines() if line.startswith("forwards.yaml:")]
+def test_the_mistakes_are_what_is_printed(tmp_path: Path) -> None:
+    shown = [line for line in DOCS.splitlines() if line.startswith("forwards.yaml:")]
     assert shown
     file = tmp_path / "forwards.yaml"
     file.write_text(
