@@ -21,7 +21,7 @@ from kpf_supervise.events import serialize
 from kpf_supervise.kpfctl.group import main as ctl
 from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
 from kpf_supervise.panel.drawing import HELP
-from tests.faults.test_matrix import FAULTS, row
+from tests.faults.matrix import FAULTS, row
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(kpf_supervise.__file__).parent

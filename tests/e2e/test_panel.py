@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
-import re
-import signal
-import struct
-import subprocess
 import sys
-import termios
 import textwrap
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
-import pytest
 import trio
 import trio.testing
 
-from kpf_supervise.kubectl.process import lines
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.kubectls import KUBECTLS
-from tests.program import PATIENCE, get, supervising
+from tests.program import get, supervising
 from tests.terminal import Terminal, in_terminal
 
 NEWEST = KUBECTLS[-1]
@@ -34,6 +25,8 @@ CONFIG = """
       db: {target: statefulset/db, ports: ":http"}
       search: {selector: "app=search", ports: ":9200", lazy: true}
     """
+
+
 STATES = """
     reconnect: {initial: 10m, max: 10m}
     forwards:
@@ -184,141 +177,6 @@ async def test_bytes_and_connections_are_counted_and_quitting_asks_while_some_ar
                     assert await terminal.process.wait() == 0
 
 
-WAYS = {
-    "q": lambda terminal: terminal.type("q"),
-    "ctrl-c": lambda terminal: terminal.type("\x03"),
-    "sigterm": lambda terminal: terminal.process.terminate(),
-    "sighup": lambda terminal: terminal.process.send_signal(signal.SIGHUP),
-}
-
-
-@pytest.mark.parametrize("way", WAYS)
-async def test_the_terminal_is_given_back_whole(way: str, tmp_path: Path) -> None:
-    async with open_cluster(tmp_path) as cluster:
-        async with panel(tmp_path, cluster) as terminal:
-            before = terminal.settings()
-            await terminal.shows("2 active")
-            assert terminal.settings() != before
-            terminal.resize(20, 5)
-            await terminal.shows(lambda text: "● active" in text and len(text.splitlines()) == 5)
-            terminal.resize(100, 24)
-            await terminal.shows("Stop all")
-            processes = psutil.Process(terminal.process.pid).children()
-            WAYS[way](terminal)
-            with trio.fail_after(20):
-                assert await terminal.process.wait() == 0
-            assert terminal.settings() == before
-            await terminal.shows(lambda _: terminal.given_back())
-            assert [each for each in processes if each.is_running()] == []
-
-
-WRAPPERS = {
-    "none": "{}",
-    "sh": "sh -c '{}; true'",
-    "make": "make -C $HOME demo",
-    "python": "python3 -c \"import subprocess; subprocess.call(['{}'])\"",
-}
-
-
-@pytest.mark.parametrize("wrapper", WRAPPERS)
-async def test_after_ctrl_z_the_shell_has_the_terminal_and_after_fg_the_panel(wrapper: str, tmp_path: Path) -> None:
-    """Whoever stands between the shell and the program is stopped, too, and not before the terminal is given back."""
-    async with open_cluster(tmp_path) as cluster:
-        async with shell(tmp_path, cluster, WRAPPERS[wrapper]) as terminal:  # only a shell can have a stopped job
-            await terminal.shows("2 active")
-            for number in (6, 7):
-                terminal.type("\x1a")
-                await terminal.shows(lambda text: "Stopped" in text and "2 active" not in text)
-                await terminal.shows(lambda _: terminal.given_back())
-                terminal.type(f"echo forty$(({number}*7))\r")
-                await terminal.shows(f"forty{number * 7}")
-                terminal.type("clear; fg\r")
-                await terminal.shows(lambda text: "2 active" in text and "enter details" in text)
-                terminal.type("?")  # it takes keys
-                await terminal.shows("choose a forward; the wheel and a click do so too")
-                terminal.type("?")
-                await terminal.shows("enter details")
-            terminal.type("q")
-            await terminal.shows(lambda text: terminal.given_back() and text.rstrip().endswith("$"))
-            terminal.type("echo forty$((6*8))\r")
-            await terminal.shows("forty48")
-            await terminal.shows(lambda _: terminal.given_back())
-            terminal.type("exit\r")
-
-
-FAULTS = {
-    "as it takes the terminal": "import urwid.display.raw as r; r.Screen.tty_signal_keys = broken",
-    "while it draws": "import kpf_supervise.panel.drawing as d; d.HELP = type('Broken', (), {'splitlines': broken})()",
-    "at a key": "import kpf_supervise.panel.state as v; v.View.press = broken",
-    "at ctrl-z": "import kpf_supervise.panel.terminal as p; p._Panel._suspend = broken",
-}
-
-
-@pytest.mark.parametrize("where", FAULTS)
-async def test_a_fault_in_the_panel_gives_the_terminal_back_and_the_forwards_go_on(where: str, tmp_path: Path) -> None:
-    async with open_cluster(tmp_path) as cluster:
-        fault = tmp_path / "sitecustomize.py"
-        fault.write_text(f"def broken(*_, **__): raise RuntimeError('no such luck')\n{FAULTS[where]}\n")
-        async with panel(tmp_path, cluster, PYTHONPATH=str(tmp_path)) as terminal:
-            before = terminal.settings()
-            if where != "as it takes the terminal":
-                await terminal.shows("2 active")
-                terminal.type("\x1a" if where == "at ctrl-z" else "?")
-            await terminal.shows("RuntimeError: no such luck")
-            assert terminal.settings() == before
-            await terminal.shows(lambda _: terminal.given_back())
-            sockets = psutil.Process(terminal.process.pid).net_connections("tcp4")
-            for port in [each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN]:
-                assert re.match(b"web-|db-|search-", await get(port))
-            terminal.process.send_signal(signal.SIGINT)
-            with trio.fail_after(20):
-                assert await terminal.process.wait() == 0
-            await terminal.shows("web              stopped")
-
-
-async def test_a_terminal_that_is_gone_ends_the_panel_alone_while_stderr_is_a_pipe(tmp_path: Path) -> None:
-    """It controls nobody, so no SIGHUP comes; the lines on the pipe go on, each once."""
-    async with open_cluster(tmp_path) as cluster:
-        (tmp_path / "config.yaml").write_text(textwrap.dedent(CONFIG))
-        ours, theirs = pty.openpty()
-        os.set_blocking(ours, False)
-        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "kpf_supervise", f"{tmp_path}/config.yaml", "--kubectl", NEWEST.path],
-            env={**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(cluster.kubeconfig), "TERM": "xterm"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        assert process.stderr is not None
-        try:
-            async with process.stderr, aclosing(lines(process.stderr)) as told:
-                with trio.fail_after(PATIENCE):
-                    shown = b""
-                    while b"NAME" not in shown:  # the panel is drawn
-                        await trio.lowlevel.wait_readable(ours)
-                        shown += os.read(ours, 65536)
-                    active = set[str]()
-                    while not active >= {"web", "db"}:
-                        words = (await anext(told)).decode().split()
-                        active |= {words[1]} & {"web", "db"} if words[2] == "active" else set()
-                    os.close(ours)
-                    moved = list[str]()
-                    for replicas in (0, 1):
-                        cluster.scale("statefulset/db", replicas)
-                        while not moved or moved[-1] != ("moved" if replicas else "waiting"):
-                            words = (await anext(told)).decode().split()
-                            moved += words[2:3] if words[1:2] == ["db"] else []
-                    assert moved == ["waiting", "moved"]  # each once
-                    process.terminate()
-                    assert await process.wait() == 0
-        finally:
-            process.kill()
-            await process.wait()
-
-
 async def test_no_color_shows_states_without_one(tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         async with panel(tmp_path, cluster, NO_COLOR="1") as terminal:
@@ -398,30 +256,3 @@ async def test_the_bell_rings_for_a_lost_forward_and_the_desktop_is_told(tmp_pat
                 while b"\a" not in terminal.raw or not told.exists() or "search was lost" not in told.read_text():
                     await trio.testing.wait_all_tasks_blocked(0.02)  # a file sends no event
             assert "web" not in told.read_text().replace("kpf-supervise", "")
-
-
-async def test_a_terminal_that_takes_nothing_stops_only_the_drawing(tmp_path: Path) -> None:
-    async with open_cluster(tmp_path) as cluster:
-        async with panel(tmp_path, cluster) as terminal:
-            await terminal.shows("2 active")
-            port = int(row(terminal, "web").split("localhost:")[1].split()[0])
-            terminal.type("\x13")  # Ctrl-S
-            for key in ("?", "q", "\x1b[B", "l", "q"):  # each asks for another screen
-                terminal.type(key)
-                for _ in range(5):
-                    with trio.fail_after(5):
-                        assert (await get(port)).startswith(b"web-")
-            terminal.type("\x11")  # Ctrl-Q
-            await terminal.shows("Stop all")
-            terminal.type("\x13qy")  # it may ask: its counters are up to a second old
-            with trio.fail_after(10):
-                assert await terminal.process.wait() == 0
-            await terminal.shows(lambda _: terminal.given_back())
-
-
-async def test_in_the_background_of_a_shell_it_prints_lines_and_runs_on(tmp_path: Path) -> None:
-    async with open_cluster(tmp_path) as cluster:
-        async with shell(tmp_path, cluster, "{} &") as terminal:
-            await terminal.shows("db               active        localhost:")
-            terminal.type("kill %1; wait; exit\r")
-            await terminal.shows("is released")

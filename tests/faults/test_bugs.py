@@ -11,7 +11,7 @@ import trio
 
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.conftest import NEWEST
-from tests.e2e.test_targets import Load
+from tests.load import Load
 from tests.program import Instance, supervising
 
 # What Python is told to run: the program, whose FUNCTION of a MODULE fails once, as soon as WHEN holds.

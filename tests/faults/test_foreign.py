@@ -10,7 +10,7 @@ import trio
 
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.conftest import NEWEST
-from tests.e2e.test_targets import Load
+from tests.load import Load
 from tests.program import get, supervising
 
 ODD = [

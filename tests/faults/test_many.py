@@ -13,8 +13,8 @@ import trio
 from kpf_supervise.instance.paths import name_of
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.conftest import NEWEST
-from tests.e2e.test_targets import Load
 from tests.e2e.test_text import FORGED
+from tests.load import Load
 from tests.program import Refused, supervising
 
 CONFIG = """\

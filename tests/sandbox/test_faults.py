@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 import trio
 
-from kpf_supervise.sandbox import Cluster, Timing, open_cluster
+from kpf_supervise.sandbox import Cluster
 from tests.kubectl_client import PATIENCE, Client, Forward, forwarding, running
 from tests.kubectls import KUBECTLS
-from tests.tls_front import open_front, write_kubeconfig
 
 ENDS_WITH_A_FAILED_CONNECTION = (1, 27, 0)  # from here on kubectl exits when one connection can't be made
 WELL_AFTER_AN_ABORT = (1, 32, 0)
 PODS = "/api/v1/namespaces/dev/pods?watch=1&allowWatchBookmarks=true"
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with open_cluster(
-        tmp_path, Timing(create=0.01, ready=0.01, terminate=0.25, delete=0.05, collect=0.2)
-    ) as cluster:
-        yield cluster
 
 
 async def stream(forward: Forward) -> trio.SocketStream:
@@ -251,58 +239,3 @@ async def test_data_swallowed(tunnel: Client) -> None:
             await forward.get()
         assert waiting.cancelled_caught
         assert tunnel.cluster.connections == {}
-
-
-@pytest.mark.parametrize(
-    ("how", "code", "last"), [("clean", 0, ""), ("abrupt", 1, "EOF"), ("expired", 0, '"code":410')]
-)
-async def test_the_end_of_a_watch(how: str, code: int, last: str, client: Client) -> None:
-    cluster = client.cluster
-    async with running(client, "get", "--raw", PODS) as watch:
-        await watch.says("db-0")
-        version = cluster.store.version
-        cluster.end_watches(how)  # type: ignore[arg-type]
-        assert await watch.exit_code() == code
-        await watch.says(last)
-    if how == "expired":
-        again = await client.output("get", "--raw", f"{PODS}&resourceVersion={version}")
-        assert json.loads(again)["object"]["reason"] == "Expired"
-
-
-async def test_forbidden(client: Client) -> None:
-    for verb, resource, words, message in [
-        ("get", "pods", "port-forward pod/db-0 :80", 'pods "db-0" is forbidden: {} get resource "pods"'),
-        ("list", "pods", "port-forward svc/web :80", 'pods is forbidden: {} list resource "pods"'),
-        ("get", "services", "port-forward svc/web :80", 'services "web" is forbidden: {} get resource "services"'),
-        ("watch", "pods", f"get --raw {PODS}", 'pods is forbidden: {} watch resource "pods"'),
-        ("*", "pods/portforward", "port-forward pod/db-0 :80", '{} create resource "pods/portforward"'),
-    ]:
-        client.cluster.faults.forbid(verb, resource)
-        done = await client.run(*words.split())
-        assert done.returncode == 1
-        expected = message.format('User "sandbox" cannot') + ' in API group "" in the namespace "dev"'
-        assert expected in done.stderr.decode()
-        client.cluster.faults.clear()
-
-
-async def test_errors_of_the_api(client: Client) -> None:
-    client.cluster.faults.answer(401, path="/pods/db-0$")
-    done = await client.run("port-forward", "pod/db-0", ":8080")
-    assert done.stderr.decode() == "error: You must be logged in to the server (Unauthorized)\n"
-    client.cluster.faults.clear()
-    client.cluster.faults.answer(500, "etcd is on fire", path="/services/", times=1)
-    done = await client.run("port-forward", "service/web", ":80")
-    assert "etcd is on fire" in done.stderr.decode()
-
-
-async def test_a_token_that_is_asked_for(client: Client, tmp_path: Path) -> None:
-    """kubectl sends it over TLS; whoever has none, or an old one, is told to log in."""
-    client.cluster.faults.accept_tokens("of-today")
-    async with open_front(client.cluster) as front:
-        today, before = front.context({"token": "of-today"}), front.context({"token": "of-yesterday"})
-        file = write_kubeconfig(tmp_path / "secure", today=today, before=before)
-        config = f"--kubeconfig={file}"
-        assert await client.output(config, "get", "pods", "-o", "name", "db-0") == "pod/db-0\n"
-        refused = await client.run(config, "--context=before", "get", "pods")
-        assert b"You must be logged in to the server" in refused.stderr
-        assert (await client.run("get", "--raw", "/version")).returncode == 1, "over http it sends none"

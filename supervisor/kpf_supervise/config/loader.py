@@ -22,17 +22,9 @@ from kpf_supervise.model import TEMPLATE, Cluster, Config, Forward, Reconnect
 from kpf_supervise.text import quote
 
 __all__ = ["ConfigError", "FileMistake", "load", "parse", "schema"]
-
-
 Port = tuple[int | None, int | str]  # (local, None for any free one; remote)
-
-
 EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
-
-
 LARGEST = 200_000  # bytes; PyYAML reads about 100 kB/s
-
-
 BAD: Any = object()  # stands for a value that was reported, so that nothing is concluded from it
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
@@ -227,6 +226,8 @@ def parse_kubectl(text: str, folder: Path) -> str:
     """A name to look up on PATH as it is, anything else as a path."""
     if text and "/" not in text:
         return text
+    import shutil  # takes a while, and kpfctl reads values without it
+
     path = str(folder.joinpath(os.path.expanduser(text)).absolute())
     if not shutil.which(path):
         raise Mistake(f"{quote(text)} is not a program", "Write kubectl, or the path of one that is executable.")

@@ -14,8 +14,6 @@ from msgspec import Meta, Raw, Struct
 
 # DNS-1123 subdomain: a pod's name goes into kubectl's command line and onto terminals.
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")]
-
-
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 

@@ -92,8 +92,6 @@ def _family(meta: Metadata) -> tuple[str, str] | None:
 
 
 _NOT_READY = "running, but not ready"
-
-
 PASSING = ("terminating", "Pending", _NOT_READY)  # what a healthy pod goes through
 
 

@@ -27,8 +27,6 @@ _OWN = (0.5, 30.0)  # seconds: the pauses where the API server answers, but not 
 _DENIED = 300.0  # seconds until a watch that was forbidden is asked for again
 _EVENT = 8 * 1024 * 1024  # bytes of a watch event; an object of etcd has 1.5 MiB at most
 _BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until its own are known
-
-
 DIED = "connections to the API server had died"
 
 

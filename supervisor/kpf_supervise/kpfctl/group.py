@@ -83,14 +83,8 @@ keep_waiting_option = click.option(
 
 
 any_ids = click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=complete_ids)
-
-
 some_ids = click.argument("ids", nargs=-1, metavar="ID... | --all", shell_complete=complete_ids)
-
-
 all_option = click.option("--all", "every", is_flag=True, help="All of them.")
-
-
 follow_option = click.option("--follow", is_flag=True, help="Go on with what is told from now on, until Ctrl-C.")
 
 

@@ -15,8 +15,6 @@ from kpf_supervise.kubectl.output import Said, read_line
 from kpf_supervise.model import ANYWHERE, Cause, Cluster, Problem
 
 _REFUSED = re.compile(r"The connection to the server (?P<server>\S+) was refused")
-
-
 _FIX_PROXY = "Check HTTPS_PROXY, or proxy-url in the kubeconfig"
 
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from kpf_supervise.model import Cluster
 
 OLDEST = (1, 20)
-
-
 WEDGE_FREE = (1, 32)  # before it, one client that aborts a large download can stop a kubectl for good
 
 
