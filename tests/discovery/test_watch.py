@@ -171,7 +171,7 @@ class Stream:
         return 0
 
 
-@pytest.mark.parametrize("ask", [Watch.check, Watch.doubt])
+@pytest.mark.parametrize("ask", [Watch.check, Watch.suspect])
 async def test_a_question_between_two_streams_is_not_lost(
     ask: Callable[[Watch], None], autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,7 +153,7 @@ async def test_a_close_without_a_byte_by_the_pod_itself_is_passed_on() -> None:
 async def test_refused_before_the_end_was_never_served_and_keeps_its_bytes() -> None:
     async with child_that(close_at_once) as child, client_pair() as (user, client):
         await user.send_all(b"GET")
-        child.handled, child.unreached, child.doubt = 1, True, REFUSED
+        child.handled, child.unreached, child.suspicion = 1, True, REFUSED
         status = new_status()
         assert not await carry(client, child, status)
         assert bytes(client.head or b"") == b"GET"
@@ -210,7 +210,7 @@ async def test_more_than_the_head_can_not_be_sent_again() -> None:
         await stream.aclose()
 
     async with child_that(swallow) as child, client_pair() as (user, client), trio.open_nursery() as nursery:
-        child.unreached, child.doubt = True, REFUSED
+        child.unreached, child.suspicion = True, REFUSED
         nursery.start_soon(user.send_all, bytes(2 * HEAD))
         assert await carry(client, child, new_status())
 
@@ -253,9 +253,9 @@ async def test_without_an_answer_new_connections_get_a_fresh_child_and_a_late_on
         nursery.start_soon(carry, client, child, new_status())
         await user.send_all(b"GET")
         with trio.fail_after(5):
-            while not child.worn:
+            while not child.retiring:
                 await child._signal.wait()
-        assert (child.worn, child.doubtful) == ("nothing has come back for 0.05 s, as from a dead tunnel", True)
+        assert (child.retiring, child.suspect) == ("nothing has come back for 0.05 s, as from a dead tunnel", True)
         answer.set()
         assert await user.receive_some(100) == b"at last"
         assert child.patience.limit == 0.1
@@ -274,7 +274,7 @@ async def test_it_is_no_sign_of_a_dead_tunnel_if(why: str) -> None:
                 await user.send_all(b"GET")
             await trio.testing.wait_all_tasks_blocked(0.1)
             nursery.cancel_scope.cancel()
-        assert not child.worn
+        assert not child.retiring
 
 
 async def read_and_say_nothing(stream: trio.SocketStream) -> None:

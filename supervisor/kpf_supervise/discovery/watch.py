@@ -92,7 +92,7 @@ class Watch:
         self._patience = trio.CancelScope()  # of the stream
         self._again = trio.Event()
 
-    def doubt(self, why: str = DIED) -> None:
+    def suspect(self, why: str = DIED) -> None:
         """Have every kubectl replaced as soon as the API server answers; without a better `why`, since connections to
         it have died, as when the machine has slept."""
         self.why = why

@@ -37,10 +37,10 @@ class Watches:
         self._outages: dict[Cluster, Outage] = {}
         self._watches: dict[tuple[Cluster, str], Watch] = {}
 
-    def doubt(self, why: str = DIED) -> None:
+    def suspect(self, why: str = DIED) -> None:
         """Have every kubectl replaced; without a better `why`, since all connections to API servers may have died."""
         for watch in self._watches.values():
-            watch.doubt(why)
+            watch.suspect(why)
 
     def ask_again(self) -> None:
         """Ask all that did not answer, or forbade something: the user has changed something, or wants to try again."""

@@ -13,7 +13,7 @@ from kpf_supervise.primitives.signal import Signal
 _STALL = 0.1  # seconds: whoever lets its kubectl wait so long makes the others there wait too
 _NOTICE = 0.005  # seconds: a client that broke off before this one came is seen by then
 _VERDICT = 1.0  # seconds in which a tunnel that did not serve a connection is known to be a bad one
-_RESORT = 1.0  # seconds of holding after which a tunnel that was to be left is better than none; kubectl starts in 0.1
+_FALLBACK = 1.0  # seconds of holding after which a tunnel that was to be left is better than none (a start takes 0.1)
 
 
 class ConnectionAcceptor:
@@ -22,7 +22,7 @@ class ConnectionAcceptor:
 
     def __init__(self, settings: Forward, status: Status, listening: Listening, signal: Signal) -> None:
         self.tunnels: list[Tunnel] = []  # oldest first; those beyond the number that is asked for are to spare
-        self.resort: Tunnel | None = None  # its pod is about to go, but is there; for whoever was held for long
+        self.fallback: Tunnel | None = None  # its pod is about to go, but is there; for whoever was held for long
         self.closing = False
         self.clients = 0  # connected now, held or not
         self.arrived = 0  # ever
@@ -38,17 +38,17 @@ class ConnectionAcceptor:
         await trio.serve_listeners(self._serve, list(self._listening.duplicate().listeners))
 
     @property
-    def fit(self) -> list[Tunnel]:
-        return [tunnel for tunnel in self.tunnels if tunnel.fit]
+    def accepting(self) -> list[Tunnel]:
+        return [tunnel for tunnel in self.tunnels if tunnel.accepts]
 
     def admitting(self) -> Tunnel | None:
-        return min(self.fit[: self._spread], key=lambda tunnel: tunnel.connections, default=None)
+        return min(self.accepting[: self._spread], key=lambda tunnel: tunnel.connections, default=None)
 
     def _choose(self, since: float) -> Tunnel | None:
         """For a client that has been there `since` then."""
-        tunnel = self.admitting()
-        if tunnel is None and self.resort is not None and self.resort.fit and trio.current_time() >= since + _RESORT:
-            return self.resort
+        tunnel, fallback = self.admitting(), self.fallback
+        if tunnel is None and fallback is not None and fallback.accepts and trio.current_time() >= since + _FALLBACK:
+            return fallback
         return tunnel
 
     async def _serve(self, stream: trio.SocketStream) -> None:
@@ -71,7 +71,7 @@ class ConnectionAcceptor:
                         break
                 finally:
                     self._status.connections -= 1
-                await tunnel.settle(_VERDICT)
+                await tunnel.wait_for_fault(_VERDICT)
                 if trio.current_time() >= since + self._hold_for:
                     break
         finally:
@@ -85,7 +85,7 @@ class ConnectionAcceptor:
             await trio.sleep(_NOTICE)
         for tunnel in self.tunnels:
             if tunnel.stalled > _STALL:
-                tunnel.wear("a client reads nothing, which stalls all connections of its kubectl")
+                tunnel.retire("a client reads nothing, which stalls all connections of its kubectl")
 
     async def _hold(self, client: Client, since: float) -> bool:
         """Wait until there is a tunnel to use; False where the client left, its time is up, or all is lost."""
@@ -105,7 +105,7 @@ class ConnectionAcceptor:
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(leave)
-                with trio.move_on_at(since + _RESORT):
+                with trio.move_on_at(since + _FALLBACK):
                     await self._signal.until(over)
                 await self._signal.until(over)
                 nursery.cancel_scope.cancel()

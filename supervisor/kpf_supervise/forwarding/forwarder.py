@@ -39,7 +39,7 @@ class Forwarder:
         self._served: Pod | None = None  # the one that the last tunnel got ready on
         self._suspect: tuple[str, int] | None = None  # the incarnation of a pod that refused connections
         self._renewed = 0  # of the resolver, when the tunnel was begun
-        self._worn = ""  # why the last tunnel was let go though it works
+        self._retiring = ""  # why the last tunnel was let go though it works
         self._lived = 0.0  # seconds for which it had been a good one
         self._round = trio.CancelScope()  # of _keep
 
@@ -70,7 +70,7 @@ class Forwarder:
         """Begin anew with a fresh kubectl and all attempts. The connections through the old one end; the port stays,
         and those that are held go to the new one."""
         self._pool.drop()
-        self._acceptor.resort = None
+        self._acceptor.fallback = None
         self.status.pod = None
         self._resolver.look_again = True
         self._say(Trigger.CONNECT, f"restarted: looking for a pod of {self.settings.target}")
@@ -120,7 +120,7 @@ class Forwarder:
             await self._resolver.look_up()
 
     def _wait_for_pod(self, reason: str) -> None:
-        lost, self._acceptor.resort = "", None
+        lost, self._acceptor.fallback = "", None
         if self.status.state in (State.ACTIVE, State.CONNECTING) and self._served is not None:
             lost = f"lost {self._served.name}, which {self._resolver.why_left(self._served)}. "
         problem = self._resolver.none_ready(reason)
@@ -140,7 +140,7 @@ class Forwarder:
             tunnel = await self._pool.add(endpoint, suspected)
         if self._starting.cancelled_caught:
             return False
-        self._acceptor.resort = None
+        self._acceptor.fallback = None
         self._signal.tell()
         self.status.pod = tunnel.label
         self._tell_ready(endpoint, tunnel.took, left)
@@ -155,10 +155,10 @@ class Forwarder:
 
     def _tell_ready(self, endpoint: Endpoint, took: float, left: str) -> None:
         self._served = endpoint.pod
-        worn, self._worn = self._worn, ""
+        retiring, self._retiring = self._retiring, ""
         where = f"{endpoint.label}:{endpoint.remote} ({took:.2f} s)"
-        if worn:
-            self._say(Trigger.READY, f"{worn} → a fresh kubectl on {where}", kind="moved")
+        if retiring:
+            self._say(Trigger.READY, f"{retiring} → a fresh kubectl on {where}", kind="moved")
         elif left:
             self._say(Trigger.READY, f"{left} → {where}", kind="moved")
         else:
@@ -181,20 +181,20 @@ class Forwarder:
         while True:
             if self._resolver.renewed != self._renewed:
                 for tunnel in acceptor.tunnels:
-                    tunnel.wear(self._resolver.why_renewed, doubtful=True)
+                    tunnel.retire(self._resolver.why_renewed, suspect=True)
             if self._resolver.moved_on():
-                acceptor.resort = acceptor.admitting() if self._resolver.lingers(self._resolver.pod) else None
+                acceptor.fallback = acceptor.admitting() if self._resolver.lingers(self._resolver.pod) else None
                 self._let_go(acceptor.tunnels, None)
                 return None
-            unfit = [tunnel for tunnel in acceptor.tunnels if not tunnel.fit]
-            if unfit:
-                problem = await self._verdict(unfit)
+            rejected = [tunnel for tunnel in acceptor.tunnels if not tunnel.accepts]
+            if rejected:
+                problem = await self._verdict(rejected)
                 if problem is not None and problem.cause in _ALL_OF_THEM:
-                    unfit = acceptor.tunnels
-                self._let_go(unfit, problem)
+                    rejected = acceptor.tunnels
+                self._let_go(rejected, problem)
                 if not acceptor.tunnels:
                     return problem
-                why = problem.message if problem is not None else unfit[0].worn
+                why = problem.message if problem is not None else rejected[0].retiring
                 left = f"{len(acceptor.tunnels)} of its kubectls serve on, and a fresh one is started"
                 self._say(Trigger.THINNED, f"{why}; {left}")
             quiet_until = float("inf")
@@ -206,16 +206,16 @@ class Forwarder:
             with trio.move_on_at(quiet_until):
                 await self._signal.wait()
 
-    async def _verdict(self, unfit: list[Tunnel]) -> Problem | None:
-        """What is wrong with them; None where they only are worn."""
-        for tunnel in unfit:
+    async def _verdict(self, rejected: list[Tunnel]) -> Problem | None:
+        """What is wrong with them; None where they only are retiring."""
+        for tunnel in rejected:
             if tunnel.fault is not None and tunnel.fault.cause is Cause.LOST:
                 await tunnel.ended_within(SETTLE)  # it is about to end, and why is among what it has said
-        return next((tunnel.fault for tunnel in unfit if tunnel.fault is not None), None)
+        return next((tunnel.fault for tunnel in rejected if tunnel.fault is not None), None)
 
     def _let_go(self, tunnels: list[Tunnel], problem: Problem | None) -> None:
         for tunnel in [each for each in tunnels if each in self._acceptor.tunnels]:  # else restarted meanwhile
-            self._worn = tunnel.worn
+            self._retiring = tunnel.retiring
             self._lived = self._pool.retire(tunnel, problem)
 
     async def _await_api(self, problem: Problem) -> None:

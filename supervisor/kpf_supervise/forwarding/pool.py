@@ -88,7 +88,7 @@ class TunnelPool:
 
     def _rank(self) -> int:
         """Whom clients wait for comes first, what is only to spare last."""
-        return 2 if self._acceptor.fit else 0 if self._status.held else 1
+        return 2 if self._acceptor.accepting else 0 if self._status.held else 1
 
     async def _give_way(self, tunnel: Tunnel) -> None:
         """Let the next tunnel start when this one has, or hangs: it is the work of starting that is bounded."""
@@ -104,7 +104,7 @@ class TunnelPool:
         tries = Tries(Reconnect(attempts=None))
         self._lived = None
         while True:
-            await self._signal.until(lambda: 0 < len(self._acceptor.fit) <= self._settings.children)
+            await self._signal.until(lambda: 0 < len(self._acceptor.accepting) <= self._settings.children)
             if self._lived is not None:
                 await trio.sleep(tries.lost(self._lived) or 0.0)
             try:
@@ -140,10 +140,10 @@ class TunnelPool:
 
     async def _drain(self, tunnel: Tunnel) -> None:
         async with trio.open_nursery() as nursery:
-            if tunnel.doubtful:
+            if tunnel.suspect:
                 nursery.start_soon(self._end_if_dead, tunnel)
             with trio.CancelScope() as patience:
-                while (tunnel.connections or self._acceptor.resort is tunnel) and tunnel.problem is None:
+                while (tunnel.connections or self._acceptor.fallback is tunnel) and tunnel.problem is None:
                     if patience.deadline == float("inf") and self._resolver.is_gone(tunnel.pod):
                         patience.deadline = trio.current_time() + _GONE_GRACE
                     await self._signal.wait()
@@ -173,8 +173,8 @@ async def _prove(tunnel: Tunnel) -> None:
             tunnel.opened += 1
             async with await trio.open_tcp_stream("127.0.0.1", tunnel.port) as probe:
                 if await probe.receive_some(1) == b"":
-                    await tunnel.settle(SETTLE)
+                    await tunnel.wait_for_fault(SETTLE)
     except (OSError, trio.BrokenResourceError):
-        await tunnel.settle(SETTLE)
+        await tunnel.wait_for_fault(SETTLE)
     if tunnel.fault is not None:
         raise ForwardError(tunnel.fault)

@@ -86,7 +86,7 @@ async def carry(client: Client, tunnel: Tunnel, status: Status) -> bool:
         exchange = _Exchange(client, tunnel, remote, status, turn)
         await exchange.run()
         if exchange.left and exchange.answered and tunnel.wedges:
-            tunnel.wear("a client broke a download off, which wedges kubectl before 1.32")
+            tunnel.retire("a client broke a download off, which wedges kubectl before 1.32")
         if client.head is None or exchange.left or not await _never_served(tunnel, turn, exchange.passed):
             return True
         status.bytes_in -= exchange.passed
@@ -112,7 +112,7 @@ async def _never_served(tunnel: Tunnel, turn: int, passed: int) -> bool:
     """Judge a connection that the tunnel ended without one byte: the `turn`-th it got, `passed` bytes sent to it."""
     refused_before = tunnel.unreached
     if not refused_before:
-        await tunnel.settle(SETTLE)
+        await tunnel.wait_for_fault(SETTLE)
     if tunnel.fault is None:
         return False  # the pod itself closed it
     if passed == 0 or turn > tunnel.handled:
@@ -227,9 +227,9 @@ class _Exchange:
             data = await flow.read()
         if self.patience.cancelled_caught:
             silent = tunnel.heard <= trio.current_time() - limit
-            doubted = silent and tunnel.patience.answered and not tunnel.worn and not tunnel.blocked
+            doubted = silent and tunnel.patience.answered and not tunnel.retiring and not tunnel.blocked
             if doubted:
-                tunnel.wear(f"nothing has come back for {limit:g} s, as from a dead tunnel", doubtful=True)
+                tunnel.retire(f"nothing has come back for {limit:g} s, as from a dead tunnel", suspect=True)
             data = await flow.read()
         if data:
             if doubted:

@@ -18,7 +18,7 @@ START_TIMEOUT = 15.0  # seconds: an upgrade that is never answered hangs kubectl
 _LAST_WORDS = 2.0  # seconds: what kubectl said longer before its end is no cause of it
 _CHECK = 40.0  # seconds; kubectl gives a tunnel 30 to answer
 
-_DOUBTS = (Said.UNREACHED, Said.POD_GONE, Said.STALLED, Said.LOST)
+_SUSPICIOUS = (Said.UNREACHED, Said.POD_GONE, Said.STALLED, Said.LOST)
 
 
 class Patience:
@@ -63,11 +63,11 @@ class Tunnel:
         self.proven = False  # a byte came back from the pod
         self.heard = 0.0  # when the last one came
         self.unreached = False  # it said that the pod could not be dialled, or is gone
-        self.doubt: Problem | None = None  # it lives, but said that it no longer forwards
+        self.suspicion: Problem | None = None  # it lives, but said that it no longer forwards
         self.problem: Problem | None = None  # it ended, and why
         self.stalls = 0  # how often it said that its tunnel gave no answer
-        self.worn = ""  # it works, but new connections had better get a fresh one: why
-        self.doubtful = False  # its tunnel may be dead
+        self.retiring = ""  # it works, but new connections had better get a fresh one: why
+        self.suspect = False  # its tunnel may be dead
         self.blocked: dict[int, float] = {}  # since when which connections have waited for their client to read
         self._said: deque[tuple[float, str]] = deque(maxlen=40)  # stderr, with the time
         self._signal = trio.Event()  # replaced at each change of doubt or problem
@@ -101,13 +101,13 @@ class Tunnel:
                 task_status.started()
             elif line.said is Said.HANDLING:
                 self.handled += 1
-            elif line.said in _DOUBTS and self.doubt is None:
+            elif line.said in _SUSPICIOUS and self.suspicion is None:
                 self.unreached = line.said in (Said.UNREACHED, Said.POD_GONE)
-                self.doubt = explain([line.text], None)
+                self.suspicion = explain([line.text], None)
                 self._tell()
             if line.said is Said.STALLED:
                 self.stalls += 1
-                self.doubtful = True
+                self.suspect = True
                 self._tell()
 
         async def read_stdout(stream: trio.abc.ReceiveStream) -> None:
@@ -147,10 +147,10 @@ class Tunnel:
         self._signal = trio.Event()
         self._changed()
 
-    def wear(self, reason: str, doubtful: bool = False) -> None:
-        """Let it keep its connections, and get no new ones. `doubtful`: they may be dead."""
-        self.worn = self.worn or reason
-        self.doubtful = self.doubtful or doubtful
+    def retire(self, reason: str, suspect: bool = False) -> None:
+        """Let it keep its connections, and get no new ones. `suspect`: they may be dead."""
+        self.retiring = self.retiring or reason
+        self.suspect = self.suspect or suspect
         self._tell()
 
     async def is_dead(self) -> bool:
@@ -181,14 +181,14 @@ class Tunnel:
     @property
     def fault(self) -> Problem | None:
         """Why it is no longer to be used, if so."""
-        return self.problem or self.doubt
+        return self.problem or self.suspicion
 
     @property
-    def fit(self) -> bool:
+    def accepts(self) -> bool:
         """Whether new connections may go there."""
-        return self.fault is None and not self.worn
+        return self.fault is None and not self.retiring
 
-    async def settle(self, patience: float) -> None:
+    async def wait_for_fault(self, patience: float) -> None:
         """Wait until it has a fault, at most `patience` seconds: its words may come after its deeds."""
         await self._until(lambda: self.fault is not None, patience)
 

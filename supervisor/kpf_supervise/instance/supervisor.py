@@ -71,12 +71,12 @@ class Supervisor:
             def woken(slept: float) -> None:
                 after = "every kubectl is replaced by a fresh one as soon as the API server answers"
                 self._board.notice(f"the clock is {slept:.0f} s further, as after a sleep: {after}")
-                watches.doubt()
+                watches.suspect()
 
             def unkept() -> None:
                 after = "another one is there, and every kubectl is replaced by one that it looks after"
                 self._board.notice(f"somebody has killed the keeper, which ends all kubectls if we are killed: {after}")
-                watches.doubt("its keeper was killed")
+                watches.suspect("its keeper was killed")
 
             self._nursery.start_soon(unbroken, partial(on_wake, woken), board.failing("the look for a sleep"))
             self._nursery.start_soon(
