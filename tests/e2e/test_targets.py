@@ -125,6 +125,21 @@ async def test_a_service_that_is_switched_to_other_pods_is_followed(order: str, 
             assert load.failures == []
 
 
+@pytest.mark.long
+async def test_a_selector_that_was_fixed_is_seen_however_slow_the_answer(tmp_path: Path) -> None:
+    """As with a credential plugin that takes its time at each question."""
+    async with open_cluster(tmp_path) as cluster:
+        cluster.store.update("services", "dev", "web", lambda web: web["spec"].update(selector={"app": "nosuch"}))
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
+            await instance.until("waiting", "web")
+            cluster.faults.latency = 2.5
+            cluster.store.update("services", "dev", "web", lambda web: web["spec"].update(selector={"app": "web"}))
+            await instance.until("connecting", "web")  # a pod of the new ones was chosen
+            cluster.faults.latency = 0.0
+            await instance.until("active", "web")
+
+
 async def test_while_it_waits_a_service_that_is_gone_is_named_and_one_that_is_back_is_used(tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         config = "forwards: {web: {target: service/web, ports: ':http'}}"

@@ -39,6 +39,12 @@ async def test_output_and_its_failures() -> None:
         assert str(caught.value).startswith("cannot run no-such-kubectl: No such file or directory. Install kubectl")
 
 
+async def test_an_answer_that_takes_long_is_no_silence() -> None:
+    async with open_orphan_guard() as keeper:
+        script = "for each in 1 2 3 4 5 6 7 8; do echo $each; sleep 0.25; done"
+        assert await output(["sh", "-c", script], keeper, 1.5) == b"1\n2\n3\n4\n5\n6\n7\n8\n"
+
+
 async def test_a_shortage_that_passes_is_not_final(monkeypatch: pytest.MonkeyPatch) -> None:
     async def open_process(*_: object, **__: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
