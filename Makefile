@@ -56,7 +56,7 @@ bench: $(INSTALLED) ## the performance table
 soak: $(INSTALLED) ## ten minutes of load and faults, chosen by a seed: make soak ARGS="--seed 7"
 	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m tests.soak $(ARGS)
 
-screenshots: $(INSTALLED) ## the README's pictures of the panel, made from the real program
+screenshots: $(INSTALLED) ## the pictures of the panel in docs, made from the real program
 	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m tests.screenshots
 
 clean: ## remove what the commands above have made

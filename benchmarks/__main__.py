@@ -1,8 +1,8 @@
-"""`make bench`: kpf-supervise beside raw kubectl and the peers that PyPI has, in one run. Prints Markdown tables.
+"""`make bench`: compares kpf-supervise with raw kubectl and the peers on PyPI, in one run. Prints Markdown tables.
 
-Every figure is measured on all of them one right after the other, round after round and in changing order, or on all
-at the same time, so that a busy machine hurts all alike. Shown are medians with their range, and behind them the
-median and range of the ratios to the first column.
+Each figure is measured on all tools one right after the other, in rounds with changing order, or on all at the same
+time, so that a busy machine affects all alike. The tables show medians with their range, followed by the median and
+range of the ratios to the first column.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from . import footprint, many, panel, recovery, settings, transfer, watch
 from .tools import OURS, RAW, Place, Tool, usable_peers
 
 PARTS = ("transfer", "settings", "recovery", "footprint", "many", "watch", "panel")
-_BACK = 30.0  # seconds that a pod of a real cluster gets to be back
-ANYWHERE = ("transfer", "footprint", "many")  # what needs no sandbox, and harms no cluster
+_BACK = 30.0  # seconds for a pod of a real cluster to come back
+ANYWHERE = ("transfer", "footprint", "many")  # parts that need no sandbox and harm no cluster
 
 
 @contextmanager
 def sandbox(*words: str) -> Iterator[str]:
-    """A sandbox cluster in a process of its own; yields the path of its kubeconfig."""
+    """Run a sandbox cluster in its own process. Yields the path of its kubeconfig."""
     command = [sys.executable, "-m", "kpf_supervise.sandbox", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -112,7 +112,7 @@ def main(
     disturb: str | None,
     namespace: str,
 ) -> None:
-    """Measure kpf-supervise beside raw kubectl and other tools."""
+    """Compare kpf-supervise with raw kubectl and other tools."""
     kubeconfig = os.environ.get("KUBECONFIG")
     if target and not kubeconfig:
         raise click.UsageError("--target is for the cluster of $KUBECONFIG, and that is not set")

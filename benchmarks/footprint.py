@@ -1,4 +1,4 @@
-"""What ten idle forwards cost, and what a kill -9 leaves behind."""
+"""The cost of ten idle forwards, and the processes left behind by a kill -9."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .measure import Row, cpu_time, family, memory, table
 from .tools import Place, Tool
 
 FORWARDS = 10
-IDLE = 10.0  # seconds over which CPU time is taken
+IDLE = 10.0  # seconds over which CPU time is measured
 GRACE = 2.0  # seconds after a kill -9
 
 
@@ -25,7 +25,7 @@ def tables(place: Place, tools: Sequence[Tool], rounds: int) -> list[str]:
     with ExitStack() as stack:
         pids = {}
         for tool in tools:
-            with suppress(TimeoutError):  # one that can't do so many
+            with suppress(TimeoutError):  # a tool that can't run so many
                 pids[tool.name] = stack.enter_context(tool.running(place, FORWARDS))[1]
         families = {name: [each for pid in some for each in family(pid)] for name, some in pids.items()}
         for _ in range(rounds):  # all idle at the same time

@@ -23,12 +23,12 @@ from .transfer import new_connections
 FORWARDS = 100
 AT_ONCE, IN_TURN = 1000, 10_000  # connections
 IDLE = 10.0  # seconds
-SETTLE = 10.0  # seconds that descriptors get to be closed
+SETTLE = 10.0  # seconds for descriptors to be closed
 
 
 @contextmanager
 def instance(place: Place, count: int, state: str, more: str = "") -> Iterator[tuple[psutil.Process, list[int]]]:
-    """Ours with `count` forwards, once all have told that state; their local ports."""
+    """Run kpf-supervise with `count` forwards. Yields it and the local ports once all have reported `state`."""
     lines = [f"  f{n}: {{target: {place.target_of(n)}, ports: ':{place.port}'{more}}}\n" for n in range(count)]
     config = place.folder / "many.yaml"
     config.write_text(f"namespace: {place.namespace}\nforwards:\n{''.join(lines)}")
@@ -51,7 +51,7 @@ def instance(place: Place, count: int, state: str, more: str = "") -> Iterator[t
 
 @contextmanager
 def hundred_kubectls(place: Place) -> Iterator[list[psutil.Process]]:
-    """As many raw kubectls, as many starting at a time as ours do."""
+    """Run FORWARDS raw kubectls, with as many starting at a time as in kpf-supervise."""
     environment = place.environment
     with ExitStack() as stack, ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
 
@@ -143,7 +143,7 @@ def busy(place: Place) -> str:
 
 
 def settled(process: psutil.Process, wanted: int) -> int:
-    """Its descriptors once they are as many as they were, or after a while."""
+    """Its number of descriptors, once it is down to `wanted` or after SETTLE seconds."""
     give_up = time.monotonic() + SETTLE
     while process.num_fds() > wanted and time.monotonic() < give_up:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: figures of several rounds as rows of a Markdown table, and what a process costs."""
+"""Shared by the benchmarks: figures of several rounds as rows of a Markdown table, and the cost of a process."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import psutil
 
 @dataclass
 class Row:
-    """One line of a table: for each column a figure per round, those of one round measured right after each other."""
+    """One line of a table: a figure per column and round. Those of one round are measured right after each other."""
 
     name: str
     unit: str
     figures: dict[str, list[float]] = field(default_factory=dict)
-    compared: bool = True  # whether a ratio to the first column says something
+    compared: bool = True  # whether a ratio to the first column is meaningful
 
     def add(self, column: str, figure: float) -> None:
         self.figures.setdefault(column, []).append(figure)
 
     def cells(self, columns: Sequence[str]) -> list[str]:
-        """The medians with their range; beside each but the first, the median and range of the ratios to that."""
+        """The medians with their range. All but the first add the median and range of their ratios to the first."""
         base = self.figures.get(columns[0], [])
         shown = []
         for column in columns:
@@ -39,25 +39,25 @@ class Row:
 
 
 def spread(figures: Iterable[float]) -> str:
-    """Median (least–greatest); the median alone where they are all the same."""
+    """Median (minimum–maximum), or only the median if all figures are equal."""
     figures = sorted(figures)
     middle, least, greatest = map(short, (statistics.median(figures), figures[0], figures[-1]))
     return middle if least == greatest else f"{middle} ({least}–{greatest})"
 
 
 def short(figure: float) -> str:
-    """Three digits, but no exponents."""
+    """Three digits, without an exponent."""
     return f"{figure:.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Row]) -> str:
-    """In Markdown. The first column is what the others are compared to."""
+    """A table in Markdown. The other columns are compared with the first."""
     head = f"| {title} | {' | '.join(columns)} |\n| --- |{' --: |' * len(columns)}\n"
     return head + "".join(f"| {row.name} | {' | '.join(row.cells(columns))} |\n" for row in rows)
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """A process and all that have come of it."""
+    """A process and all its descendants."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -65,7 +65,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def memory(processes: Iterable[psutil.Process]) -> float:
-    """MiB that they take together, with each shared page counted once (PSS; on macOS not at all: USS)."""
+    """Their total memory in MiB. Shared pages count once (PSS), or on macOS not at all (USS)."""
     total = 0
     for process in processes:
         with suppress(psutil.Error, FileNotFoundError):
@@ -75,7 +75,7 @@ def memory(processes: Iterable[psutil.Process]) -> float:
 
 
 def cpu_time(processes: Iterable[psutil.Process]) -> float:
-    """Seconds that they have used so far."""
+    """Their total CPU time so far, in seconds."""
     total = 0.0
     for process in processes:
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""What the panel costs: the same instance with it and without it, one right after the other."""
+"""The cost of the panel: the same instance with and without it, one right after the other."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .transfer import throughput
 
 COLUMNS = {"without the panel": ["--no-panel"], "with it": []}
 FORWARDS = 50
-IDLE = 10.0  # seconds over which the CPU time of an idle instance is taken
+IDLE = 10.0  # seconds over which the CPU time of an idle instance is measured
 
 
 @contextmanager
 def on_terminal(config: Path, *words: str, **environment: str) -> Iterator[tuple[Client, psutil.Process]]:
-    """The program in a terminal of 120×40 that takes whatever it writes; yields once all its forwards are active."""
+    """Run the program in a 120×40 terminal that reads all its output. Yields once all its forwards are active."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     path = config.with_suffix(".sock")

@@ -1,4 +1,4 @@
-"""What a client notices when pods go: requests lost, the longest gap, and the time until a new pod serves."""
+"""The effect on clients when pods go: requests lost, the longest gap, and the time until a new pod serves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.program import supervising
 from .measure import Row, table
 from .tools import LOOP, OURS, RAW, Place, Tool
 
-EVERY = 0.02  # seconds between two clients
+EVERY = 0.02  # seconds between clients
 LOST = 5.0  # seconds after which a request counts as lost
 STEADY = 0.5  # seconds of load before the event
 REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
@@ -25,13 +25,13 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
 
 @dataclass(frozen=True)
 class Victim:
-    """The deployment behind the place's target; a pod of it is back within `after` seconds."""
+    """The deployment behind the place's target. Its pods are back within `after` seconds."""
 
     name: str = "web"
     after: float = 4.5
 
     def events(self, place: Place) -> dict[str, list[str]]:
-        """What happens to it, and kubectl's words for that."""
+        """The events, and the kubectl arguments that cause each."""
         labels = json.loads(
             kubectl(place, "get", f"deployment/{self.name}", "-o=jsonpath={.spec.selector.matchLabels}")
         )
@@ -46,20 +46,20 @@ class Victim:
 
 
 def kubectl(place: Place, *words: str) -> bytes:
-    """Its stdout. Raises CalledProcessError."""
+    """Return kubectl's stdout. Raises CalledProcessError."""
     command = [place.kubectl, f"--namespace={place.namespace}", *words]
     return subprocess.run(command, env=place.environment, stdout=subprocess.PIPE, check=True).stdout
 
 
 @dataclass
 class Load:
-    """A client that opens a connection EVERY so many seconds, `count` times, whatever became of the last one."""
+    """A client that opens a connection every EVERY seconds, `count` times, without waiting for earlier ones."""
 
     port: int
     count: int
     begun: float = field(default_factory=trio.current_time)
     sent: int = 0
-    answered: list[float] = field(default_factory=list)  # when
+    answered: list[float] = field(default_factory=list)  # times of the answers
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -75,14 +75,14 @@ class Load:
 
     @property
     def gap(self) -> float:
-        """Seconds: the longest time in which nothing was answered."""
+        """The longest time without an answer, in seconds."""
         times = [self.begun, *sorted(self.answered)]
         times.append(max(times[-1], self.begun + self.count * EVERY))
         return max(after - before for before, after in pairwise(times))
 
 
 async def answered(port: int) -> bool:
-    """Whether a first byte came: a real tunnel's end may come a second after the answer."""
+    """Whether a first byte came. A real tunnel may end a second after the answer, so the end isn't awaited."""
     try:
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             await stream.send_all(REQUEST)
@@ -92,7 +92,7 @@ async def answered(port: int) -> bool:
 
 
 async def lost(place: Place, victim: Victim, peers: Iterable[Tool], rounds: int) -> str:
-    """All tools under the same load over the same events, each time started anew."""
+    """Run all tools under the same load and the same events, restarted for each round."""
     tools = [LOOP, OURS, *peers]
     columns = [tool.name for tool in tools]
     count = round((STEADY + victim.after) / EVERY)
@@ -118,7 +118,7 @@ async def lost(place: Place, victim: Victim, peers: Iterable[Tool], rounds: int)
 
 
 async def ready_again(cluster: Cluster, gone: str) -> None:
-    """Until db-0 is ready and no longer the one with that UID."""
+    """Wait until db-0 is ready with a UID other than `gone`."""
     while True:
         pod = cluster.store.find("pods", "dev", "db-0")
         if pod is not None and pod["metadata"]["uid"] != gone and pod_status.is_ready(pod):
@@ -127,8 +127,8 @@ async def ready_again(cluster: Cluster, gone: str) -> None:
 
 
 async def held(place: Place, rounds: int) -> str:
-    """A client is held while the only pod comes back: from the pod's Ready to the client's first byte. Beside it, raw
-    kubectl from its start to the first byte, on the same pod right after."""
+    """A client is held while the only pod comes back: the time from the pod's Ready to the client's first byte. For
+    comparison, raw kubectl from its start to the first byte, on the same pod right after."""
     row = Row("replacement pod Ready → first byte at a held client; raw kubectl: its own start → first byte", "ms")
     config = "forwards: {it: {target: statefulset/db, ports: ':8080'}}\n"
     timing = Timing(terminate=0.05, delete=0.05)

@@ -1,5 +1,5 @@
-"""What the settings of a forward and of its kubectls do for memory and throughput, where these have cores to spare
-and where they have not."""
+"""The effect of the settings of a forward and its kubectls on memory and throughput, with and without cores to
+spare."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .tools import OURS, RAW, SETTINGS, SPREAD, Place
 from .transfer import in_turn, throughput
 
 STREAMS = 8
-SHARE, PERIOD = 0.15, 10_000  # of a core, so that two cores are more than five kubectls can use; microseconds
-SETTLE = 10.0  # seconds that the further kubectls get to be there
+SHARE, PERIOD = 0.15, 10_000  # of a core, so that five kubectls can't use up two cores; microseconds
+SETTLE = 10.0  # seconds for the additional kubectls to start
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 @contextmanager
 def held_back(processes: Iterable[psutil.Process]) -> Iterator[None]:
-    """Each gets SHARE of a core around the block. Raises OSError where that can't be had: it is Linux's, and root's."""
+    """Limit each to SHARE of a core in the block. Raises OSError where that fails: it takes Linux and root."""
     second = (CGROUPS / "cgroup.controllers").exists()
     names = {"cpu.max": f"{SHARE * PERIOD:.0f} {PERIOD}"}
     if not second:
@@ -41,12 +41,12 @@ def held_back(processes: Iterable[psutil.Process]) -> Iterator[None]:
 def forwards(process: psutil.Process) -> bool:
     try:
         return "port-forward" in process.cmdline()
-    except psutil.Error:  # it has ended meanwhile
+    except psutil.Error:  # it has exited
         return False
 
 
 def kubectls(pid: int, count: int) -> list[psutil.Process]:
-    """Those that forward, once there are as many."""
+    """The port-forward processes, once there are `count` or SETTLE seconds have passed."""
     give_up = time.monotonic() + SETTLE
     while True:
         found = [process for process in family(pid) if forwards(process)]
@@ -56,7 +56,7 @@ def kubectls(pid: int, count: int) -> list[psutil.Process]:
 
 
 def tables(place: Place, rounds: int, size: int) -> tuple[list[str], list[str]]:
-    """And notes."""
+    """The tables, and notes."""
     memories = Row("memory of one idle kubectl", "MiB")
     downloads = {streams: Row(f"download, {streams} stream{'s' * (streams > 1)}", "MB/s") for streams in (1, STREAMS)}
     held = Row(f"{STREAMS} streams, each kubectl held to {SHARE:.0%} of a core", "MB/s")

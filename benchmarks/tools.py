@@ -1,4 +1,4 @@
-"""The tools that are measured, and how each is started: raw kubectl, ours, and the peers that PyPI has."""
+"""The measured tools and how each is started: raw kubectl, kpf-supervise, and the peers on PyPI."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.kubectls import Kubectl
 from .measure import family
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 10.0  # seconds until a forward counts as one that does not come up
+PATIENCE = 10.0  # seconds until a forward counts as failed to start
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the forwards lead, and with which kubectl (its path). `folder` is for files, and is every tool's HOME."""
+    """Where the forwards lead, and the path of their kubectl. `folder` is for files, and every tool's HOME."""
 
     kubectl: str
     kubeconfig: str
@@ -34,12 +34,12 @@ class Place:
     namespace: str = "dev"
     target: str = "service/web"
     port: str = "80"
-    container_port: str = "8080"  # behind it: two of the peers know no other
-    several: bool = False  # there are as many more of the target as forwards: with -0, -1 … behind its name
+    container_port: str = "8080"  # the port behind it; two of the peers accept no other
+    several: bool = False  # each forward has its own target, with the suffix -0, -1 …
 
     @property
     def environment(self) -> dict[str, str]:
-        """With the kubectl first on PATH: some tools can't be told another one."""
+        """Has the kubectl first on PATH, because some tools have no option for it."""
         path = self.folder / "bin"
         path.mkdir(exist_ok=True)
         if not (path / "kubectl").exists():
@@ -49,7 +49,7 @@ class Place:
 
     @property
     def supervised(self) -> tuple[Path, Kubectl, Path]:
-        """The arguments of tests.instance.supervising."""
+        """The first three arguments of tests.program.supervising."""
         return self.folder, Kubectl(self.kubectl, (0, 0, 0), ""), Path(self.kubeconfig)
 
     def target_of(self, number: int) -> str:
@@ -64,7 +64,7 @@ Commands = Callable[[Place, Sequence[int]], list[list[str]]]
 
 @dataclass(frozen=True)
 class Tool:
-    """`commands` are the processes that forward these local ports; a peer's are None until it is installed."""
+    """`commands` returns the command lines that forward the local ports. A peer must be installed first."""
 
     name: str
     commands: Commands
@@ -72,7 +72,7 @@ class Tool:
 
     @contextmanager
     def running(self, place: Place, count: int = 1, wait: bool = True) -> Iterator[tuple[list[int], list[int]]]:
-        """(local ports, pids) of `count` forwards, once all answer, or at once. All that it started ends with it."""
+        """(local ports, pids) of `count` forwards: once all answer, or at once. Their processes end with the block."""
         ports = free_ports(count)
         processes = [
             subprocess.Popen(
@@ -102,7 +102,7 @@ class Tool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Nobody listens there now. A process that is asked for one of them has it."""
+    """Ports on which nothing listens now. A process told to use one of them can bind it."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -113,7 +113,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def until_answer(port: int) -> None:
-    """Ask again and again, until a GET is answered. Raises TimeoutError."""
+    """Repeat a GET until it is answered. Raises TimeoutError."""
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
@@ -153,7 +153,7 @@ def kpf(place: Place, ports: Sequence[int]) -> list[list[str]]:
 
 
 def localport(place: Place, ports: Sequence[int]) -> list[list[str]]:
-    """With the shortest pauses that it takes, which are far from its defaults."""
+    """Uses the shortest pauses that it accepts, far below its defaults."""
     kind, _, name = place.target.partition("/")
     services = "".join(
         f"""
@@ -212,7 +212,7 @@ PEERS = [Tool(each.__name__, each, each.__name__) for each in (kpf, localport, k
 
 
 def usable_peers(place: Place) -> tuple[list[Tool], list[str]]:
-    """Those that can be installed and forward here, each in an environment of its own; and a note on each one."""
+    """The peers that can be installed and forward here, each in its own environment, and a note on every peer."""
     found, notes = [], []
     for tool in PEERS:
         try:
@@ -234,7 +234,7 @@ def reason(error: Exception) -> str:
 
 
 def install(package: str) -> str:
-    """Its version. Raises OSError or SubprocessError."""
+    """Install the package if needed and return its version. Raises OSError or SubprocessError."""
     python = peer(package) / "python"
     if not python.exists():
         run(sys.executable, "-m", "venv", str(python.parent.parent))

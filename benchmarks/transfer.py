@@ -1,4 +1,4 @@
-"""Time to ready, the price of a new connection, and throughput."""
+"""Time to ready, the cost of a new connection, and throughput."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def request(port: int, path: str) -> socket.socket:
 
 
 def new_connections(port: int, count: int) -> list[float]:
-    """Milliseconds that each of `count` GETs over a new connection took, in order of size."""
+    """Durations of `count` GETs, each over a new connection, in milliseconds, sorted."""
     times = []
     for _ in range(count):
         begun = time.perf_counter()
@@ -34,7 +34,7 @@ def new_connections(port: int, count: int) -> list[float]:
 
 
 def throughput(port: int, streams: int, size: int) -> float:
-    """MB/s of `streams` downloads at once, `size` bytes in all."""
+    """MB/s of `streams` concurrent downloads, `size` bytes in total."""
     buffer = bytearray(CHUNK)
     begun, got = time.perf_counter(), 0
     with selectors.DefaultSelector() as selector:
@@ -56,7 +56,7 @@ def throughput(port: int, streams: int, size: int) -> float:
 
 
 def tables(place: Place, tools: Sequence[Tool], rounds: int, connections: int, size: int) -> list[str]:
-    """`tools` with raw kubectl first. Without a `size` no downloads: only the sandbox's pods serve those."""
+    """`tools` begin with raw kubectl. A `size` of 0 skips the downloads, which only the sandbox's pods serve."""
     starts = Row("time to ready: exec → first byte of a GET", "s")
     medians, slowest = Row("GET over a new connection, p50", "ms"), Row("GET over a new connection, p99", "ms")
     downloads = {streams: Row(f"download, {streams} stream{'s' * (streams > 1)}", "MB/s") for streams in (1, 8)}
@@ -74,13 +74,13 @@ def tables(place: Place, tools: Sequence[Tool], rounds: int, connections: int, s
                 slowest.add(tool.name, times[len(times) * 99 // 100])
             for streams, row in downloads.items() if size else ():
                 for tool in in_turn(tools, turn):
-                    with suppress(RuntimeError, OSError):  # one that loses bytes has no figure
+                    with suppress(RuntimeError, OSError):  # a tool that loses bytes gets no figure
                         row.add(tool.name, throughput(ports[tool.name], streams, size))
     rows = [starts, medians, slowest, *(downloads.values() if size else ())]
     return [table("One forward", [tool.name for tool in tools], rows)]
 
 
 def in_turn(tools: Sequence[Tool], turn: int) -> Sequence[Tool]:
-    """Another one first in each round."""
+    """The tools rotated, so that each round begins with another one."""
     first = turn % len(tools)
     return [*tools[first:], *tools[:first]]

@@ -1,4 +1,4 @@
-"""A namespace with 2,000 pods and 100 events a second: how far our knowledge lags behind, and what it costs."""
+"""A namespace with 2,000 pods and 100 events a second: how far kpf-supervise lags behind, and what it costs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .measure import Row, cpu_time, memory, table
 from .tools import Place
 
 PODS, RATE = 2000, 100  # events a second
-STREAM = 10.0  # seconds of events in all, and as many of quiet
+STREAM = 10.0  # seconds of events in total, and as many of quiet
 CONFIG = "forwards: {it: {target: deployment/web, ports: ':http'}}\n"
 COLUMNS = SMALL, QUIET, BUSY = ("5 pods, quiet", "2,000 pods, quiet", "2,000 pods, 100 events/s")
 
 
 async def churn(cluster: Cluster, names: list[str]) -> None:
-    """RATE changes a second, each of a pod that becomes unready or ready again. Never returns."""
+    """Make RATE changes a second; each makes a pod unready or ready again. Never returns."""
     begun, number = trio.current_time(), 0
     while True:
         cluster.set_ready(names[number // 2 % len(names)], ready=bool(number % 2))
@@ -31,7 +31,7 @@ async def churn(cluster: Cluster, names: list[str]) -> None:
 
 
 async def deletion(cluster: Cluster, instance: Instance) -> list[float]:
-    """Delete the pod in use; milliseconds until it is known that it is going, and until the forward has moved."""
+    """Delete the pod in use. Milliseconds until kpf-supervise sees it terminating, and until the forward has moved."""
     await cluster.settled()
     async with instance.peer() as peer:
         pod = (await peer.list())["it"]["pod"]
@@ -66,7 +66,7 @@ async def tables(place: Place, rounds: int) -> list[str]:
         for _ in range(rounds):
             await measure(SMALL)
         names = content.crowd(cluster.store, PODS)
-        cluster.end_watches("expired")  # so that all are listed
+        cluster.end_watches("expired")  # forces a new list of all pods
         await trio.sleep(2)
         for turn in range(rounds):
             for column in (QUIET, BUSY) if turn % 2 else (BUSY, QUIET):

@@ -1,4 +1,4 @@
-"""What every test shares: the kubectls it runs on, its time limit, and the rule that no process outlives the run."""
+"""Shared by all tests: the kubectls to run, the time limit, and the check that no process outlives the run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.kubectls import KUBECTLS, Kubectl
 
 OLDEST, NEWEST = KUBECTLS[0], KUBECTLS[-1]
 TUNNELS = [(OLDEST, "spdy"), (NEWEST, "spdy")] + [(NEWEST, "websocket")] * (NEWEST.version >= (1, 29, 0))
-MARKER = "KPF_TEST_SESSION"  # in the environment of all that this run starts
-GRACE = 5.0  # seconds that a process has to end after the last test
+MARKER = "KPF_TEST_SESSION"  # in the environment of all processes that this run starts
+GRACE = 5.0  # seconds for processes to exit after the last test
 LEFT = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(params=KUBECTLS, ids=lambda k: k.label)
 def kubectl(request: pytest.FixtureRequest) -> Kubectl:
-    """Each kubectl found, in turn; `-k 1.33` picks one."""
+    """Each kubectl found, in turn. `-k 1.33` selects one."""
     assert isinstance(request.param, Kubectl)
     return request.param
 
@@ -39,13 +39,13 @@ def client(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
 
 @pytest.fixture(params=dict.fromkeys(TUNNELS), ids=lambda pair: f"{pair[0].label}-{pair[1]}")
 def tunnel(request: pytest.FixtureRequest, cluster: Cluster) -> Client:
-    """The same for each protocol that they can speak."""
+    """The same, for each protocol that they support."""
     kubectl, tunnel = request.param
     return Client(kubectl, cluster, tunnel)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that wait for long come first, while other workers do the rest."""
+    """Run tests with long waits first, while other workers run the rest."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
@@ -53,18 +53,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(limits, limits.__name__)
     if not is_worker(config):
         os.environ[MARKER] = str(uuid.uuid4())
-        # the sockets of the instances lie apart from the user's own; short, as the path of a socket has to be
+        # keeps the instances' sockets apart from the user's; short, because a socket's path must be
         os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="kpf")
 
 
 def is_worker(config: pytest.Config) -> bool:
-    """Whether this is one of pytest-xdist's processes: they inherit the marker, and leave the check to their parent."""
+    """Whether this is a pytest-xdist worker. Workers inherit the marker and leave the check to their parent."""
     return hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Name the binaries. (Not `pytest_report_header`: that one is silent under `-q`.)"""
+    """Print the binaries. (Not in `pytest_report_header`, which is silent under `-q`.)"""
     terminal = session.config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None:
         for kubectl in KUBECTLS:
@@ -72,10 +72,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def leftovers(workers: bool) -> list[psutil.Process]:
-    """All living processes that this run started, whoever their parent is by now, but for pytest-xdist's `workers`."""
+    """All live processes that this run started, whatever their parent is now, except pytest-xdist's `workers`."""
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):  # ended meanwhile, or another user's
+        with contextlib.suppress(psutil.Error, OSError):  # exited, or another user's
             if process.pid == os.getpid() or (workers and process.ppid() == os.getpid()):
                 continue
             if process.environ().get(MARKER) == os.environ[MARKER]:

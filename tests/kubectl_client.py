@@ -1,4 +1,4 @@
-"""Runs real kubectl against the sandbox cluster, and talks through its port-forwards."""
+"""Runs real kubectl against the sandbox cluster and sends requests through its port-forwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import trio
 from kpf_supervise.sandbox import Cluster
 from tests.kubectls import Kubectl
 
-PATIENCE = 10.0  # seconds that anything may take on a busy machine; only a failure waits so long
+PATIENCE = 10.0  # seconds for anything on a busy machine; only a failure waits this long
 FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)")
 
 
@@ -28,14 +28,14 @@ class Client:
 
     @property
     def environment(self) -> dict[str, str]:
-        """HOME lies beside the kubeconfig, so that the discovery cache is this cluster's own."""
+        """HOME is beside the kubeconfig, so that this cluster has its own discovery cache."""
         own = {"KUBECONFIG": str(self.cluster.kubeconfig), "HOME": str(self.cluster.kubeconfig.parent)}
-        # Known since 1.29; the default is false up to 1.30 and true from then on.
+        # Exists since 1.29; the default is false up to 1.30 and true after that.
         own["KUBECTL_PORT_FORWARD_WEBSOCKETS"] = "true" if self.tunnel == "websocket" else "false"
         return {**os.environ, **own}
 
     async def run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
-        """Run it to its end, whatever its exit code."""
+        """Run it until it exits, with any exit code."""
         with trio.fail_after(PATIENCE):
             return await trio.run_process(
                 [self.kubectl.path, *words],
@@ -46,7 +46,7 @@ class Client:
             )
 
     async def output(self, *words: str) -> str:
-        """What it prints, when it succeeds."""
+        """Its output, if it succeeds."""
         done = await self.run(*words)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()
@@ -54,7 +54,7 @@ class Client:
 
 @dataclass
 class Running:
-    """A kubectl that goes on, and all that it has printed."""
+    """A kubectl that keeps running, and its output so far."""
 
     process: trio.Process
     printed: str = ""
@@ -67,7 +67,7 @@ class Running:
             self._news = trio.Event()
 
     async def says(self, pattern: str) -> re.Match[str]:
-        """Wait until it has printed this."""
+        """Wait until its output matches `pattern`."""
         with trio.move_on_after(PATIENCE):
             while not (match := re.search(pattern, self.printed)):
                 await self._news.wait()
@@ -85,7 +85,7 @@ class Running:
 
 @asynccontextmanager
 async def running(client: Client, *words: str) -> AsyncIterator[Running]:
-    """kubectl for the length of the block; then SIGTERM (SIGINT does nothing while an upgrade isn't answered)."""
+    """Run kubectl during the block, then send SIGTERM (SIGINT does nothing while an upgrade is unanswered)."""
     process = await trio.lowlevel.open_process(
         [client.kubectl.path, *words], env=client.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -118,7 +118,7 @@ class Forward:
         return await trio.open_tcp_stream("127.0.0.1", self.ports[port])
 
     async def ask(self, request: bytes, port: int = 8080) -> bytes:
-        """Send that, then read to the end; b"" when the connection was reset."""
+        """Send `request`, then read to the end. Returns b"" if the connection was reset."""
         async with await self.connect(port) as stream:
             with trio.fail_after(PATIENCE):
                 try:
@@ -128,14 +128,14 @@ class Forward:
                     return b""
 
     async def get(self, path: str = "/", port: int = 8080) -> bytes:
-        """The body of the answer; b"" when there was none."""
+        """The body of the answer, or b"" if there was none."""
         answer = await self.ask(f"GET {path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n".encode(), port)
         return answer.partition(b"\r\n\r\n")[2]
 
 
 @asynccontextmanager
 async def forwarding(client: Client, target: str, *ports: str) -> AsyncIterator[Forward]:
-    """`kubectl port-forward` from its "Forwarding from" lines on."""
+    """Run `kubectl port-forward`. Yields once it has printed its "Forwarding from" lines."""
     asked = ports or (":8080",)
     async with running(client, "port-forward", "--address", "127.0.0.1", target, *asked) as kubectl:
         await kubectl.says(f"(?:{FORWARDING.pattern}\n){{{len(asked)}}}")

@@ -1,10 +1,10 @@
 """The real kubectl binaries that the end-to-end tests run, found once, when this module is imported.
 
-They are: those in $KUBECTLS (paths, separated as in $PATH), $KUBECTL, the one on PATH, and the Debian one that
-`.ci/run` unpacks into `.cache/debian`; with none of these, whatever `tools/find-kubectl` finds or installs.
+They are those in $KUBECTLS (paths, separated as in $PATH), $KUBECTL, the one on PATH, and the Debian one that
+`.ci/run` unpacks into `.cache/debian`. If there are none, they are what `tools/find-kubectl` finds or installs.
 
-A vendor's kubectl may be a *dispatcher*: it asks the server for its version and runs the `kubectl.1.NN` beside it that
-fits. A test that ran it would not know what it tests, so the oldest and the newest of those stand in for it.
+A vendor's kubectl may be a *dispatcher*: it asks the server for its version and runs the matching `kubectl.1.NN`
+beside it. A test of it would not know which version it tests, so the oldest and newest of those are tested instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEBIAN = ROOT / ".cache/debian/usr/bin/kubectl"
-OLDEST = (1, 20, 0)  # what the product supports
+OLDEST = (1, 20, 0)  # the oldest supported version
 DISPATCHED = re.compile(r"kubectl\.1\.(\d+)")
 
 
@@ -28,16 +28,16 @@ DISPATCHED = re.compile(r"kubectl\.1\.(\d+)")
 class Kubectl:
     path: str
     version: tuple[int, int, int]
-    label: str  # the version as kubectl says it, without the "v": "1.33.1"
+    label: str  # the version as kubectl prints it, without the "v": "1.33.1"
 
     def __str__(self) -> str:
         return f"kubectl {self.label} ({self.path})"
 
 
 def behind(path: str) -> list[str]:
-    """The binaries to test for `path`: itself, or the oldest and newest that it dispatches to."""
+    """The binaries to test for `path`: itself, or the oldest and newest binary that it dispatches to."""
     real = Path(path).resolve()
-    if DISPATCHED.fullmatch(real.name):  # one of them, named or linked on purpose
+    if DISPATCHED.fullmatch(real.name):  # named or linked explicitly
         return [path]
     siblings = [
         (int(m[1]), str(p))
@@ -48,11 +48,11 @@ def behind(path: str) -> list[str]:
 
 
 def probe(path: str) -> Kubectl | None:
-    """Ask a binary for its version; None when it isn't a kubectl that works."""
+    """Ask a binary for its version. Returns None if it isn't a working kubectl."""
     try:
         answer = subprocess.run(
             [path, "version", "--client", "-o", "json"],
-            env={**os.environ, "KUBECONFIG": os.devnull},  # nothing of the user's, no server
+            env={**os.environ, "KUBECONFIG": os.devnull},  # no user settings, no server
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
@@ -66,7 +66,7 @@ def probe(path: str) -> Kubectl | None:
 
 
 def find() -> list[Kubectl]:
-    """All usable binaries, oldest first, one for each version. At least one, or RuntimeError says why not."""
+    """All usable binaries, oldest first, one per version. If there is none, raises RuntimeError with the reason."""
     words = [*os.environ.get("KUBECTLS", "").split(os.pathsep), os.environ.get("KUBECTL", "")]
     named = [shutil.which(word) or word for word in words if word]
     paths = [*named, *filter(None, [shutil.which("kubectl")]), *([str(DEBIAN)] if DEBIAN.exists() else [])]

@@ -1,12 +1,12 @@
-"""A time limit for each test, as a plugin of pytest: at the limit the test fails, and a dump shows where it hangs.
+"""A time limit for each test, as a pytest plugin: at the limit the test fails, and a dump shows where it hangs.
 
-The limit is LIMIT seconds for each of set-up, call and teardown, LONG for tests marked `long`, and n for those marked
-`timeout(n)`. It strikes up to three times, GRACE seconds apart:
+The limit is LIMIT seconds for each of setup, call and teardown, LONG for tests marked `long`, and n for tests marked
+`timeout(n)`. Up to three steps follow, GRACE seconds apart:
 
-1. As Ctrl-C does: the test is cancelled, and cleans up after itself.
-2. Where that did not end it: KeyboardInterrupt, raised at whatever is running; trio.run breaks off without a cleanup.
-3. Where even that was caught, or C code does not return: the process ends. pytest-xdist names the test and starts
-   another worker; without it that is the end of the run.
+1. Like Ctrl-C: the test is cancelled and cleans up after itself.
+2. If that did not end it: KeyboardInterrupt is raised in the running code. trio.run stops without cleaning up.
+3. If even that was caught, or C code does not return: the process exits. pytest-xdist names the test and starts
+   another worker; without pytest-xdist the run ends.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import trio
 LIMIT = 60.0
 LONG = 180.0
 GRACE = float(os.environ.get("KPF_TEST_GRACE", "15"))
-DEPTH = 20  # of a stack, the innermost
-STDERR = pytest.StashKey[int]()  # a descriptor of the run's own stderr, beside pytest's capturing
+DEPTH = 20  # innermost frames of a stack to print
+STDERR = pytest.StashKey[int]()  # a descriptor of the run's stderr that pytest does not capture
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,7 +56,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def limit_of(item: pytest.Item) -> float:
-    """Seconds."""
+    """The limit of a test in seconds."""
     own = item.get_closest_marker("timeout")
     return float(own.args[0]) if own else LONG if item.get_closest_marker("long") else LIMIT
 
@@ -69,7 +69,7 @@ def _limited(item: pytest.Item) -> Generator[None, Any, Any]:
         nonlocal told
         if not told:
             told = f"{item.nodeid} was stopped: it took longer than {seconds:g} s.\n{dump(frame)}"
-            signal.raise_signal(signal.SIGINT)  # trio has a handler of its own for it
+            signal.raise_signal(signal.SIGINT)  # trio has its own handler for it
         else:
             os.write(stderr, f"\nIt can't be cancelled, and is broken off: {told}\n".encode(errors="replace"))
             raise KeyboardInterrupt
@@ -77,7 +77,7 @@ def _limited(item: pytest.Item) -> Generator[None, Any, Any]:
     handlers = {
         signal.SIGALRM: strike,
         signal.SIGINT: signal.default_int_handler,
-    }  # the latter is off behind a shell's &
+    }  # a shell's & disables the latter
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     faulthandler.dump_traceback_later(seconds + 2 * GRACE, exit=True, file=stderr)
     signal.setitimer(signal.ITIMER_REAL, seconds, GRACE)
@@ -92,13 +92,13 @@ def _limited(item: pytest.Item) -> Generator[None, Any, Any]:
         faulthandler.cancel_dump_traceback_later()
         for number, handler in before.items():
             signal.signal(number, handler)
-    if told:  # however it ended then
+    if told:  # regardless of how it ended
         pytest.fail(told, pytrace=False)
     return result
 
 
 def dump(frame: FrameType | None) -> str:
-    """The stack of each Python thread, this one's from `frame` on, and all tasks of the trio.run around it."""
+    """The stack of each Python thread (this one's from `frame` on) and all tasks of the current trio.run."""
     stacks = sys._current_frames()
     here = next((ident for ident, top in stacks.items() if frame in [each for each, _ in traceback.walk_stack(top)]), 0)
     lines = []
@@ -108,7 +108,7 @@ def dump(frame: FrameType | None) -> str:
 
 
 def tasks() -> list[str]:
-    """The tree of the trio tasks around, each with its name and where it is suspended; empty outside of trio."""
+    """The tree of trio tasks, each with its name and where it is suspended. Empty outside of trio."""
     try:
         root = trio.lowlevel.current_root_task()
     except RuntimeError:

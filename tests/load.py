@@ -1,4 +1,4 @@
-"""Clients that ask all the time, and what they saw."""
+"""Clients that send requests continuously, and their results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.program import get
 
 
 class Load:
-    """Clients that each open a new connection every 50 ms, and what they saw."""
+    """Clients that each open a new connection every 50 ms, and their results."""
 
     def __init__(self, port: int, clients: int = 4) -> None:
         self.port = port
@@ -48,6 +48,6 @@ class Load:
                 await self._news.wait()
 
     async def more(self, count: int) -> None:
-        """Until so many more answers have come."""
+        """Wait until `count` more answers have come."""
         wanted = len(self.answers) + count
         await self.until(lambda: len(self.answers) >= wanted)

@@ -1,4 +1,4 @@
-"""Runs the real kpf-supervise in a process of its own, and reads what it tells."""
+"""Runs the real kpf-supervise in its own process and reads its events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import trio.testing
 from kpf_supervise.kubectl.process import lines
 from tests.kubectls import Kubectl
 
-PATIENCE = 20.0  # seconds that an event may take on a busy machine; only a failure waits so long
+PATIENCE = 20.0  # seconds for an event on a busy machine; only a failure waits this long
 
 
 class Refused(Exception):
@@ -46,13 +46,13 @@ class Peer:
         await self.stream.send_all(text.encode() + b"\n")
 
     async def next(self) -> Any:
-        """The next message; None at the end."""
+        """The next message, or None at the end."""
         with trio.fail_after(PATIENCE):
             line = await anext(self._lines, None)
         return None if line is None else json.loads(line)
 
     async def call(self, method: str, **params: Any) -> Any:
-        """The result of a method. Raises Refused."""
+        """Call a method and return its result. Raises Refused."""
         await self.send(json.dumps({"jsonrpc": "2.0", "id": method, "method": method, "params": params}))
         while "id" not in (answer := await self.next()):
             self._events.append(answer["params"])
@@ -65,7 +65,7 @@ class Peer:
         return {each["id"]: each for each in await self.call("portforward:list")}
 
     async def event(self, kind: str, forward: str | None = None) -> dict[str, Any]:
-        """The next of its kind, after a call of subscribe."""
+        """The next event of this kind. Needs a prior call of subscribe."""
         while True:
             event: dict[str, Any] = self._events.popleft() if self._events else (await self.next())["params"]
             if event["event"] == kind and forward in (None, event.get("forward")):
@@ -74,14 +74,14 @@ class Peer:
 
 @dataclass
 class Instance:
-    """A running kpf-supervise. `events` are its JSON notices so far, `output` what else it wrote to stderr."""
+    """A running kpf-supervise. `events` are its JSON events so far, `output` is the rest of its stderr."""
 
     process: trio.Process
     environment: dict[str, str]
     events: list[dict[str, Any]] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
     news: trio.Event = field(default_factory=trio.Event)
-    read: int = 0  # how many events `until` has passed
+    read: int = 0  # number of events that `until` has consumed
 
     async def listen(self) -> None:
         assert self.process.stderr is not None
@@ -98,7 +98,7 @@ class Instance:
         self.news = trio.Event()
 
     async def until(self, event: str, forward: str | None = None, **facts: Any) -> dict[str, Any]:
-        """The next event of that kind (after the last one returned) whose facts are these."""
+        """Wait for the next event of this kind (after the last one returned) with these fields."""
         wanted = {"event": event, **facts} | ({"forward": forward} if forward else {})
         with trio.move_on_after(PATIENCE):
             while True:
@@ -112,7 +112,7 @@ class Instance:
         raise AssertionError(f"waited for {wanted} in vain; told was:\n{told}")
 
     async def all_active(self, *forwards: str) -> None:
-        """Until each of these has been active at least once."""
+        """Wait until each of these forwards has been active at least once."""
         await self.told(lambda: set(forwards) <= {e.get("forward") for e in self.events if e["event"] == "active"})
 
     async def told(self, true: Callable[[], bool]) -> None:
@@ -121,14 +121,14 @@ class Instance:
                 await self.news.wait()
 
     async def all_last(self, event: str, *forwards: str) -> None:
-        """Until this is the last event of each of these."""
+        """Wait until `event` is the last event of each of these forwards."""
         await self.told(lambda: all(self.kinds(forward)[-1:] == [event] for forward in forwards))
 
     def kinds(self, forward: str) -> list[str]:
         return [e["event"] for e in self.events if e.get("forward") == forward]
 
     def port(self, forward: str) -> int:
-        """The local port, as the first `active` or `idle` line names it."""
+        """The local port, from the first `active` or `idle` event."""
         found = next(e for e in self.events if e.get("forward") == forward and e["event"] in ("active", "idle"))
         return int(found["message"].split()[0].rpartition(":")[2])
 
@@ -138,33 +138,33 @@ class Instance:
     def kubectls(self, word: str = "port-forward") -> list[psutil.Process]:
         found = []
         for process in self.children():
-            with suppress(psutil.Error):  # it has ended meanwhile
+            with suppress(psutil.Error):  # it has exited
                 if word in process.cmdline():
                     found.append(process)
         return found
 
     @property
     def socket(self) -> Path:
-        """Of the only instance in its runtime folder."""
+        """The control socket of the only instance in its runtime folder."""
         (found,) = Path(self.environment["XDG_RUNTIME_DIR"], "kpf-supervise").glob("*.sock")
         return found
 
     @asynccontextmanager
     async def peer(self) -> AsyncIterator[Peer]:
-        """A connection to the control socket, made as soon as there is one."""
+        """Connect to the control socket as soon as it exists."""
         with trio.fail_after(PATIENCE):
             while not list(Path(self.environment["XDG_RUNTIME_DIR"]).glob("*/*.sock")):
-                await trio.testing.wait_all_tasks_blocked(0.02)  # a socket's file sends no event
+                await trio.testing.wait_all_tasks_blocked(0.02)  # no event reports the socket's file
             stream = await trio.open_unix_socket(str(self.socket))
         async with stream, aclosing(lines(stream, sys.maxsize)) as messages:
             yield Peer(stream, messages)
 
     async def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run kpfctl to its end."""
+        """Run kpfctl until it exits."""
         return await self.ctl_in("utf-8", *words)
 
     async def ctl_in(self, encoding: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """The same where what it prints is in that encoding."""
+        """Run kpfctl with its output in this encoding."""
         with trio.fail_after(PATIENCE):
             done = await trio.run_process(
                 [sys.executable, "-m", "kpf_supervise.kpfctl", *words],
@@ -194,8 +194,8 @@ async def supervising(
     program: Sequence[str] = ("-m", "kpf_supervise"),
     **variables: str,
 ) -> AsyncIterator[Instance]:
-    """Run kpf-supervise with this configuration around the block, its HOME being `folder`. `program` is what Python is
-    told to run."""
+    """Run kpf-supervise with this configuration during the block, with `folder` as HOME. `program` are Python's
+    arguments."""
     file = folder / "config.yaml"
     file.write_text(textwrap.dedent(config))
     environment = {**os.environ, "HOME": str(folder), **variables}
@@ -206,7 +206,7 @@ async def supervising(
         environment["KUBECONFIG"] = str(kubeconfig)
     options = ["--kubectl", kubectl.path] if kubectl else []
     async with AsyncExitStack() as stack:
-        # not in `folder`: the path of a socket has to be short
+        # not in `folder`, because a socket's path must be short
         environment["XDG_RUNTIME_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="kpf"))
         nursery = await stack.enter_async_context(trio.open_nursery())
         process = await trio.lowlevel.open_process(
@@ -232,7 +232,7 @@ async def supervising(
 
 
 async def get(port: int, path: str = "/", host: str = "127.0.0.1") -> bytes:
-    """The body of one HTTP answer over a new connection; empty where the connection ended without one."""
+    """The body of one HTTP answer over a new connection; empty if the connection ended without one."""
     async with await trio.open_tcp_stream(host, port) as stream:
         await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n\r\n".encode())
         try:

@@ -1,4 +1,4 @@
-"""What real kubectls said to a real cluster (1.20 to 1.36), line by line; see recordings/*.txt and *.jsonl."""
+"""Recordings of real kubectls (1.20 to 1.36) with a real cluster, line by line: recordings/*.txt and *.jsonl."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINE = re.compile(r"\[ *\+(?P<at>[\d.]+)s\] (?P<what>\w+): (?P<text>.*)")
 
 @dataclass(frozen=True)
 class Recording:
-    """One run of kubectl: its lines in order as (stream, text), and its exit code where it ended by itself."""
+    """One run of kubectl: its lines in order as (stream, text), and its exit code if it exited by itself."""
 
     name: str
     lines: list[tuple[str, str]]
@@ -26,7 +26,7 @@ class Recording:
 
 
 def recordings(prefix: str) -> list[Recording]:
-    """Those whose case begins with `prefix`, one for each kubectl; there is always at least one."""
+    """The recordings whose case begins with `prefix`, one per kubectl; always at least one."""
     found = []
     for path in sorted(FOLDER.glob(f"{prefix}*.txt")):
         rows = [match for line in path.read_text().splitlines() if (match := _LINE.match(line))]

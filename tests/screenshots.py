@@ -18,7 +18,7 @@ from tests.program import get
 from tests.terminal import in_terminal
 
 COLUMNS, ROWS = 138, 22
-WIDTH, HEIGHT = 8.4, 18  # pixels of a character
+WIDTH, HEIGHT = 8.4, 18  # pixels per character
 THEMES = {
     "dark": {"default": "#d4d4d4", "": "#1e1e1e", "green": "#6cc070", "brown": "#d7a94b", "red": "#f0716f"},
     "light": {"default": "#333333", "": "#ffffff", "green": "#1a7f37", "brown": "#8a6100", "red": "#c4232b"},
@@ -84,7 +84,7 @@ async def main(folder: Path) -> None:
                         terminal.type("\x1b[H" + "\x1b[B" * 6)
                         await terminal.shows("1 held")
                         await terminal.shows("1.2M")
-                        await trio.sleep(1.5)  # until the rates of the last second are gone
+                        await trio.sleep(1.5)  # until the rates of the last second have disappeared
                         for name, theme in THEMES.items():
                             (folder / f"panel-{name}.svg").write_text(svg(terminal.screen, theme))
     print(f"{folder}/panel-dark.svg and panel-light.svg are made anew")

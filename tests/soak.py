@@ -1,9 +1,9 @@
-"""`make soak`: forwards under load on the sandbox cluster, and one fault after another, chosen by a seed.
+"""`make soak`: forwards under load on the sandbox cluster, with one fault after another, chosen by a seed.
 
-What must not happen is counted: a refused connection, a request that is lost or hangs though its forward was steadily
-`active` (a false active), a forward that does not come back, a process that is left behind, memory or descriptors that
-grow. Requests that a fault itself has broken are counted too, but they are no failure: nobody can save what the pod
-had taken.
+It counts what must not happen: a refused connection, a request that is lost or hangs although its forward was
+steadily `active` (a false active), a forward that does not come back, a process left behind, growing memory or
+descriptors. Requests broken by a fault itself are counted too, but are not failures: data that the pod had already
+received cannot be saved.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from tests.program import Instance, supervising
 
 PATIENCE = 8.0  # seconds for one request
 NEAR = 2.0  # seconds around a request in which an event explains its loss
-SILENCE = 4.0  # seconds until dead connections are found, with this cluster's bookmarks
-QUIET = 5.0  # seconds without faults at the end, by which all must be well
+SILENCE = 4.0  # seconds until dead connections are detected, with this cluster's bookmarks
+QUIET = 5.0  # seconds without faults at the end, for everything to recover
 
 
 @dataclass
 class Report:
-    """What came of it."""
+    """The results of a run."""
 
     requests: Counter[str] = field(default_factory=Counter)  # ok, refused, broken by …, false active
     faults: Counter[str] = field(default_factory=Counter)
-    longest: float = 0.0  # seconds that an answered request took
+    longest: float = 0.0  # seconds, of answered requests
     not_back: list[str] = field(default_factory=list)
     orphans: int = 0
     memory: list[float] = field(default_factory=list)  # MB (resident) of the supervisor, over time
     descriptors: list[int] = field(default_factory=list)
-    strange: list[str] = field(default_factory=list)  # what the false actives were
+    strange: list[str] = field(default_factory=list)  # descriptions of the false actives
 
     @property
     def failed(self) -> bool:
@@ -67,13 +67,13 @@ class Soak:
         self.cluster, self.instance, self.names = cluster, instance, names
         self.chance = random.Random(seed)
         self.report = Report()
-        self.last = ""  # fault
-        self.lost_at: list[float] = []  # when connections were made to go dead without a word
+        self.last = ""  # the last fault
+        self.lost_at: list[float] = []  # times when connections were made to go dead silently
 
     # --- the load
 
     async def load(self, name: str, port: int) -> None:
-        """One request after the other, each over a connection of its own."""
+        """Send one request after the other, each over its own connection."""
         chance = random.Random(name)
         while True:
             begun = time.time()
@@ -89,7 +89,7 @@ class Soak:
             await trio.sleep(chance.uniform(0.02, 0.2))
 
     async def _judge(self, name: str, begun: float, outcome: str) -> str:
-        """Whether an event, or a fault that nobody is told of, stands near a request that was lost."""
+        """Whether an event, or a fault that is not reported, explains a lost request."""
         last = self.last
         await trio.sleep(NEAR)
         ended = time.time()
@@ -165,7 +165,7 @@ class Soak:
         await trio.sleep(SILENCE)
 
     async def trouble(self, seconds: float, only: str) -> None:
-        """Fault after fault for so long, of those whose name holds one of the words in `only`."""
+        """Inject faults for this many seconds, only those whose name contains one of the words in `only`."""
         faults: dict[str, Callable[[], Awaitable[None]]] = {
             "pod deleted": self._delete_pod,
             "container crashed": self._crash,
@@ -190,7 +190,7 @@ class Soak:
             await trio.sleep(self.chance.uniform(0, 1.5))
 
     async def measure(self) -> None:
-        """Memory and descriptors, each second."""
+        """Record memory and descriptors every second."""
         process = psutil.Process(self.instance.process.pid)
         while True:
             self.report.memory.append(process.memory_info().rss / 1e6)
@@ -224,12 +224,12 @@ def configuration(count: int) -> tuple[str, list[str]]:
 
 
 async def soak(kubectl: Kubectl, folder: Path, seconds: float, seed: int, count: int, only: str = "") -> Report:
-    """Run for so many seconds, and a few more to see all come back."""
+    """Run for this many seconds, and a few more to see all forwards come back."""
     config, names = configuration(count)
     async with open_cluster(folder, Timing(bookmark=0.3)) as cluster:
         async with supervising(folder, kubectl, cluster.kubeconfig, config) as instance, instance.peer() as peer:
             await instance.all_active(*names)
-            await trio.sleep(3)  # by then it knows how long this server keeps silent
+            await trio.sleep(3)  # to learn how long this server stays silent
             test = Soak(cluster, instance, names, seed)
             async with trio.open_nursery() as nursery:
                 for name, each in (await peer.list()).items():
@@ -258,7 +258,7 @@ async def soak(kubectl: Kubectl, folder: Path, seconds: float, seed: int, count:
 @click.option("--only", default="", help="Words that the faults' names must hold, such as: deleted,rollout")
 @click.option("--forwards", default=20, show_default=True, help="How many there are.")
 def main(seconds: float, seed: int, forwards: int, only: str) -> None:
-    """Keep forwards under load and faults, and count what must not happen. Exit code 1 if something has."""
+    """Run forwards under load and faults, and count what must not happen. The exit code is 1 if any of it did."""
     kubectl = KUBECTLS[-1]
     click.echo(f"{kubectl}; {seconds:g} s, seed {seed}, {forwards} forwards")
     with tempfile.TemporaryDirectory(prefix="kpf") as folder:

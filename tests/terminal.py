@@ -1,4 +1,4 @@
-"""A terminal for a program under test: a pseudo-terminal on its side, a screen that can be read on ours."""
+"""A terminal for a program under test: it gets a pseudo-terminal, and the test reads the screen."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager
 import pyte
 import trio
 
-PATIENCE = 20.0  # seconds that the screen has to show something
+PATIENCE = 20.0  # seconds for the screen to show something
 
 
 class Terminal:
-    """`raw` is all that the program has written; `process` the program, in a session of its own."""
+    """`raw` is all the program's output. `process` is the program, in its own session."""
 
     def __init__(self, fd: int, columns: int, rows: int) -> None:
         self.fd = fd
@@ -30,7 +30,7 @@ class Terminal:
         self.resize(columns, rows)
 
     async def read(self) -> None:
-        """Until the program's side is closed."""
+        """Read until the program's side is closed."""
         while True:
             await trio.lowlevel.wait_readable(self.fd)
             try:
@@ -57,7 +57,7 @@ class Terminal:
         return self._screen
 
     async def shows(self, true: Callable[[str], bool] | str) -> str:
-        """Until the screen holds a text, or is as `true` says; returns it."""
+        """Wait until the screen contains the text, or `true` accepts it. Returns the screen."""
         with trio.move_on_after(PATIENCE):
             while not (true in self.text if isinstance(true, str) else true(self.text)):
                 await self._news.wait()
@@ -68,7 +68,7 @@ class Terminal:
         os.write(self.fd, keys.encode())
 
     def click(self, text: str) -> None:
-        """The left mouse button on the first place where `text` stands."""
+        """Click the left mouse button on the first occurrence of `text`."""
         row = next(number for number, line in enumerate(self.lines) if text in line)
         column = self.lines[row].index(text)
         self.type(f"\x1b[<0;{column + 1};{row + 1}M\x1b[<0;{column + 1};{row + 1}m")
@@ -80,11 +80,11 @@ class Terminal:
             os.killpg(self.process.pid, signal.SIGWINCH)
 
     def settings(self) -> list[object]:
-        """What stty shows."""
+        """The settings that stty shows."""
         return list(termios.tcgetattr(self.fd))
 
     def given_back(self) -> bool:
-        """Whether the last word was to take back each of these: the other screen, the mouse, the hidden cursor."""
+        """Whether each of these was finally restored: the alternate screen, the mouse, the hidden cursor."""
         pairs = [(b"\x1b[?1049h", b"\x1b[?1049l"), (b"\x1b[?1000h", b"\x1b[?1000l"), (b"\x1b[?25l", b"\x1b[?25h")]
         return all(self.raw.rfind(on) < self.raw.rfind(off) for on, off in pairs)
 
@@ -93,7 +93,7 @@ class Terminal:
 async def in_terminal(
     command: Sequence[str], environment: Mapping[str, str], columns: int = 120, rows: int = 30
 ) -> AsyncIterator[Terminal]:
-    """Run a program in a terminal of its own around the block."""
+    """Run a program in its own terminal during the block."""
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
     terminal = Terminal(ours, columns, rows)

@@ -1,4 +1,4 @@
-"""A TLS front before the sandbox cluster: over plain http, kubectl sends no credentials and runs no exec plugin."""
+"""A TLS front for the sandbox cluster: over plain http, kubectl sends no credentials and runs no exec plugin."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Certificate = Literal["good", "expired", "other-host"]
 
 @dataclass(frozen=True)
 class Front:
-    """Where kubectl reaches the cluster, and the authority of its certificate."""
+    """The address at which kubectl reaches the cluster, and the CA of its certificate."""
 
     url: str
     authority: str  # base64 of the PEM
 
     def context(self, user: dict[str, Any], **cluster: Any) -> Context:
-        """One for `write_kubeconfig`, with that user's credentials. `cluster` adds to, or replaces, what the kubeconfig
-        says of the cluster; None leaves a key out."""
+        """A context for `write_kubeconfig`, with this user's credentials. `cluster` adds or replaces keys of the
+        kubeconfig's cluster; None removes a key."""
         return user, {"server": self.url, "certificate-authority-data": self.authority} | cluster
 
 
-Context = tuple[dict[str, Any], dict[str, Any]]  # a kubeconfig's user and cluster
+Context = tuple[dict[str, Any], dict[str, Any]]  # user and cluster of a kubeconfig
 
 
 def write_kubeconfig(file: Path, **contexts: Context) -> Path:
@@ -57,7 +57,7 @@ def write_kubeconfig(file: Path, **contexts: Context) -> Path:
 
 
 def plugin(file: Path, script: str, **more: Any) -> dict[str, Any]:
-    """A user whose credentials come from a shell script of that body (client.authentication.k8s.io/v1beta1)."""
+    """A user whose credentials come from a shell script with this body (client.authentication.k8s.io/v1beta1)."""
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(file.stat().st_mode | stat.S_IXUSR)
     facts = {"apiVersion": "client.authentication.k8s.io/v1beta1", "interactiveMode": "IfAvailable"}
@@ -65,7 +65,7 @@ def plugin(file: Path, script: str, **more: Any) -> dict[str, Any]:
 
 
 def credential(token: str) -> str:
-    """What a plugin prints that has logged in."""
+    """The output of a plugin that has logged in."""
     return json.dumps(
         {"apiVersion": "client.authentication.k8s.io/v1beta1", "kind": "ExecCredential", "status": {"token": token}}
     )
@@ -73,7 +73,7 @@ def credential(token: str) -> str:
 
 @asynccontextmanager
 async def open_front(cluster: Cluster, certificate: Certificate = "good") -> AsyncIterator[Front]:
-    """A TLS listener that relays to the cluster around the block."""
+    """Run a TLS listener that relays to the cluster during the block."""
     authority = trustme.CA()
     host = "other.invalid" if certificate == "other-host" else HOST
     issued = authority.issue_cert(host, not_after=LONG_AGO if certificate == "expired" else None)
@@ -92,7 +92,7 @@ async def open_front(cluster: Cluster, certificate: Certificate = "good") -> Asy
                 nursery.start_soon(copy, secure, plain)
                 nursery.start_soon(copy, plain, secure)
         except* (OSError, trio.BrokenResourceError):
-            pass  # either side is gone, or kubectl does not trust us
+            pass  # either side is gone, or kubectl does not trust the certificate
 
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host=HOST)

@@ -1,4 +1,4 @@
-"""`python -m kpf_supervise` is kpf-supervise."""
+"""`python -m kpf_supervise` runs kpf-supervise."""
 
 from kpf_supervise.entry import kpf_supervise
 

@@ -1,4 +1,4 @@
-"""The composition root: the one place where signals, guard, board, forwards and printer meet."""
+"""The composition root: connects the signals, the OrphanGuard, the Board, the forwards and the event printer."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ from kpf_supervise.primitives.boundary import bare, unbroken
 from kpf_supervise.primitives.open_files import raise_limit, shortage_told
 
 _STDERR = 2
-_LAST_LINES = 1.0  # seconds that a terminal gets to take the last notices
+_LAST_LINES = 1.0  # seconds to write the last notices to a slow terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one run is to do."""
+    """The options of one run."""
 
     config: Config
-    path: Path | None  # where the configuration came from, and its edits come
+    path: Path | None  # the configuration file; its edits are applied
     kubectl: str
     log_format: str = "text"
-    sandbox: bool = False  # the embedded cluster takes the place of every cluster that the forwards name
+    sandbox: bool = False  # the embedded cluster replaces every cluster that the forwards name
     socket: Path | None = None  # the control socket; None: one in the user's runtime folder
     persist: bool = False
-    command: Sequence[str] = ()  # run once all are active; its end is the end
-    ready_timeout: float = 30.0  # seconds that the command waits for that
-    keep_waiting: bool = False  # also for a forward that does not come back by itself
-    panel: bool = False  # shown on the terminal; the events are then printed only where stderr leads elsewhere
+    command: Sequence[str] = ()  # starts once all forwards are active; the instance ends with it
+    ready_timeout: float = 30.0  # seconds to wait until all forwards are active
+    keep_waiting: bool = False  # also for a forward whose failure is final
+    panel: bool = False  # show the panel; events are then printed only if stderr is not a terminal
 
 
 async def run(job: Job) -> int:
-    """Keep the forwards until SIGINT, SIGTERM or SIGHUP, until the command ends, or somebody says so over the control
-    socket; then all ports are free again and no kubectl lives. Returns the exit code."""
+    """Keep the forwards until SIGINT, SIGTERM or SIGHUP, the end of the command, or a `shutdown` call on the control
+    socket. Then all ports are free again, and no kubectl runs. Returns the exit code."""
     raise_limit()
     path = job.socket or socket_of(job.path, str(os.getpid()) if job.command else "")
     with ExitStack() as stack:
@@ -85,7 +85,7 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
     board = Board()
     guest = Command(job.command, {"KPF_SOCKET": str(path)} if control else {}) if job.command else None
     ending = _Ending()
-    async with trio.open_nursery() as around:  # to the very end: signals, and whoever asked for that over the socket
+    async with trio.open_nursery() as around:  # until the very end: signals, the client that asked for the shutdown
         await around.start(_end_on_signal, ending, guest)
 
         async with trio.open_nursery() as showing:
@@ -116,8 +116,8 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
 async def _show_panel(
     stream: trio.SocketStream, board: Board, ending: _Ending, scope: trio.CancelScope, printed: bool
 ) -> None:
-    """The panel until the user quits, which ends all, or until `scope` is cancelled. A fault in the panel, or a
-    terminal that is gone, ends only the panel: then events are printed instead, unless they are `printed` already."""
+    """Show the panel until the user quits, which ends the instance, or until `scope` is cancelled. A bug in the panel
+    or a closed terminal ends only the panel. Events are then printed instead, unless they are `printed` already."""
     with scope:
         try:
             module = await trio.to_thread.run_sync(
@@ -135,7 +135,7 @@ async def _show_panel(
 
 
 async def _print(board: Board, format: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """`print_events` behind a boundary; what breaks it is told without it."""
+    """Run `print_events`. After a bug, print the traceback directly and restart it."""
     status = task_status
 
     async def once() -> None:
@@ -151,7 +151,7 @@ async def _print(board: Board, format: str, *, task_status: trio.TaskStatus[None
 
 
 class _Ending:
-    """Cancel `scope` to stop all; `code` is then the exit code."""
+    """Cancel `scope` to end the instance; `code` is then the exit code."""
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
@@ -161,8 +161,8 @@ class _Ending:
 async def _end_on_signal(
     ending: _Ending, guest: Command | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Stop all at each signal that asks the program to end, or pass it on to the guest. Runs to the end of the
-    shutdown, so that a second Ctrl-C can't break it off half way."""
+    """End the instance on SIGINT, SIGTERM or SIGHUP, or pass the signal on to the guest (the user's command). Runs to
+    the end of the shutdown, so that a second Ctrl-C cannot interrupt it."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
@@ -189,7 +189,7 @@ async def _keep(
         await declared.begin()
 
         def shut_down() -> None:
-            if guest is None or not guest.end():  # its end is the end of all
+            if guest is None or not guest.end():  # the instance ends when the guest has ended
                 ending.scope.cancel()
 
         open_to_others(Handlers(supervisor, board, declared, shut_down))
@@ -206,7 +206,7 @@ async def _keep(
 
 
 async def _attend(guest: Command, board: Board, job: Job) -> None:
-    """Run the guest once all is ready."""
+    """Run the guest once all forwards are ready."""
     missing = await until_ready(board, job.ready_timeout, job.keep_waiting)
     for status in missing:
         if status.hopeless and not job.keep_waiting:
@@ -220,8 +220,8 @@ async def _attend(guest: Command, board: Board, job: Job) -> None:
 
 @asynccontextmanager
 async def _open_sandbox(guard: OrphanGuard) -> AsyncIterator[Path]:
-    """Run the embedded cluster in a process of its own around the block; yields the path of its kubeconfig."""
-    command = [sys.executable, "-P", "-m", "kpf_supervise.sandbox"]  # -P: no module of the current folder is ours
+    """Run the embedded cluster in a separate process during the block; yields the path of its kubeconfig."""
+    command = [sys.executable, "-P", "-m", "kpf_supervise.sandbox"]  # -P: import no module from the current folder
     async with running(command, guard) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""The command kpf-supervise. Imports what a run needs only when it runs, so that --version and --check are quick."""
+"""The command kpf-supervise. A run imports its modules late, so that --version and --check are quick."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ kpf-supervise --schema prints all that may stand there."""
 
 
 def _duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    """Seconds; the unit may be left out."""
+    """The duration in seconds. A number without a unit is seconds."""
     from kpf_supervise.config.errors import Mistake
     from kpf_supervise.config.values import parse_duration
 
@@ -92,11 +92,11 @@ def main(
 ) -> None:
     """Keep the Kubernetes port-forwards that the YAML file CONFIG declares.
 
-    Every local port stays usable for as long as this runs: a connection that comes while a pod restarts is held,
-    not refused, and goes to the next ready pod.
+    Every local port stays usable while kpf-supervise runs: a connection made while a pod restarts is held, not
+    refused, and goes to the next ready pod.
 
     With a COMMAND: run it once all forwards are active, with KPF_<NAME>_HOST, KPF_<NAME>_PORT and KPF_<NAME>_ADDR in
-    its environment, stop all when it ends, and exit with its code.
+    its environment. When it ends, stop everything and exit with its exit code.
     """
     from kpf_supervise.config.loader import ConfigError, load
     from kpf_supervise.config.loader import schema as schema_of_file
@@ -156,13 +156,13 @@ def main(
 
 
 def _kubectl(option: str | None, config: Path | None, said: str | None) -> tuple[str, str]:
-    """The kubectl to run, after what named it."""
+    """(source, kubectl): the kubectl to run, and the setting that named it."""
     found = (("--kubectl", option), (f"{config}: kubectl", said), ("$KUBECTL", os.environ.get("KUBECTL")))
     return next(((source, name) for source, name in found if name), ("$PATH", "kubectl"))
 
 
 def _not_runnable(binary: str) -> str:
-    """Why it can't be run, as far as that is seen without running it; empty where it can."""
+    """Why `binary` cannot be run, as far as can be told without running it; empty if it can."""
     if shutil.which(binary):
         return ""
     if "/" not in binary:
@@ -173,12 +173,12 @@ def _not_runnable(binary: str) -> str:
 
 
 def program() -> None:
-    """The command, with an answer to Ctrl-C even before and after the run has its own: nothing is there to stop."""
+    """Run the command. Ctrl-C is handled before and after a run too, when there is nothing to stop."""
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in stops:
         signal.signal(number, lambda *_: os._exit(0))
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # what Latin-1, say, does not have is printed as a question mark
+        sys.stdout.reconfigure(errors="replace")  # prints ? for a character that Latin-1, for example, lacks
     try:
         main()
     finally:

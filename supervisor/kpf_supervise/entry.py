@@ -1,10 +1,10 @@
-"""The commands kpf-supervise and kpfctl, from their first moment on."""
+"""The entry points of the commands kpf-supervise and kpfctl."""
 
 import signal
 
 
 def kpf_supervise() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are still being read: no traceback, 130
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback, exit code 130
     from kpf_supervise.cli import program
 
     program()

@@ -1,5 +1,4 @@
-"""The words of the product as plain values, and the table of states. Of our own, only the cleaning of foreign text is
-imported."""
+"""The domain model as plain values, and the table of states. From this project, it imports only the text cleaning."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ TARGET_KINDS = ("pod", "service", "deployment", "statefulset", "daemonset", "rep
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a forward leads to: an object of Kubernetes, or the pods that a label selector picks."""
+    """The target of a forward: a Kubernetes object, or the pods that match a label selector."""
 
     kind: str  # one of TARGET_KINDS, or "selector"
     name: str  # the object's name, or the selector's text
@@ -26,7 +25,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """How a lost child is tried again. Times in seconds; `attempts` None is unlimited."""
+    """How a lost tunnel is retried. Times in seconds; `attempts` None means unlimited."""
 
     attempts: int | None = 3
     initial: float = 0.5
@@ -35,11 +34,11 @@ class Reconnect:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Whom kubectl talks to; None is kubectl's own default."""
+    """The cluster that kubectl talks to. None means kubectl's own default."""
 
     kubeconfig: Path | None = None
     context: str | None = None
-    proxy: str = ""  # host:port of the one that is on the way, once the kubeconfig was read
+    proxy: str = ""  # host:port of the proxy in use; known once the kubeconfig was read
 
 
 ANYWHERE = Cluster()
@@ -54,21 +53,21 @@ class Forward:
     remote: int | str  # a number or a port's name
     local: int | None = None  # None: any free port
     cluster: Cluster = field(default_factory=Cluster)
-    namespace: str | None = None  # None: the context's
+    namespace: str | None = None  # None: the context's namespace
     address: str = "localhost"  # "localhost" is 127.0.0.1 and ::1; otherwise one IP address
     hold: float = 30.0
     lazy: bool = False
-    idle_timeout: float | None = None  # None: a lazy child is kept once started
-    children: int = 1  # how many kubectls share its connections
+    idle_timeout: float | None = None  # None: a lazy forward keeps its tunnel once it is open
+    children: int = 1  # number of tunnels that share the connections
     protocol: str = "auto"  # auto, spdy or websocket
     reconnect: Reconnect = field(default_factory=Reconnect)
     notify: str = "none"  # none, bell or desktop
     enabled: bool = True
 
 
-LONGEST_SOCKET = 100  # bytes of the control socket's path; macOS takes 103, Linux 107
+LONGEST_SOCKET = 100  # bytes in the control socket's path; macOS allows 103, Linux 107
 
-# What a forward is that says nothing of itself.
+# A forward with nothing but default values.
 TEMPLATE = Forward(id="", target=Target("pod", ""), remote=0)
 
 
@@ -77,16 +76,16 @@ class Config:
     """The whole file, defaults applied."""
 
     forwards: tuple[Forward, ...]
-    template: Forward = TEMPLATE  # with the file's defaults: for forwards that are started beside it
-    kubectl: str | None = None  # a name on PATH or a path; None: not said
-    socket: Path | None = None  # None: not said
+    template: Forward = TEMPLATE  # with the file's defaults; for forwards that are started over the control socket
+    kubectl: str | None = None  # a name on PATH or a path; None: not set
+    socket: Path | None = None  # None: not set
     persist: bool = False
-    # the file that it was read from: device, inode, time of change, size; None: a pipe, or no file
+    # identity of the file it was read from: device, inode, modification time, size; None: a pipe, or no file
     mark: tuple[int, int, int, int] | None = field(default=None, compare=False)
 
 
 class State(StrEnum):
-    """What a user may rely on. ACTIVE: kubectl said that it forwards, and nothing since then says otherwise."""
+    """The state that the user sees. ACTIVE: kubectl reported that it forwards, and nothing since contradicts it."""
 
     WAITING = "waiting"
     CONNECTING = "connecting"
@@ -119,15 +118,15 @@ _ALWAYS = {
     Trigger.STOP: State.STOPPED,
 }
 
-# state × trigger → state: whatever is not in this table can't happen. Only a child that was being started can
-# make a forward active.
+# state × trigger → state. A transition that is not in this table can't happen. A forward can become active only while a
+# child is being started.
 TRANSITIONS: dict[State, dict[Trigger, State]] = {state: dict(_ALWAYS) for state in State}
 TRANSITIONS[State.CONNECTING][Trigger.READY] = State.ACTIVE
 TRANSITIONS[State.ACTIVE][Trigger.THINNED] = State.ACTIVE
 
 
 class Cause(StrEnum):
-    """Why a forward is not active: one word for machines, beside the sentence for people."""
+    """Why a forward is not active: a machine-readable word that accompanies the message for people."""
 
     NO_SUCH_OBJECT = "no-such-object"
     NO_SUCH_NAMESPACE = "no-such-namespace"
@@ -155,7 +154,7 @@ class Cause(StrEnum):
     OTHER = "other"
 
 
-# Answers that another attempt would only repeat: these fail at once, until something changes.
+# Another attempt would only get the same answer. The forward fails at once and stays failed until something changes.
 FINAL = frozenset(
     {
         Cause.NO_SUCH_OBJECT,
@@ -172,18 +171,18 @@ FINAL = frozenset(
 )
 
 
-# No answer at all, or none from the API server itself (a captive portal has another certificate): it is asked again
-# for all forwards, and none of them spends an attempt on it.
+# No answer, or an answer that is not from the API server (a captive portal has another certificate). One retry loop
+# serves all forwards, without using up their attempts.
 OUTAGE = frozenset({Cause.API_UNREACHABLE, Cause.TOO_SLOW, Cause.PROXY, Cause.TLS})
 
-# Somebody has to log in: it is asked again for all, but seldom, since a plugin may open a browser each time.
+# The user has to log in. One retry loop serves all forwards, with long delays: a plugin may open a browser each time.
 LOGIN = frozenset({Cause.UNAUTHORIZED, Cause.CREDENTIALS})
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A cause in the user's words, and what he can do about it (may be empty). Whatever texts it is made of, both are
-    one line of printable text each."""
+    """A problem explained to the user, and the next step to take (may be empty). Both are always reduced to one line of
+    printable text."""
 
     cause: Cause
     message: str
@@ -198,26 +197,26 @@ class Problem:
 
 
 class ForwardError(Exception):
-    """Carries a Problem up to whoever decides about another attempt."""
+    """Carries a Problem up to the code that decides about another attempt."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem
 
 
-# The kinds of events beside the states' own names.
-MOVED = "moved"  # active on another pod
-NOTICE = "notice"  # on the whole instance
-KUBECTL = "kubectl"  # a line that the forward's kubectl wrote
-ADDED = "added"  # the forward is listed from now on
-REMOVED = "removed"  # and no longer
-UNPRINTED = frozenset({KUBECTL, ADDED, REMOVED})  # only subscribers get these
+# Event kinds in addition to the names of the states.
+MOVED = "moved"  # the forward is now active on another pod
+NOTICE = "notice"  # concerns the whole instance
+KUBECTL = "kubectl"  # a line of output from the forward's kubectl
+ADDED = "added"  # the forward is now listed
+REMOVED = "removed"  # the forward is no longer listed
+UNPRINTED = frozenset({KUBECTL, ADDED, REMOVED})  # sent only to subscribers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One change of one forward, or (`forward` None) one notice on the whole instance. Whatever text it is made of, the
-    message is one line of printable text."""
+    """One change of one forward, or (`forward` None) one notice about the whole instance. The message is always reduced
+    to one line of printable text."""
 
     time: float  # seconds since the epoch
     forward: str | None
@@ -226,45 +225,45 @@ class Event:
     state: State | None = None
     cause: Cause | None = None
     pod: str | None = None
-    port: int | None = None  # the local one
+    port: int | None = None  # the local port
     attempt: int | None = None
     attempts: int | None = None
     delay: float | None = None  # seconds until the attempt
-    traceback: tuple[str, ...] = ()  # of a bug, the first time that it shows: clean lines
+    traceback: tuple[str, ...] = ()  # of a bug, on its first occurrence only; cleaned lines
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", one_line(self.message))
 
 
-LOG = 200  # events that are kept of each forward
+LOG = 200  # events kept per forward
 
 
 @dataclass(slots=True, kw_only=True)
 class Status:
-    """What is known of one forward now. The board owns it; the forward counts in it."""
+    """The current status of one forward. The board owns it; the forward updates its counters."""
 
     forward: Forward
-    declared: bool = True  # by the file; False: started over the control socket
+    declared: bool = True  # in the file; False: started over the control socket
     state: State = State.STOPPED
     since: float = 0.0  # seconds since the epoch
-    port: int | None = None  # the local port that is bound
-    context: str | None = None  # as far as the kubeconfig was read
+    port: int | None = None  # the bound local port
+    context: str | None = None  # known once the kubeconfig was read
     namespace: str | None = None
-    remote: int | None = None  # the port in the pod, once it is known
+    remote: int | None = None  # the port in the pod, once known
     pod: str | None = None
     problem: Problem | None = None
-    attempt: int | None = None  # the one that comes at `retry_at`, of `attempts`
+    attempt: int | None = None  # number of the attempt due at `retry_at`, out of `attempts`
     attempts: int | None = None
     retry_at: float | None = None  # seconds since the epoch
-    command: str | None = None  # of the last child, as a shell would take it
-    restarts: int = 0  # children that were lost or left so far
+    command: str | None = None  # of the last child, quoted for a shell
+    restarts: int = 0  # tunnels lost or retired so far
     connections: int = 0
     held: int = 0
     bytes_in: int = 0  # from the client to the pod
     bytes_out: int = 0  # from the pod to the client
-    log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG))  # its events and kubectl's lines, oldest first
+    log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG))  # events and kubectl's lines, oldest first
 
     @property
     def hopeless(self) -> bool:
-        """Whether it has failed, and does not come back by itself."""
+        """Whether the forward has failed and will not recover by itself."""
         return self.state is State.FAILED and self.problem is not None and self.problem.cause in FINAL

@@ -1,4 +1,4 @@
-"""Text from outside before anybody sees it: one line of printable characters, cut to length, credentials redacted.
+"""Cleans text from outside before it is shown: one line of printable characters, cut to length, credentials redacted.
 Pure."""
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ _KEY = (
     r"(?!s\b)[\w.-]{0,40}"
 )
 _SCHEME = r"(?:(?:bearer|basic|digest|negotiate|token)\s++)?+"
-_OPEN = r"[\s\"'\[\\]*+"  # between the key's sign and the value; \" is a quote inside a quoted text
+_OPEN = r"[\s\"'\[\\]*+"  # between the = or : and the value; \" is a quote inside quoted text
 _BARE = r"[^\s\"'&}\]\\]*[^\s\"'&}\]\\,;.)]"
 
-# Each keeps what is in `before`.
+# Each pattern keeps the group `before`.
 _PATTERNS = [
-    # kubectl 1.20 shows a part of a kubeconfig that it can't read
+    # kubectl 1.20 quotes part of a kubeconfig that it can't read
     re.compile(r"(?P<before>error found in #\d+ byte of ).*"),
     re.compile(r"(?P<before>-----BEGIN [A-Z ]*PRIVATE KEY-----).*"),
-    # https://user:password@host, the password perhaps with blanks in it; but not https://host:port/… and an @ later on
+    # https://user:password@host, where the password may contain blanks; but not https://host:port/… with a later @
     re.compile(r"(?P<before>//[^/@\s:\"'\[]*:)(?!\d{1,5}(?:[/?\s\"',)]|$))(?:[^\s\"']+(?=@)|[^@\"']+(?=@))"),
     re.compile(r"(?P<before>//)[^/@\s:\"'\[\]]+(?=@)"),
-    # "key": "a value with blanks", which may be cut off
+    # "key": "a value with blanks", possibly cut off
     re.compile(rf"(?i)(?P<before>{_KEY}[\"']?\s*[=:]\s*(?P<quote>[\"']){_SCHEME})(?:(?!(?P=quote)).)+"),
     # key=value, key: value, Authorization: Bearer value, --key value
     re.compile(rf"(?i)(?P<before>{_KEY}[\"'\\]*\s*[=:]{_OPEN}{_SCHEME})(?!\*\*\*){_BARE}"),
     re.compile(rf"(?i)(?P<before>--[\w.-]{{0,40}}{_KEY}\s+[\"']?)(?!-|\*\*\*){_BARE}"),
     re.compile(rf"(?i)(?P<before>\b(?:bearer|basic)\s+)(?!tokens?\b|auth(?:entication)?\b|realm|\*\*\*){_BARE}"),
-    # in a URL: an OAuth code (but no HTTP status), the signature of an Azure blob
+    # in a URL: an OAuth code (but not an HTTP status), an Azure blob signature
     re.compile(rf"(?i)(?P<before>[?&](?:code|sig)=)(?!\*\*\*|\d{{1,3}}(?![\w/%.~-])){_BARE}"),
-    # EKS, Google, GitHub and GitLab
+    # tokens of EKS, Google, GitHub and GitLab
     re.compile(r"(?P<before>\b(?:k8s-aws-v1\.|ya29\.|gh[oprsu]_|github_pat_|glpat-))[\w.-]{15,}"),
     re.compile(r"(?P<before>\b)eyJ[\w-]{5,}(?:\.[\w-]*)*"),  # a JWT
-    re.compile(r"(?P<before>\b)LS0tLS[\w+/=]*"),  # the base64 of a PEM
-    re.compile(r"(?P<before>^\s*)[A-Za-z0-9+/]{60,}={0,2}(?=\s*$)"),  # a line of one
+    re.compile(r"(?P<before>\b)LS0tLS[\w+/=]*"),  # a base64-encoded PEM
+    re.compile(r"(?P<before>^\s*)[A-Za-z0-9+/]{60,}={0,2}(?=\s*$)"),  # a line of such base64
 ]
 _BLANKS = re.compile(r"\s+")
-_LONGEST = 4000  # characters of a line; kubectl -v=9 writes whole answers as one
+_LONGEST = 4000  # characters per line; kubectl -v=9 logs a whole response as one line
 
 
 def one_line(text: str) -> str:
-    """One line of printable text, without the end of one that is very long. A line's end would forge another line; a
-    terminal obeys escape sequences, and shows text in another order for some format characters."""
+    """One line of printable text; a very long line is cut. A line break could forge another line, escape sequences
+    would control the terminal, and some format characters change the order in which text is shown."""
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}…"
     if not text.isprintable() or "  " in text:
@@ -52,7 +52,7 @@ def one_line(text: str) -> str:
 
 
 def redact(text: str) -> str:
-    """`one_line`, with whatever looks like a credential blotted out."""
+    """`one_line`, with everything that looks like a credential replaced by ***."""
     text = one_line(text)
     for pattern in _PATTERNS:
         text = pattern.sub(lambda found: f"{found['before']}***", text)

@@ -51,7 +51,7 @@ async def asked_in(seconds: float, problem: Problem) -> Server:
 async def test_an_outage_is_asked_about_every_few_seconds(autojump_clock: trio.testing.MockClock) -> None:
     server = await asked_in(600, DOWN)
     assert 200 <= server.asked <= 280
-    assert server.notices == ["dev: it is down. It is asked again and again. Check it"]
+    assert server.notices == ["dev: it is down. It is retried until it answers. Check it"]
 
 
 async def test_a_login_twice_a_minute(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,4 +1,4 @@
-"""The matrix of faults: what each one does to the cluster, and what a user then sees; docs/reliability.md shows it."""
+"""The matrix of faults: what each does to the cluster, and what a user then sees. docs/reliability.md shows it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.program import Instance, get
 
 @dataclass(frozen=True)
 class Fault:
-    """`told` is an event and a part of its text, of the forwards in `whom`; with a kubectl outside of `kubectls` (the
-    first that has it, the first that has it no more) nothing is told and all goes on."""
+    """`told` is an event and a part of its text, reported for the forwards in `whom`. `kubectls` is the first affected
+    kubectl version and the first no longer affected; with others nothing is reported and all connections continue."""
 
     name: str
     happens: Callable[[Scene], Awaitable[None]]
@@ -29,7 +29,7 @@ class Fault:
     target: str = "service/web"
     kubectls: tuple[tuple[int, int], tuple[int, int]] = ((1, 0), (9, 0))
     note: str = ""
-    notice: str = ""  # part of one, where it is not the forwards that are told
+    notice: str = ""  # part of a notice, if no forward reports the fault
     timing: Timing = field(default_factory=lambda: Timing(terminate=0.3))
 
 
@@ -59,7 +59,7 @@ async def cut_tunnels(scene: Scene) -> None:
 
 
 async def lose_tunnels(scene: Scene) -> None:
-    await get(scene.ports["idle"])  # only where an answer has come before, its want is a sign
+    await get(scene.ports["idle"])  # a missing answer is a sign only after an earlier answer
     scene.cluster.lose_tunnels()
     async with trio.open_nursery() as nursery:
         for port in (scene.ports["idle"], scene.ports["open"]):
@@ -69,7 +69,7 @@ async def lose_tunnels(scene: Scene) -> None:
 
 
 async def lose_connections(scene: Scene) -> None:
-    await trio.sleep(1)  # a few bookmarks, by which it knows how long this server keeps silent
+    await trio.sleep(1)  # a few bookmarks, to learn how long this server stays silent
     scene.cluster.lose_connections()
 
 
@@ -88,7 +88,7 @@ async def stop_api_in_order(scene: Scene) -> None:
 
 async def freeze_api(scene: Scene) -> None:
     scene.cluster.pause_api()
-    await trio.sleep(0.5)  # how long it lasts
+    await trio.sleep(0.5)  # duration of the freeze
     scene.cluster.resume_api()
 
 
@@ -147,7 +147,7 @@ async def read_nothing(scene: Scene) -> None:
     async with await trio.open_tcp_stream("127.0.0.1", scene.ports["open"]) as stream:
         await stream.send_all(b"GET /bytes/500000000 HTTP/1.1\r\nHost: sandbox\r\n\r\n")
         await stream.receive_some()
-        await trio.sleep(1)  # until all buffers on the way are full
+        await trio.sleep(1)  # until all buffers in between are full
         assert await get(scene.ports["open"])
 
 
@@ -257,7 +257,7 @@ FAULTS = [
 
 
 def row(fault: Fault) -> str:
-    """Its line in the README."""
+    """The fault's row in docs/reliability.md."""
     event, text = fault.told or ("notice", fault.notice)
     told = f"`{event}`: …{text.strip()}…" if text else "–"
     new = f"{fault.new} ({fault.note})" if fault.note else fault.new
@@ -265,7 +265,7 @@ def row(fault: Fault) -> str:
 
 
 def noticed(instance: Instance) -> float:
-    """When the forward of the new connections was last found not to be green."""
+    """When the forward with the new connections last had an event other than `active` or `moved`."""
     return max(
         datetime.fromisoformat(each["time"]).timestamp()
         for each in instance.events

@@ -1,4 +1,4 @@
-"""Where a fault is played: a forward without clients, one with an open connection, one with new clients."""
+"""The setup for a fault: a forward without clients, one with an open connection, one with new clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GET = b"GET / HTTP/1.1\r\nHost: sandbox\r\n\r\n"
 
 
 class New(StrEnum):
-    """What becomes of connections that come meanwhile."""
+    """What happens to connections made during the fault."""
 
     SERVED = "served"
     HELD = "held, then served"
@@ -23,26 +23,26 @@ class New(StrEnum):
 
 
 class Open(StrEnum):
-    """What becomes of a connection that was open."""
+    """What happens to a connection that was already open."""
 
     STAYS = "goes on"
     ENDS = "ends with it"
     WAITS = "waits for the one that reads nothing"
-    HANGS = "is ended after 30 s"  # shown in test_e2e_crew
+    HANGS = "is ended after 30 s"  # shown in tests/e2e/test_crew.py
 
 
 @dataclass
 class Scene:
-    """What a fault may touch. `pod` is the one in use, `ports` are the local ones."""
+    """What a fault may change. `pod` is the pod in use, `ports` are the local ports."""
 
     cluster: Cluster
     instance: Instance
     pod: str
     ports: dict[str, int]
-    over: float | None = None  # since when the fault can break nothing any more, where it does so after it was told
+    over: float | None = None  # when the fault stops breaking things, if it goes on after being reported
 
     async def told(self, event: str, text: str, *forwards: str) -> None:
-        """Until each of these forwards (none: somebody) was told so."""
+        """Wait until each of these forwards (none: any source) has reported this event and text."""
 
         def heard(forward: str | None) -> bool:
             return any(
@@ -58,7 +58,7 @@ class Scene:
 
 
 async def answer(stream: trio.SocketStream) -> bytes:
-    """Of the kept connection: what it gives to one more request, b"" where it has ended."""
+    """The answer to one more request on the kept connection, or b"" if it has ended."""
     try:
         await stream.send_all(GET)
         with trio.fail_after(10):

@@ -1,4 +1,4 @@
-"""What an edit of the file changes: which forwards stop, which start, and that all others stay. Pure."""
+"""Computes what an edit of the file changes: which forwards stop and which start. All others keep running. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from kpf_supervise.model import Forward
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`stop` comes first, so that a local port may pass from one forward to another."""
+    """`stop` is applied first, so that a local port can move from one forward to another."""
 
-    stop: tuple[str, ...]  # ids: gone from the file, or changed
+    stop: tuple[str, ...]  # ids: removed from the file, or changed
     start: tuple[Forward, ...]  # new in the file, or changed
 
     @property
@@ -21,8 +21,8 @@ class Plan:
 
 
 def plan(running: Mapping[str, Forward | None], wanted: Iterable[Forward]) -> Plan:
-    """From what is declared now to what the file says. A forward whose settings are the same is in neither list; one
-    that is None now is to be begun anew whatever its settings."""
+    """The plan that leads from the running forwards to the wanted ones. A forward with unchanged settings is in neither
+    list. A running forward given as None is restarted whatever its settings."""
     new = {forward.id: forward for forward in wanted}
     return Plan(
         stop=tuple(id for id, forward in running.items() if new.get(id) != forward),

@@ -1,4 +1,4 @@
-"""What a user is told about a mistake: where it is, what is wrong, how to fix it."""
+"""What the user is told about a mistake: where it is, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Mistake(ValueError):
-    """What is wrong with a text (no full stop), and how to fix it (whole sentences)."""
+    """What is wrong with a text (no full stop), and how to fix it (full sentences)."""
 
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(f"{message}. {fix}")
@@ -22,7 +22,7 @@ class FileMistake:
     file: str
     line: int
     column: int
-    key: str  # "forwards.web.ports[1]"; "" where there is none
+    key: str  # "forwards.web.ports[1]"; "" if there is none
     message: str
     fix: str
 
@@ -32,12 +32,10 @@ class FileMistake:
 
 
 class ConfigError(Exception):
-    """All that is wrong with a configuration file, in its order; str() has one line for each problem."""
+    """All mistakes in a configuration file, in file order. str() gives one line per mistake."""
 
     def __init__(self, problems: Iterable[FileMistake]) -> None:
-        unique: dict[
-            tuple[int, int, str], FileMistake
-        ] = {}  # a mistake in an anchored block comes up at each of its uses
+        unique: dict[tuple[int, int, str], FileMistake] = {}  # a mistake in an anchored block is found at each use
         for problem in sorted(problems, key=lambda problem: (problem.line, problem.column)):
             unique.setdefault((problem.line, problem.column, problem.message), problem)
         self.problems = tuple(unique.values())

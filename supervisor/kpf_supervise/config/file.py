@@ -1,4 +1,4 @@
-"""The configuration file as bytes: read once, without waiting for what may never end."""
+"""Reads the configuration file as bytes, once, without blocking on anything that may never end."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import os
 import stat
 from pathlib import Path
 
-PIPES = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # what shells call those that a user names on purpose
+PIPES = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # paths that shells use for pipes named on purpose
 
 
 class NotAFile(OSError):
-    """It is a pipe, a socket or a device. To read it might never end."""
+    """The path is a pipe, a socket or a device, so reading it might never end."""
 
 
 def read(path: Path, limit: int = -1, pipe: bool = False) -> tuple[bytes, os.stat_result]:
-    """The content of a regular file, of its first `limit` bytes, and what it was then. Where a `pipe` may be read, too,
-    one that was named on purpose (/dev/stdin, <(…) in a shell) is read to its end; nothing else is waited for.
-    Raises OSError; NotAFile for what is no regular file."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)  # a FIFO without a writer opens at once
+    """The first `limit` bytes of a regular file (default: all of it), and its stat result. With `pipe`, a pipe that was
+    named on purpose (/dev/stdin, <(…) in a shell) is also read, up to `limit`; no other path can block.
+    Raises OSError; NotAFile for anything but a regular file."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)  # O_NONBLOCK: a FIFO without a writer opens at once
     try:
         found = os.fstat(fd)
         if stat.S_ISDIR(found.st_mode):
@@ -36,5 +36,5 @@ def read(path: Path, limit: int = -1, pipe: bool = False) -> tuple[bytes, os.sta
 
 
 def mark(found: os.stat_result) -> tuple[int, int, int, int]:
-    """What changes with the content of a file, and where another takes its place."""
+    """A value that changes when the file's content changes or another file replaces it."""
     return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)

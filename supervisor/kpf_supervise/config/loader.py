@@ -1,4 +1,4 @@
-"""The configuration file: YAML to a Config, or to all that is wrong with it at once."""
+"""Loads the configuration file: turns YAML into a Config, or reports all its mistakes at once."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from kpf_supervise.model import TEMPLATE, Cluster, Config, Forward, Reconnect
 from kpf_supervise.text import quote
 
 __all__ = ["ConfigError", "FileMistake", "load", "parse", "schema"]
-Port = tuple[int | None, int | str]  # (local, None for any free one; remote)
+Port = tuple[int | None, int | str]  # (local, None for any free port; remote)
 EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
 LARGEST = 200_000  # bytes; PyYAML reads about 100 kB/s
-BAD: Any = object()  # stands for a value that was reported, so that nothing is concluded from it
+BAD: Any = object()  # replaces a value already reported as wrong, so that no further checks use it
 
 
 def load(path: Path, pipe: bool = False) -> Config:
-    """The configuration in the file at `path`, or in a `pipe` (see `read`). Raises ConfigError with all that is
-    wrong."""
+    """The configuration in the file at `path`, which may be a pipe if `pipe` is set (see `read`). Raises ConfigError
+    with all mistakes."""
     whole = partial(FileMistake, str(path), 0, 0, "")
     try:
         data, found = read(path, LARGEST + 1, pipe)
@@ -53,9 +53,9 @@ def load(path: Path, pipe: bool = False) -> Config:
 
 
 def parse(text: str, name: str) -> Config:
-    """The configuration in `text`; `name` is the file's path, for problems and for relative paths.
+    """The configuration in `text`; `name` is the file's path, for error messages and relative paths.
 
-    Raises ConfigError with all that is wrong.
+    Raises ConfigError with all mistakes.
     """
     root = compose(text, name)
     if root is None:
@@ -64,7 +64,7 @@ def parse(text: str, name: str) -> Config:
 
 
 class _Reader:
-    """Reads one file and gathers its problems on the way; nothing is raised before the end."""
+    """Reads one file and collects its problems on the way. Problems are raised only at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.problems: list[FileMistake] = []
@@ -100,7 +100,7 @@ class _Reader:
         return Config(tuple(forwards), replace(TEMPLATE, **_shared(base)), **whole)
 
     def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]:
-        """The entries of a mapping, without those whose key is not `known` (None: any is)."""
+        """The entries of a mapping whose keys are `known` (None: all are). Unknown keys are reported."""
         found: dict[str, Item] = {}
         with self.noting(item.problem):
             found = entries(item, fix, self.problems)
@@ -109,7 +109,7 @@ class _Reader:
         return {key: entry for key, entry in found.items() if key not in unknown}
 
     def read(self, item: Item, parse: Callable[[str], Any]) -> Any:
-        """What `parse` makes of a single value; BAD, and a problem more, if it is mistaken."""
+        """The result of `parse` for a single value. If the value is invalid, notes a problem and returns BAD."""
         with self.noting(item.problem):
             return parse(scalar(item))
         return BAD
@@ -118,7 +118,7 @@ class _Reader:
         return partial(option.parse, folder=self.folder) if option.relative else option.parse
 
     def options(self, group: dict[str, Item], base: dict[str, Any]) -> dict[str, Any]:
-        """The options of a group over those of `base`, flat: "hold", "reconnect.max"."""
+        """The options of a group merged over those of `base`, with flat keys: "hold", "reconnect.max"."""
         own = {key: self.read(item, self.parser(OPTIONS[key])) for key, item in group.items() if key in OPTIONS}
         if "reconnect" not in group:
             return base | own
@@ -133,7 +133,7 @@ class _Reader:
         return values
 
     def forwards(self, name: str, item: Item, base: dict[str, Any]) -> list[Forward]:
-        """What is declared under one name: a forward for each of its ports."""
+        """The forwards declared under one name, one for each port."""
         with self.noting(item.key_problem):
             parse_forward_name(name)
         group = self.group(item, FORWARD, "Give it a target and ports.")
@@ -158,7 +158,7 @@ class _Reader:
         ]
 
     def ports(self, item: Item, target: Any, address: Any) -> list[Port]:
-        """The ports of one forward, the local ones among them claimed."""
+        """The ports of one forward. Claims its local ports."""
         of_service = target is BAD or target is None or target.kind == "service"
         listed: list[Item] = []
         with self.noting(item.problem):
@@ -177,7 +177,7 @@ class _Reader:
         return ports
 
     def claim(self, item: Item, local: int, address: str) -> None:
-        """Notes who takes a local port. Raises Mistake if somebody above has it on an address that overlaps."""
+        """Note that `item` uses a local port. Raises Mistake if an earlier item uses it on an overlapping address."""
         holders: list[Item] = []
         for ip in map(ip_address, ("127.0.0.1", "::1") if address == "localhost" else (address,)):
             taken = self.claims.setdefault((local, ip.version), {})
@@ -194,7 +194,7 @@ class _Reader:
 
 
 def _shared(values: dict[str, Any]) -> dict[str, Any]:
-    """From flat options, those of a Forward that do not say what it leads to."""
+    """The fields of a Forward, other than its target and ports, from flat options."""
     times = {key.removeprefix("reconnect."): value for key, value in values.items() if key.startswith("reconnect.")}
     return {key: values[key] for key in OF_FORWARD if key in values} | {
         "cluster": Cluster(values.get("kubeconfig"), values.get("context")),
@@ -203,7 +203,7 @@ def _shared(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ids(name: str, ports: list[Port]) -> list[str]:
-    """`name`, or for several ports `name/REMOTE`, with `LOCAL:` where some of them lead to the same remote port."""
+    """`name`, or for several ports `name/REMOTE`, or `name/LOCAL:REMOTE` where some share the same remote port."""
     if len(ports) == 1:
         return [name]
     shared = Counter(remote for _, remote in ports)
@@ -214,7 +214,7 @@ def _ids(name: str, ports: list[Port]) -> list[str]:
 
 
 def _unknown(key: str, known: Collection[str]) -> Mistake:
-    """What to say of a key that is not `known`: where it belongs, or what was meant."""
+    """The message for a key that is not `known`: where it belongs, or which key was probably meant."""
     homes = {
         "under reconnect": RECONNECT,
         "under a forward or defaults": DEFAULTS,

@@ -1,9 +1,9 @@
-"""Every option of the configuration file, declared once: how its text is read, how a value is written again, and what
-the JSON Schema (draft 2020-12) says of it. A new option is an entry here, and a field of Forward or Config in `model`.
+"""Declares every option of the configuration file once: how its text is parsed, how a value is written back, and its
+JSON Schema (draft 2020-12). To add an option, add an entry here and a field of Forward or Config in `model`.
 
-Written by hand, and not with pydantic or msgspec: a mistake is told with its line, column, key and fix, all of them at
-once, from the text as it was written (`2222:22` is no number in base 60). Those libraries see values, not text, and
-their messages name no fix.
+This is not done with pydantic or msgspec. All mistakes are reported at once, each with its line, column, key and fix,
+and from the text as written (`2222:22` is not a base-60 number). Those libraries see values, not text, and their
+messages suggest no fix.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def _seconds(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`parse` takes the text, and where `relative` the `folder` of the file; it raises Mistake. `write` gives what the
-    file would say of a value."""
+    """`parse` takes the text, and if `relative` is set also the `folder` of the file; it raises Mistake. `write` gives
+    what the file would contain for a value."""
 
     parse: Callable[..., Any]
     schema: Schema
@@ -79,8 +79,7 @@ _RECONNECT = {
         parse_attempts,
         {
             "anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}],
-            "description": "How often a lost child is tried again before the forward fails; counted anew once it was "
-            "well.",
+            "description": "How often a lost child is restarted before the forward fails; reset once it was healthy.",
             "default": 3,
         },
         write=lambda value: "unlimited" if value is None else value,
@@ -97,7 +96,7 @@ _CLUSTER = {
         parse_kubeconfig, "Path of the kubeconfig, relative to this file. Default: as for kubectl.", relative=True
     ),
 }
-# What a forward may say and `defaults` too.
+# Options allowed both in a forward and in `defaults`.
 _DEFAULTS = _CLUSTER | {
     "address": _text(
         parse_address, 'Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.', default="localhost"
@@ -119,7 +118,7 @@ _DEFAULTS = _CLUSTER | {
             "type": "integer",
             "minimum": 1,
             "maximum": 16,
-            "description": "Over how many kubectls its connections are spread; one more is kept to spare if several.",
+            "description": "Over how many kubectls its connections are spread; one spare is kept if there are several.",
             "default": 1,
         },
     ),
@@ -128,7 +127,7 @@ _DEFAULTS = _CLUSTER | {
     ),
     "notify": _choice(
         parse_notify,
-        "How to tell that it was lost, is back, or has failed, beside the line that says so.",
+        "How to tell that it was lost, is back, or has failed, in addition to the log line.",
         "none",
         "bell",
         "desktop",
@@ -158,14 +157,14 @@ _TOP = _CLUSTER | {
     "persist": _flag("Restore what was started and stopped with kpfctl at the next start.", default=False),
 }
 
-# All with a single value; those of reconnect are flat here, so that each overrides its default alone.
+# All options with a single value. Those of reconnect are flat here, so that each overrides only its own default.
 OPTIONS = _TOP | _TARGET | _DEFAULTS | _ENABLED | {f"reconnect.{key}": option for key, option in _RECONNECT.items()}
 OF_FORWARD = [key for key in _DEFAULTS | _ENABLED if key in {field.name for field in fields(Forward)}]
 OF_FILE = [key for key in _TOP if key in {field.name for field in fields(Config)}]
 
 
 def written(forward: Forward) -> dict[str, Any]:
-    """A forward as the file would declare it, every option of it."""
+    """A forward as the file would declare it, with every option."""
     said = {
         "selector" if forward.target.kind == "selector" else "target": str(forward.target),
         "ports": f"{forward.local or ''}:{forward.remote}",
@@ -190,7 +189,7 @@ def _group(description: str, properties: dict[str, Schema]) -> Schema:
     }
 
 
-# The keys that may stand at each place, with their schemas.
+# The keys allowed at each level, with their schemas.
 RECONNECT = _properties(_RECONNECT)
 _TIMES = _group("How a lost child is tried again.", RECONNECT)
 DEFAULTS = _properties(_DEFAULTS, reconnect=_TIMES)
@@ -219,7 +218,7 @@ TOP = _properties(
 
 
 def schema() -> Schema:
-    """The JSON Schema of the file, for editors."""
+    """The JSON Schema of the configuration file, for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "kpf-supervise configuration",

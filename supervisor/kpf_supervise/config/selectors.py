@@ -1,7 +1,7 @@
 """Label selectors: the text of `kubectl -l`, the apps/v1 object and a service's map, matched against a pod's labels.
 
-Semantics are those of k8s.io/apimachinery/pkg/labels: `!=` and `notin` also match a pod without the label. The empty
-selector, which Kubernetes lets match everything, is refused throughout: a forward to any pod at all is never meant.
+The semantics are those of k8s.io/apimachinery/pkg/labels: `!=` and `notin` also match a pod without the label. An
+empty selector matches everything in Kubernetes. Here it is rejected: a forward to an arbitrary pod is never wanted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Conditions that must all hold; at least one."""
+    """One or more conditions that must all hold."""
 
     requirements: tuple[Requirement, ...]
 
@@ -58,7 +58,7 @@ class Selector:
 
 
 def parse_selector(text: str) -> Selector:
-    """The selector that `text` writes in kubectl's syntax: `a=b, c!=d, e in (f,g), h notin (i), j, !k`.
+    """Parse a selector in kubectl's syntax: `a=b, c!=d, e in (f,g), h notin (i), j, !k`.
 
     Raises ValueError with a message for the user.
     """
@@ -89,7 +89,7 @@ def from_label_selector(selector: Mapping[str, Any]) -> Selector:
 
 
 def from_map(labels: Mapping[str, str] | None) -> Selector:
-    """The selector of a service, `spec.selector`. Raises ValueError where the service has none."""
+    """The selector of a service, `spec.selector`. Raises ValueError if the service has none."""
     return _selector(_equal(labels or {}))
 
 
@@ -120,7 +120,7 @@ def _requirement(
 
 
 def _key(text: str) -> str:
-    """`text` if it is a label's key, [PREFIX/]NAME."""
+    """`text` if it is a valid label key, [PREFIX/]NAME. Raises ValueError otherwise."""
     prefix, slash, name = text.rpartition("/")
     good_prefix = not slash or (len(prefix) <= 253 and PREFIX.fullmatch(prefix))
     if not good_prefix or len(name) > 63 or not NAME.fullmatch(name):
@@ -129,7 +129,7 @@ def _key(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """`text` if it is a label's value; an empty one is."""
+    """`text` if it is a valid label value; it may be empty. Raises ValueError otherwise."""
     if text and (len(text) > 63 or not NAME.fullmatch(text)):
         raise ValueError(f"{quote(text)} is not a label value")
     return text

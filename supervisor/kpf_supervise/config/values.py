@@ -1,4 +1,4 @@
-"""What people write: targets, ports, names, durations, paths. Text in, plain values out, or a Mistake.
+"""Parsers for user input: targets, ports, names, durations, paths. Each returns a plain value or raises Mistake.
 
 The rules for names are those of Kubernetes (apimachinery, util/validation) and of kubectl's own argument parsing.
 """
@@ -35,7 +35,7 @@ KINDS |= {f"{alias}.apps": kind for alias, kind in KINDS.items() if kind not in 
 
 
 def parse_target(text: str) -> Target:
-    """`[KIND/]NAME` with kubectl's names and short names of the kinds, any case; a bare NAME is a pod."""
+    """`[KIND/]NAME`. KIND is a name or short name that kubectl knows, in any case; a bare NAME is a pod."""
     kind, slash, name = text.partition("/")
     if not slash:
         kind, name = "pod", text
@@ -73,7 +73,7 @@ def parse_selector_target(text: str) -> Target:
         parse_selector(text)
     except ValueError as error:
         raise Mistake(str(error), "Write it as for kubectl -l: app=search,tier=backend.") from None
-    return Target("selector", " ".join(text.split()))  # one line, however it was written
+    return Target("selector", " ".join(text.split()))  # always one line
 
 
 def parse_context(text: str) -> str:
@@ -96,7 +96,7 @@ def parse_forward_name(text: str) -> str:
 def parse_port(text: str, *, of_service: bool = False) -> tuple[int | None, int | str]:
     """`[LOCAL:]REMOTE` as kubectl reads it: (local or None for any free port, remote number or name).
 
-    A container's port name has up to 15 characters; that of a service (`of_service`) up to 63.
+    The port name of a container has up to 15 characters, that of a service (`of_service`) up to 63.
     """
     local, colon, remote = text.rpartition(":")
     if any(char in text for char in ", ") or re.fullmatch(r"[0-9]+-[0-9]+", text):
@@ -117,7 +117,7 @@ def parse_port(text: str, *, of_service: bool = False) -> tuple[int | None, int 
 
 
 def _local(local: str, text: str) -> int | None:
-    """The number left of the colon; nothing and 0 mean any free port, as in kubectl."""
+    """The number left of the colon. As in kubectl, an empty text and 0 mean any free port."""
     if local in ("", "0"):
         return None
     if not local.isdecimal():
@@ -134,7 +134,7 @@ def _port_number(digits: str, text: str) -> int:
 
 
 def _is_port_name(text: str, of_service: bool) -> bool:
-    """Whether it is a DNS-1123 label with a letter, and for a container an IANA_SVC_NAME."""
+    """Whether `text` is a DNS-1123 label with a letter, and for a container also an IANA_SVC_NAME."""
     iana = len(text) <= 15 and "--" not in text
     return bool(LABEL.fullmatch(text) and re.search("[a-z]", text)) and (iana or (of_service and len(text) <= 63))
 
@@ -144,7 +144,7 @@ def parse_address(text: str) -> str:
     if text == "localhost":
         return text
     try:
-        if not text.isprintable():  # the name of an interface may follow: fe80::1%eth0
+        if not text.isprintable():  # an interface name may follow: fe80::1%eth0
             raise ValueError
         return str(ip_address(text))
     except ValueError:
@@ -154,7 +154,7 @@ def parse_address(text: str) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds: numbers with a unit of ms, s, m or h, such as 500ms, 1.5s, 1h30m."""
+    """Seconds, from numbers with the units ms, s, m or h, such as 500ms, 1.5s, 1h30m."""
     parts = DURATION.findall(text)
     if not text or "".join(number + unit for number, unit in parts) != text:
         if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
@@ -181,7 +181,7 @@ def parse_idle_timeout(text: str) -> float | None:
 
 
 def parse_attempts(text: str) -> int | None:
-    """A count from 1, or None for `unlimited`."""
+    """A count of at least 1, or None for `unlimited`."""
     if text == "unlimited":
         return None
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
@@ -208,7 +208,7 @@ def parse_notify(text: str) -> str:
 
 
 def parse_bool(text: str) -> bool:
-    """true or false, as in YAML 1.2; the yes, no, on and off of YAML 1.1 are a mistake."""
+    """true or false, as in YAML 1.2. The yes, no, on and off of YAML 1.1 are rejected."""
     if text not in ("true", "True", "TRUE", "false", "False", "FALSE"):
         meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower())
         raise Mistake(f"{quote(text)} is neither true nor false", f"Write {meant or 'true or false'}.")
@@ -223,10 +223,10 @@ def parse_kubeconfig(text: str, folder: Path) -> Path:
 
 
 def parse_kubectl(text: str, folder: Path) -> str:
-    """A name to look up on PATH as it is, anything else as a path."""
+    """A name to look up on PATH is returned unchanged; anything else is a path."""
     if text and "/" not in text:
         return text
-    import shutil  # takes a while, and kpfctl reads values without it
+    import shutil  # slow to import, and kpfctl parses values without it
 
     path = str(folder.joinpath(os.path.expanduser(text)).absolute())
     if not shutil.which(path):

@@ -1,4 +1,4 @@
-"""The configuration file while it is being edited: each right version of it, and what is wrong with the others."""
+"""Watches the configuration file for edits: yields each valid version, and reports what is wrong with the others."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from kpf_supervise.config.file import mark
 from kpf_supervise.config.loader import load
 from kpf_supervise.model import Config
 
-_LOOK = 0.5  # seconds between two looks; a stat costs microseconds, and survives every way of saving a file
-_PATIENCE = 5.0  # seconds that the disk or the network home has for a reading
+_LOOK = 0.5  # seconds between two checks; a stat costs microseconds, and works however the file is saved
+_PATIENCE = 5.0  # seconds that the disk or the network home may take to answer a read
 
 _Mark = tuple[int, int, int, int]
 _T = TypeVar("_T")
 
 
 class FileWatcher:
-    """Looks at what the path leads to, through symbolic links, so that an editor may rename a new file over it.
+    """Checks the file at the path and follows symbolic links, so that an editor may rename a new file over it.
 
-    Each look is in a worker thread, since a network home that hangs lets nobody go; one at a time, whoever waits for
-    it. `mark` is of what was read at the start; None: of a pipe, which has no edits.
+    Each check runs in a worker thread, since a hanging network home blocks the calling thread. Only one check runs at a
+    time. `mark` is the mark of the file read at the start; None: it was a pipe, which can't be edited.
     """
 
     def __init__(self, path: Path, mark: _Mark | None) -> None:
         self._path = path
         self._known = mark
-        self._one = trio.CapacityLimiter(1)  # a thread that is left alone keeps its place until it returns
+        self._one = trio.CapacityLimiter(1)  # an abandoned thread keeps its token until it returns
 
     async def read(self) -> Config:
-        """The configuration as it is now. Raises ConfigError, also where there is no answer in time."""
+        """The current configuration. Raises ConfigError, also if the read times out."""
         with trio.move_on_after(_PATIENCE):
             self._known, found = await self._apart(_attempt)
             if isinstance(found, ConfigError):
@@ -44,8 +44,8 @@ class FileWatcher:
         raise ConfigError([FileMistake(str(self._path), 0, 0, "", f"no answer to reading it in {_PATIENCE:g} s", fix)])
 
     async def follow(self, notice: Callable[[str], None]) -> AsyncGenerator[Config, None]:
-        """Each new right content of the file that was not read yet, once it has stayed the same for two looks. Never
-        ends by itself. A file that is wrong, or gone, changes nothing, and `notice` is told why."""
+        """Yields each new valid version of the file once it was the same in two checks. Skips versions already read.
+        Never ends by itself. A file that is invalid or missing changes nothing, and `notice` gets the reason."""
         if self._known is None:
             await trio.sleep_forever()
         before: _Mark | None = self._known
@@ -74,7 +74,7 @@ def _look(path: Path) -> _Mark | None:
 
 
 def _attempt(path: Path) -> tuple[_Mark | None, Config | ConfigError]:
-    """What is there, and what it holds: what was looked at is not read again, right or wrong."""
+    """The file's mark and its content. The mark prevents a second read of the same version, valid or not."""
     seen = _look(path)
     try:
         return seen, load(path)

@@ -1,7 +1,7 @@
-"""YAML with places: the text of a file to values that know their key path, line and column.
+"""Parses YAML into values that know their key path, line and column.
 
-No type is guessed: each scalar stays the text that the user wrote, so that YAML 1.1's surprises (2222:22 is 133342, 017
-is 15, `on` is true) can't happen. Whoever reads a value says what it has to be.
+No type is guessed: each scalar stays the text that the user wrote. This avoids the surprises of YAML 1.1 (2222:22 is
+133342, 017 is 15, `on` is true). The caller that reads a value decides its type.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import yaml
 from kpf_supervise.config.errors import ConfigError, FileMistake, Mistake
 from kpf_supervise.text import quote, shorten
 
-MOST = 500_000  # characters of a file, its aliases spelled out
+MOST = 500_000  # characters of a file with its aliases expanded
 DEEPEST = 50
 
-# A part of what PyYAML says, what we say, and the fix. The first that fits counts.
+# A part of PyYAML's message, our message, and the fix. The first match counts.
 SYNTAX = (
     (r"'\t' that cannot start", "a tab where YAML wants spaces", "Indent with spaces."),
     ("that cannot start any token", "a value can't begin with this character", "Put the value in quotes."),
@@ -40,7 +40,7 @@ SYNTAX = (
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A value of the file, its key path "forwards.web.ports[1]", and the node of its key (of itself in a list)."""
+    """A value of the file, its key path "forwards.web.ports[1]", and the node of its key (in a list: its own node)."""
 
     node: yaml.Node
     path: str
@@ -58,16 +58,16 @@ def _problem(mark: yaml.Mark, path: str, message: str, fix: str) -> FileMistake:
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes every plain scalar for text."""
+    """Treats every plain scalar as text."""
 
 
 _Loader.yaml_implicit_resolvers = {}
 
 
 def compose(text: str, file: str) -> Item | None:
-    """The root of the one YAML document in `text`, None if there is none; `file` is the name for problems.
+    """The root of the one YAML document in `text`, None if there is none; `file` is the name for error messages.
 
-    Raises ConfigError where the syntax is broken, and where aliases make the file endless or huge.
+    Raises ConfigError if the syntax is broken, and if aliases make the file endless or huge.
     """
     try:
         loader = _Loader(text)
@@ -84,7 +84,7 @@ def compose(text: str, file: str) -> Item | None:
         raise ConfigError([FileMistake(file, line, column, "", message, "Remove it.")]) from None
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_syntax_problem(error)]) from None
-    except (ValueError, OverflowError):  # PyYAML's chr() of an escape
+    except (ValueError, OverflowError):  # from PyYAML's chr() on an escape
         raise ConfigError([_problem(loader.get_mark(), "", "an escape for no character", "Remove it.")]) from None
     except RecursionError:
         raise ConfigError([FileMistake(file, 0, 0, "", "nested too deeply", "Check the brackets.")]) from None
@@ -92,7 +92,7 @@ def compose(text: str, file: str) -> Item | None:
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> FileMistake:
     says = error.problem or ""
-    opened = "end of stream" in says or "expected ':'" in says  # the cause is where it began, not where it was seen
+    opened = "end of stream" in says or "expected ':'" in says  # the cause is where it began, not where it was found
     mark = error.context_mark if opened else error.problem_mark
     assert mark is not None
     message, fix = next((message, fix) for part, message, fix in SYNTAX if part in says)
@@ -100,10 +100,10 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> FileMistake:
 
 
 def _weigh(node: yaml.Node, seen: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """The characters and the depth of a value with its aliases spelled out.
+    """The size in characters and the depth of a value with its aliases expanded.
 
-    Linear in the file, whatever the aliases multiply to; what passes can be walked without fear of a cycle or a bomb.
-    Raises ConfigError otherwise.
+    Takes linear time in the size of the file, however much the aliases multiply. A value that passes can be walked
+    safely: it has no cycles and is no alias bomb. Raises ConfigError for any other value.
     """
     if id(node) in seen:
         known = seen[id(node)]
@@ -135,7 +135,7 @@ def _parts(node: yaml.Node) -> list[yaml.Node]:
 
 
 def kind(node: yaml.Node) -> str:
-    """What a value is, in the user's words."""
+    """What kind of value this is, in words for the user."""
     if not node.tag.startswith("tag:yaml.org,2002:"):
         return f"something with the tag {quote(node.tag)}"
     match node:
@@ -150,7 +150,7 @@ def kind(node: yaml.Node) -> str:
 
 
 def scalar(item: Item) -> str:
-    """The text of a single value, whatever YAML would make of it. Raises Mistake."""
+    """The text of a single value, without YAML's type conversion. Raises Mistake."""
     found = kind(item.node)
     if found == "nothing":
         raise Mistake("no value", "Write one, or remove the key.")
@@ -163,7 +163,7 @@ def scalar(item: Item) -> str:
 
 
 def elements(item: Item) -> list[Item]:
-    """The elements of a list; a single value is a list of one. Raises Mistake where the list is empty."""
+    """The elements of a list; a single value counts as a list of one. Raises Mistake if the list is empty."""
     if kind(item.node) != "a list":
         return [item]
     if not item.node.value:
@@ -172,7 +172,7 @@ def elements(item: Item) -> list[Item]:
 
 
 def entries(item: Item, fix: str, problems: list[FileMistake]) -> dict[str, Item]:
-    """The entries of a mapping by key, merge keys (<<) applied; what is wrong with its keys goes to `problems`.
+    """The entries of a mapping by key, with merge keys (<<) applied. Mistakes in its keys are added to `problems`.
 
     Raises Mistake, with `fix`, for anything but a mapping.
     """

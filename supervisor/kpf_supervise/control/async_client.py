@@ -1,4 +1,4 @@
-"""One end of a control connection inside trio: calls out, events in. What the panel stands on, here or elsewhere."""
+"""The trio client of a control connection: sends calls, receives events. Every panel uses it, local or remote."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kpf_supervise.control.unix_socket import check_owner
 
 
 class Refused(Exception):
-    """The instance answered with an error: its words."""
+    """The instance answered with an error; the text is its message."""
 
 
 async def connect(path: Path) -> trio.SocketStream:
-    """A connection to this user's instance at `path`. Raises OSError; PermissionError where it is another user's."""
+    """Connect to this user's instance at `path`. Raises OSError; PermissionError if it belongs to another user."""
     stream = await trio.open_unix_socket(str(path))
     try:
         check_owner(stream.socket)
@@ -29,7 +29,7 @@ async def connect(path: Path) -> trio.SocketStream:
 
 
 class AsyncClient:
-    """Speaks JSON-RPC over `stream`, once `run` runs."""
+    """Speaks JSON-RPC over `stream` while `run` is running."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
@@ -38,7 +38,7 @@ class AsyncClient:
         self._sending = trio.Lock()
 
     async def run(self, heard: Callable[[dict[str, Any]], None]) -> None:
-        """Pass each event to `heard`; returns when the other side has closed."""
+        """Pass each event to `heard`. Returns when the other side has closed the connection."""
         rest = b""
         try:
             async for data in self._stream:
@@ -56,7 +56,7 @@ class AsyncClient:
                 waiting.close()
 
     async def call(self, method: str, **params: Any) -> Any:
-        """The result. Raises Refused, also where the other side has closed."""
+        """The result of a method. Raises Refused, also if the other side has closed the connection."""
         id = next(self._ids)
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
         self._answers[id] = send

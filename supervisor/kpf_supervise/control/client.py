@@ -1,5 +1,5 @@
-"""The other end of the control socket: finds the running instance and talks to it. Standard library only, no trio, so
-that kpfctl starts at once."""
+"""The client of the control socket: finds the running instance and calls it. Standard library only, no trio, so that
+kpfctl starts quickly."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from kpf_supervise.control import jsonrpc
 from kpf_supervise.control.unix_socket import check_owner
 from kpf_supervise.instance.paths import distrust, runtime_folder, socket_of
 
-TIMEOUT = 10.0  # seconds that an instance has for an answer
+TIMEOUT = 10.0  # seconds to wait for an instance's answer
 
 
 class NoAnswer(Exception):
-    """There is no instance to talk to, or it does not answer. Says what to do."""
+    """No instance was found, or it does not answer. The message says what to do."""
 
 
 class Refused(Exception):
@@ -28,14 +28,14 @@ class Refused(Exception):
 
 
 class Client:
-    """A connection to this user's instance at `path`. Raises NoAnswer, also where it is another user's."""
+    """A connection to this user's instance at `path`. Raises NoAnswer, also if it belongs to another user."""
 
     def __init__(self, path: Path, timeout: float = TIMEOUT) -> None:
         self._timeout = timeout
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
         self._buffer = b""
-        self._events: list[dict[str, Any]] = []  # that came before an answer
+        self._events: list[dict[str, Any]] = []  # received before an answer
         self._calls = 0
         try:
             self._socket.connect(str(path))
@@ -53,7 +53,7 @@ class Client:
         self._socket.close()
 
     def call(self, method: str, **params: Any) -> Any:
-        """The result of a method. Raises Refused with the instance's words, or NoAnswer."""
+        """The result of a method. Raises Refused with the instance's message, or NoAnswer."""
         self._calls += 1
         given = {name: value for name, value in params.items() if value is not None}
         try:
@@ -71,7 +71,7 @@ class Client:
         raise NoAnswer("the instance has ended")
 
     def events(self, until: float = float("inf")) -> Iterator[dict[str, Any]]:
-        """What is told after a call of `subscribe`, until the instance ends or the monotonic clock says `until`."""
+        """The events after a call of `subscribe`, until the instance ends or the monotonic clock reaches `until`."""
         while self._events:
             yield self._events.pop(0)
         while (left := until - time.monotonic()) > 0:
@@ -84,7 +84,7 @@ class Client:
             yield message["params"]
 
     def until_end(self, timeout: float) -> bool:
-        """Whether the instance closes the connection within so many seconds."""
+        """Whether the instance closes the connection within `timeout` seconds."""
         try:
             while self._message(timeout) is not None:
                 pass
@@ -93,7 +93,7 @@ class Client:
         return True
 
     def _message(self, timeout: float) -> dict[str, Any] | None:
-        """The next one; None at the end."""
+        """The next message; None at the end of the connection."""
         self._socket.settimeout(None if timeout == float("inf") else timeout)
         while b"\n" not in self._buffer:
             try:
@@ -110,8 +110,8 @@ class Client:
 
 
 def find(given: Path | None, config: Path | None) -> Path:
-    """The socket to use: the one that was named, that of the configuration, $KPF_SOCKET, or that of the one instance
-    that runs. Raises NoAnswer."""
+    """The socket to use: the given one, the configuration's, $KPF_SOCKET, or that of the only running instance. Raises
+    NoAnswer."""
     if given is None and config is None and os.environ.get("KPF_SOCKET"):
         given = Path(os.environ["KPF_SOCKET"])
     if given is not None:
@@ -137,7 +137,7 @@ def find(given: Path | None, config: Path | None) -> Path:
 
 
 def _said_in(config: Path) -> Path | None:
-    """The socket that the file itself names, if it does and is right."""
+    """The socket that the file itself names; None if it names none or is wrong."""
     from kpf_supervise.config.errors import ConfigError
     from kpf_supervise.config.loader import load
 
@@ -148,7 +148,7 @@ def _said_in(config: Path) -> Path | None:
 
 
 def _answers(path: Path) -> bool:
-    """Whether an instance of this user serves it."""
+    """Whether an instance of this user serves the socket at `path`."""
     try:
         with Client(path, timeout=1):
             return True
@@ -157,7 +157,7 @@ def _answers(path: Path) -> bool:
 
 
 def _named(path: Path) -> str:
-    """The words with which kpfctl reaches the instance at `path`, for a shell, and which one that is."""
+    """The kpfctl command line for the instance at `path`, quoted for a shell, with its pid and its file."""
     by_socket = f"  kpfctl --socket {shlex.quote(str(path))} …"
     try:
         with Client(path, timeout=1) as client:

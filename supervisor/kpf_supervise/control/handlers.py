@@ -1,4 +1,4 @@
-"""What can be done with a running instance. The control socket and the panel know this, and nothing behind it."""
+"""The operations on a running instance. The control socket and the panel know only these, and nothing behind them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Handlers:
     shutdown: Callable[[], None]
 
     async def call(self, method: str, params: dict[str, Any]) -> Any:
-        """The result of a call. Raises Refusal."""
+        """Carry out a call and return its result. Raises Refusal."""
         values = arguments(method, params)
         try:
             match method:
@@ -87,7 +87,7 @@ class Handlers:
         return forward.id
 
     def _free_id(self, name: str) -> str:
-        """The target's name, or the first of name-2, name-3 … that no forward has."""
+        """The target's name, or the first of name-2, name-3 … that is not in use."""
         base = "".join(char if char.isalnum() or char in "._-" else "-" for char in name).strip("-._")[:55] or "forward"
         number, found = 1, base
         while found in self.board.statuses:
@@ -100,7 +100,7 @@ class Handlers:
         self.declared.save()
 
     def _known(self, id: str) -> str:
-        """Raises Refusal."""
+        """Return `id`. Raises Refusal if no forward has it."""
         if id in self.board.statuses:
             return id
         raise Refusal(NO_SUCH_FORWARD, no_such_forward(id, self.board.statuses))

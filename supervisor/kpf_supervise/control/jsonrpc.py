@@ -1,6 +1,6 @@
-"""JSON-RPC 2.0, one message a line: bytes in, requests or errors out, and back. Pure; https://www.jsonrpc.org/specification
+"""JSON-RPC 2.0, one message per line: parsing and encoding. Pure. https://www.jsonrpc.org/specification
 
-Whatever a peer sends becomes a Request or a Refusal; nothing of it raises anything else.
+Whatever a peer sends becomes a Request or a Refusal. It never raises any other exception.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from kpf_supervise.text import one_line
 
-LONGEST = 64 * 1024  # bytes of a line
+LONGEST = 64 * 1024  # bytes per line
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -28,7 +28,7 @@ Id = str | int | float | None
 
 
 class Refusal(Exception):
-    """An error for the peer. `data` holds facts for machines, such as {"cause": "local-port"}."""
+    """An error for the peer. `data` holds facts for programs, such as {"cause": "local-port"}."""
 
     def __init__(self, code: int, message: str, id: Id = None, **data: Any) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`silent`: a notification in the words of JSON-RPC, which gets no answer."""
+    """A call. `silent`: it is what JSON-RPC calls a notification, which gets no answer."""
 
     method: str
     params: dict[str, Any]
@@ -48,10 +48,10 @@ class Request:
 
 
 class Lines:
-    """Cuts a stream of bytes into lines; `feed` raises Refusal once one is longer than LONGEST."""
+    """Splits a stream of bytes into lines. `feed` raises Refusal if a line is longer than LONGEST."""
 
     def __init__(self) -> None:
-        self.rest = b""  # what came after the last line's end
+        self.rest = b""  # the bytes after the last newline
 
     def feed(self, data: bytes | bytearray) -> list[bytes]:
         *lines, self.rest = (self.rest + bytes(data)).split(b"\n")
@@ -61,9 +61,9 @@ class Lines:
 
 
 def read(line: bytes) -> list[Request | Refusal] | Request | Refusal:
-    """One message, or a list of them: a batch."""
+    """Parse one message, or a batch, which is a list of messages."""
     try:
-        # bytes, so that the text must be UTF-8; NaN and Infinity are not JSON
+        # decoded first, so that the text must be UTF-8; NaN and Infinity are not JSON
         message = json.loads(line.decode(), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         return Refusal(PARSE_ERROR, f"not JSON: {error}")
@@ -103,13 +103,13 @@ def error(refusal: Refusal, id: Id = None) -> dict[str, Any]:
 
 
 def call(method: str, params: dict[str, Any], id: Id = None) -> dict[str, Any]:
-    """A request, or without an id a notification."""
+    """A request; without an id, a notification."""
     return {"jsonrpc": "2.0", "method": method, "params": params} | ({} if id is None else {"id": id})
 
 
 def answer(line: bytes) -> dict[str, Any]:
-    """What the other side of a call has sent. Each text in it becomes one line of printable text, an error's message
-    any number of them: it goes to a terminal, and whoever serves the socket may be anybody."""
+    """Parse what the server has sent. Each text becomes one line of printable text; an error's message may have several
+    lines. The text goes to a terminal, and the server may be any program."""
     message = json.loads(line)
     read: dict[str, Any] = _clean(message)
     if isinstance(message, dict) and isinstance(error := message.get("error"), dict):
@@ -126,5 +126,5 @@ def _clean(value: Any) -> Any:
 
 
 def encode(message: Any) -> bytes:
-    """One line. ASCII only, so that half a surrogate pair in an echoed id does no harm."""
+    """Encode as one line. ASCII only, so that a lone surrogate in an echoed id does no harm."""
     return json.dumps(message).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""The methods of the control socket: their parameters, and what may stand in them. Pure."""
+"""The methods of the control socket: their parameters and the allowed values. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kpf_supervise.text import quote, shorten
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """`read` takes the JSON value and returns ours, or raises Mistake."""
+    """`read` converts the JSON value to our own, or raises Mistake."""
 
     read: Callable[[Any], Any]
     required: bool = True
@@ -98,7 +98,7 @@ METHODS: dict[str, dict[str, Parameter]] = {
 
 
 def arguments(method: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a call as values of ours. Raises Refusal that names the method or the parameter."""
+    """The parameters of a call, converted. Raises Refusal, which names the method or the parameter."""
     known = METHODS.get(method)
     if known is None:
         raise Refusal(METHOD_NOT_FOUND, f"no method {quote(method)}{_near(method, METHODS)}")
@@ -119,7 +119,7 @@ def arguments(method: str, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def target_of(kind: str, name: str) -> Target:
-    """Raises Refusal."""
+    """The target of a `portforward:start` call. Raises Refusal."""
     try:
         return parse_selector_target(name) if kind == "selector" else parse_target(f"{kind}/{name}")
     except Mistake as mistake:
@@ -127,7 +127,7 @@ def target_of(kind: str, name: str) -> Target:
 
 
 def no_such_forward(id: str, known: Collection[str]) -> str:
-    """What is said of an id that is none of the `known` ones."""
+    """The error message for an id that is not `known`."""
     near = get_close_matches(id[:100], known, 1)
     there = f"Did you mean {near[0]}?" if near else f"There is: {', '.join(known) or 'none'}."
     return f"there is no forward {quote(id)}. {there}"

@@ -1,4 +1,4 @@
-"""The control socket: JSON-RPC from other programs to Handlers, and events back to those that subscribed."""
+"""The server of the control socket: JSON-RPC calls go to Handlers, and events to the clients that subscribed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from kpf_supervise.model import Event
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.text import quote
 
-_MOST = 100  # connections at a time; beyond that the one that has been quiet longest makes room
-_PATIENCE = 5.0  # seconds that a peer has to take what it was sent
-_BRIEF = 0.1  # seconds that it has for the last word
-_BEHIND = 1000  # events that may wait for a subscriber
+_MOST = 100  # open connections; beyond that, the one that was quiet longest is closed
+_PATIENCE = 5.0  # seconds that a peer has to receive what was sent
+_BRIEF = 0.1  # seconds that it has to receive the last message
+_BEHIND = 1000  # events that may be queued for a subscriber
 
 
 async def serve(bound: socket.socket, handlers: Handlers) -> None:
-    """Answer everybody who connects, until cancelled. Nothing that a peer does ends it, or concerns another peer."""
-    connections: OrderedDict[Connection, None] = OrderedDict()  # the one that has been quiet longest comes first
+    """Answer all clients until cancelled. Nothing that a client does ends the server or affects another client."""
+    connections: OrderedDict[Connection, None] = OrderedDict()  # ordered: the one that was quiet longest comes first
 
     async def attend(stream: trio.SocketStream) -> None:
         def heard() -> None:
@@ -42,7 +42,7 @@ async def serve(bound: socket.socket, handlers: Handlers) -> None:
                 connection.dismiss(Refusal(NOT_DONE, "this instance belongs to another user"))
             elif len(connections) > _MOST:
                 quiet = next((each for each in connections if not each.answering), connection)
-                del connections[quiet]  # at once: the next newcomer must find another one
+                del connections[quiet]  # at once: the next connection must find another one
                 quiet.dismiss(Refusal(TOO_MANY, f"more than {_MOST} connections are open; this was quiet longest"))
             await connection.run()
         except* Exception as bugs:
@@ -57,7 +57,7 @@ async def serve(bound: socket.socket, handlers: Handlers) -> None:
 
 
 class Connection:
-    """One peer. Its requests are answered in their order. `heard` is called whenever it has sent something."""
+    """The connection of one peer. Its requests are answered in order. `heard` is called when it has sent something."""
 
     def __init__(self, stream: trio.abc.Stream, handlers: Handlers, heard: Callable[[], None]) -> None:
         self.answering = False
@@ -75,8 +75,8 @@ class Connection:
         self._scope.cancel()
 
     async def run(self) -> None:
-        """Until the peer has ended its side, takes nothing for too long, or was dismissed; closes the stream. An
-        exception that nobody foresaw ends this connection alone, and is told."""
+        """Serve the peer until it closes its side, stops receiving for too long, or is dismissed. Closes the stream. An
+        unexpected exception ends only this connection, and is reported."""
         try:
             with self._scope, ExitStack() as self._stack:
                 try:
@@ -100,7 +100,7 @@ class Connection:
                 self._heard()
                 for line in lines.feed(data):
                     await self._answer(line)
-            if lines.rest.strip():  # the last one may come without its end
+            if lines.rest.strip():  # the last line may come without a newline
                 await self._answer(lines.rest)
         except Refusal as refusal:
             self._last_word = refusal
@@ -118,36 +118,36 @@ class Connection:
             self._nursery.start_soon(self._tell, self._events)
 
     async def _answer_batch(self, requests: list[Request | Refusal]) -> None:
-        """One line, of which each answer is made only when the peer has taken the one before it: a batch of a thousand
-        large answers needs no more memory than one of them, and other tasks go on in between. Events wait until the
-        line has ended."""
+        """Send one line. Each answer is made only after the peer has received the previous one: a batch of a thousand
+        large answers needs no more memory than one of them, and other tasks run in between. Events wait until the
+        line is complete."""
         before = b"["
         async with self._sending:
             for request in requests:
                 if (answer := await self._reply(request)) is not None:
                     await self._write(before + jsonrpc.encode(answer).removesuffix(b"\n"))
                     before = b","
-            if before == b",":  # of notifications alone nothing is answered
+            if before == b",":  # a batch of only notifications gets no answer
                 await self._write(b"]\n")
 
     async def _reply(self, request: Request | Refusal) -> dict[str, Any] | None:
-        await trio.lowlevel.checkpoint()  # not every call awaits something, and a notification's answer is not sent
+        await trio.lowlevel.checkpoint()  # not every call awaits something, and a notification sends no answer
         if isinstance(request, Refusal):
             return jsonrpc.error(request)
         try:
             value = await self._steering.call(request.method, request.params)
-            if request.method == "subscribe" and self._events is None:  # nothing is awaited since the snapshot
+            if request.method == "subscribe" and self._events is None:  # nothing was awaited since the snapshot
                 self._events = self._stack.enter_context(self._steering.board.subscription(_BEHIND))
         except Refusal as refusal:
             return None if request.silent else jsonrpc.error(refusal, request.id)
-        except Exception as error:  # a bug: this request's error, and nobody else's
+        except Exception as error:  # a bug: an error of this request only
             told = Refusal(INTERNAL_ERROR, self._steering.board.bug(error, f"the call {quote(request.method)}"))
             return None if request.silent else jsonrpc.error(told, request.id)
         return None if request.silent else jsonrpc.result(request.id, value)
 
     async def _tell(self, events: trio.MemoryReceiveChannel[Event]) -> None:
-        """Pass the events on, each with the forward as it is now (null once it is no longer listed). A subscriber that
-        is too far behind is dropped."""
+        """Send the events, each with the forward as it is now (null if it is no longer listed). A subscriber that is
+        too far behind is dropped."""
         statuses = self._steering.board.statuses
         async for event in events:
             status = statuses.get(event.forward or "")
@@ -160,7 +160,7 @@ class Connection:
             await self._write(jsonrpc.encode(message))
 
     async def _write(self, data: bytes) -> None:
-        """With `_sending` held. A peer that does not take it in time is dropped."""
+        """The caller holds `_sending`. A peer that does not receive the data in time is dropped."""
         with trio.move_on_after(_PATIENCE) as patience:
             await self._stream.send_all(data)
         if patience.cancelled_caught:

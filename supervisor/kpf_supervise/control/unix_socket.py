@@ -1,4 +1,4 @@
-"""The control socket itself: bound so that only its owner can open it, and who is at its other end."""
+"""The control socket itself: binds it so that only its owner can open it, and identifies the peer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Protocol
 from kpf_supervise.instance.paths import make_private, user_name
 from kpf_supervise.model import LONGEST_SOCKET
 
-_BACKLOG = 1024  # connections the kernel keeps for us
+_BACKLOG = 1024  # connections that the kernel queues for us
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # macOS, sys/un.h
 
 
 class Running(Exception):
-    """Another process serves this socket: `pid`, or 0 where the system does not tell."""
+    """Another process serves this socket: `pid`, or 0 if the system does not tell."""
 
     def __init__(self, path: Path, pid: int) -> None:
         super().__init__(f"{path} is served by pid {pid}" if pid else f"{path} is served by another process")
@@ -30,8 +30,8 @@ class Running(Exception):
 
 @contextmanager
 def control_socket(path: Path, private: bool) -> Iterator[socket.socket]:
-    """A listening socket around the block, mode 0600; in a folder of mode 0700 where it is `private` to us. A socket
-    that a dead process left is replaced. Raises Running, or OSError that names the place."""
+    """Listen on a socket of mode 0600 during the block; if `private`, in a folder of mode 0700. A socket that a dead
+    process left behind is replaced. Raises Running, or OSError, which names the path."""
     if len(os.fsencode(path)) > LONGEST_SOCKET:
         raise OSError(f"the path is longer than {LONGEST_SOCKET} bytes: {path}")
     if private:
@@ -60,7 +60,7 @@ def _bind(path: Path) -> socket.socket:
         try:
             bound.bind(str(new))
             bound.listen(_BACKLOG)
-            new.replace(path)  # whoever finds it finds it listening
+            new.replace(path)  # once visible at `path`, it is listening
         except BaseException:
             bound.close()
             new.unlink(missing_ok=True)
@@ -72,7 +72,7 @@ def _bind(path: Path) -> socket.socket:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Two instances that start at the same time look one after the other."""
+    """Lock the folder, so that two instances that start at the same time check it one after the other."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -82,14 +82,14 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _served_by(path: Path) -> int | None:
-    """The pid of whoever serves the socket, 0 where that can't be told; None if nobody does."""
+    """The pid of the process that serves the socket, 0 if it cannot be determined; None if no process does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             return None
-        except BlockingIOError:  # it is there, and has much to do
+        except BlockingIOError:  # it exists and is busy
             return 0
         return peer_pid(probe)
 
@@ -99,7 +99,7 @@ class _Connected(Protocol):
 
 
 def peer_pid(connected: _Connected) -> int:
-    """The process at the other end (of a client's socket: the one that listens), or 0."""
+    """The pid of the peer (for a client's socket: of the process that listens), or 0."""
     if sys.platform == "linux":
         pid: int = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         return pid
@@ -110,8 +110,8 @@ def peer_pid(connected: _Connected) -> int:
 
 
 def check_owner(connected: _Connected) -> None:
-    """Raises PermissionError, which names both users, where another user serves this client's socket: what he answers
-    must be neither shown nor run."""
+    """Raises PermissionError, which names both users, if another user serves this client's socket: that user's
+    answers must be neither shown nor run."""
     uid = peer_uid(connected)
     if uid != os.getuid():
         raise PermissionError(
@@ -121,7 +121,7 @@ def check_owner(connected: _Connected) -> None:
 
 
 def peer_uid(connected: _Connected) -> int:
-    """The user at the other end."""
+    """The user id of the peer."""
     if sys.platform == "linux":
         uid: int = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
         return uid

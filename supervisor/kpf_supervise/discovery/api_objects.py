@@ -1,8 +1,8 @@
-"""The API's objects as far as we read them, checked where they enter. Pure.
+"""The parts of the API's objects that we read, validated on input. Pure.
 
-Whatever a server sends becomes one of these or Malformed: a gateway or a login page may answer in its place, a newer
-API server may send what nobody foresaw. Lists and events keep their objects undecoded (Raw), so that one that can't be
-read concerns no other.
+Every response becomes one of these or raises Malformed: a gateway or a login page may answer instead of the API server,
+and a newer API server may send something unexpected. Lists and events keep their objects undecoded (Raw), so that an
+unreadable object does not affect the others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class _Object(Struct, rename="camel"):
-    """Fields that we don't know are passed over; Go writes an empty list or map as null, or leaves it out."""
+    """Unknown fields are ignored. Go writes an empty list or map as null, or omits it."""
 
 
 class Owner(_Object):
@@ -39,13 +39,13 @@ class Metadata(_Object):
 class ContainerPort(_Object):
     container_port: Port
     name: str | None = None
-    protocol: str | None = None  # TCP where it is not said
+    protocol: str | None = None  # TCP if omitted
 
 
 class Container(_Object):
     name: str
     ports: list[ContainerPort] | None = None
-    restart_policy: str | None = None  # of an init container, Always: a sidecar
+    restart_policy: str | None = None  # Always for an init container: a sidecar
 
 
 class PodSpec(_Object):
@@ -91,7 +91,7 @@ class PodObject(_Object):
 class ServicePort(_Object):
     port: Port
     name: str | None = None
-    protocol: str | None = None  # TCP where it is not said
+    protocol: str | None = None  # TCP if omitted
     target_port: Annotated[int, Meta(ge=0, le=65535)] | str | None = None
 
 
@@ -129,7 +129,7 @@ class Workload(_Object):
 
 class ListMeta(_Object):
     resource_version: str = ""
-    next: str | None = msgspec.field(default=None, name="continue")  # where a page is not the last one
+    next: str | None = msgspec.field(default=None, name="continue")  # set if more pages follow
 
 
 class ObjectList(_Object):
@@ -143,7 +143,7 @@ class _NameOnly(_Object):
 
 
 class Named(_Object):
-    """Any object: a pod that can't be read has perhaps a name, and moves the watch's resource version all the same."""
+    """Any object. A pod that can't be read may have a name, and still advances the watch's resource version."""
 
     metadata: _NameOnly = msgspec.field(default_factory=_NameOnly)
 
@@ -154,7 +154,7 @@ class WatchEvent(_Object):
 
 
 class Failure(_Object):
-    """A Status in place of what was asked for."""
+    """A Status sent instead of the requested object."""
 
     code: int = 0
     message: str = ""

@@ -1,4 +1,4 @@
-"""Which pod to use, and which of its ports: the rules of choosing, as plain functions. Pure."""
+"""Which pod to use, and which of its ports: the selection rules as plain functions. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from kpf_supervise.model import Cause, ForwardError, Problem, Target
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a target's pods are found, and how its ports are numbered.
+    """How a target's pods are found, and how its ports are numbered.
 
-    `selector` is None for a pod named in full. `service` is the service object where ports are a service's.
+    `selector` is None for a pod given by name. `service` is the Service if the ports are a Service's.
     """
 
     target: Target
@@ -31,7 +31,7 @@ class Destination:
 
 
 def path_of(target: Target, namespace: str) -> str | None:
-    """The API path of the object that must be read before the target's pods are known; None where none must."""
+    """The API path of the object that tells which pods the target has; None if there is none to read."""
     if target.kind in ("pod", "selector"):
         return None
     api = "api/v1" if target.kind == "service" else "apis/apps/v1"
@@ -39,7 +39,7 @@ def path_of(target: Target, namespace: str) -> str | None:
 
 
 def destination(target: Target, data: bytes | Raw | None) -> Destination:
-    """The Destination of a target; `data` is the object at `path_of`, or None. Raises ForwardError (NO_SELECTOR),
+    """The Destination of a target. `data` is the object at `path_of`, or None. Raises ForwardError (NO_SELECTOR) or
     Malformed."""
     if target.kind == "pod":
         return Destination(target)
@@ -71,24 +71,24 @@ _STATEFUL = "StatefulSet"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The pod to use now, or None and why there is none. `family` is to be handed in again next time."""
+    """The pod to use now, or None and the reason. The caller passes `family` to the next call."""
 
     pod: Pod | None
     family: tuple[str, str] | None = None
     reason: str = ""
-    stuck: bool = False  # the reason is not one that passes by itself
-    missing: bool = False  # the pod named in full is not there, and nothing is known of a controller
+    stuck: bool = False  # the reason does not go away by itself
+    missing: bool = False  # the pod given by name does not exist, and no controller is known
 
 
 def choose(
     where: Destination, pods: PodSet, current: Pod | None = None, family: tuple[str, str] | None = None
 ) -> Choice:
-    """Ready and not terminating; `current` as long as it stays so; else the newest, but of a stateful set the one with
-    the lowest ordinal: usually the primary.
+    """Choose a ready pod that is not terminating. `current` is kept while it qualifies. Otherwise the newest pod is
+    chosen, or the lowest ordinal of a StatefulSet: usually the primary.
 
-    A pod named in full counts alone for as long as it is there; once it is gone or terminating, its family
-    (learnt while it was there) counts, of a stateful set only the pod that takes its name. Asked at every change of a
-    pod of the target, so that one that stays is found without a look at all the others.
+    A pod given by name is the only candidate while it exists. Once it is gone or terminating, the pods of its family
+    (learnt while it existed) are candidates; for a StatefulSet, only the pod that takes its name. This runs at every
+    change of one of the target's pods, so an unchanged choice is found without looking at the others.
     """
     now = pods.named(current.name) if current is not None else None
     stays = now if now is not None and current is not None and now.incarnation == current.incarnation else None
@@ -146,12 +146,12 @@ def concerns(where: Destination, family: tuple[str, str] | None, pod: Pod) -> bo
 
 
 def remote_port(where: Destination, pod: Pod, remote: int | str) -> int:
-    """The container port behind `remote` in this pod. A service's port goes through its targetPort, but for a
-    headless service a number stays as it is (as kubectl has it). Raises ForwardError (NO_SUCH_PORT)."""
+    """The container port behind `remote` in this pod. A Service's port maps to its targetPort. For a
+    headless Service the port number is used unchanged, as in kubectl. Raises ForwardError (NO_SUCH_PORT)."""
     if where.service is None:
         return remote if isinstance(remote, int) else _named(pod, remote)
     spec = where.service.spec
-    # a tunnel is TCP; a port of another protocol may have the same number, as DNS has it
+    # a tunnel is TCP; a port of another protocol may have the same number, as with DNS
     ports = [port for port in spec.ports or () if (port.protocol or "TCP") == "TCP"]
     for port in ports:
         if remote in (port.port, port.name):

@@ -1,4 +1,4 @@
-"""Whether the API server of one cluster answers: told once, and asked by one of all that wait for it."""
+"""Whether one cluster's API server answers. An outage is reported once, and one probe serves all waiting tasks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.primitives.single_flight import SingleFlight
 
 _RETRY = (0.5, 3.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
-_LOGIN = (0.5, 30.0)  # the same where somebody has to log in
-_ANSWERS = frozenset({Cause.FORBIDDEN, Cause.NO_SUCH_OBJECT, Cause.NO_SUCH_NAMESPACE})  # a server's own "no"
+_LOGIN = (0.5, 30.0)  # the same if the user has to log in
+_ANSWERS = frozenset({Cause.FORBIDDEN, Cause.NO_SUCH_OBJECT, Cause.NO_SUCH_NAMESPACE})  # the API server itself refuses
 
 
 class Outage:
-    """Shared by all watches of one cluster; `label` names that. `ask` puts a small question that everybody may ask,
-    and raises ForwardError where it is not answered well."""
+    """Shared by all watches of one cluster, which is called `label` in messages. `ask` makes a small request that every
+    user may make, and raises ForwardError if that fails."""
 
     def __init__(self, label: str, ask: Callable[[], Awaitable[object]], notice: Callable[[str], None]) -> None:
         self._label = label
@@ -30,13 +30,13 @@ class Outage:
         self._hurry = trio.Event()
 
     async def over(self, problem: Problem) -> bool:
-        """After a question failed: returns once the API server answers. True if it did not answer anybody meanwhile;
-        False if it does, so that the failure is the caller's own and may come again at once."""
+        """Call this after a failed request; it returns once the API server answers. True after an outage. False if the
+        server did answer: then the failure is specific to the caller's request, and may recur at once."""
         return await self._question.ask(None, partial(self._until_answered, problem))
 
     async def _until_answered(self, problem: Problem) -> bool:
-        """A question may fail by itself, one that takes too long, say: so the first one is put at once. But a login is
-        not asked for again at once, since a credential plugin may open a browser each time."""
+        """A single request may fail, for example by taking too long, so the first probe is made at once. After a failed
+        login there is a pause first, since a credential plugin may open a browser each time."""
         failures = 1 if problem.cause in LOGIN else 0
         self._answers = trio.Event()
         while True:
@@ -60,17 +60,19 @@ class Outage:
             await self._hurry.wait()
 
     def _tell(self, problem: Problem) -> None:
-        kind = None if problem.cause in OUTAGE else problem.cause  # the network is back, say, but the login has expired
+        kind = None if problem.cause in OUTAGE else problem.cause  # e.g. the network is back, but the login has expired
         if kind not in self._told:
             self._told.add(kind)
-            self._notice(f"{self._label}: {problem.message}. It is asked again and again. {problem.next_step}".rstrip())
+            self._notice(
+                f"{self._label}: {problem.message}. It is retried until it answers. {problem.next_step}".rstrip()
+            )
 
     def ask_again(self) -> None:
-        """End the pause: perhaps the user has fixed it."""
+        """End the pause: the user may have fixed the cause."""
         self._hurry.set()
 
     def answered(self) -> None:
-        """It has answered somebody, if only that something is forbidden."""
+        """The API server has answered a request, even if only with a refusal."""
         if self._told:
             self._told = set()
             self._notice(f"{self._label}: the API server answers again")

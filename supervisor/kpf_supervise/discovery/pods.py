@@ -1,4 +1,4 @@
-"""Pod events in, the pod to use out. Pure: objects of the API and values of our own, no clocks, no processes."""
+"""Pods, read from the API's objects and watch events. Pure: no clocks, no processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kpf_supervise.text import redact
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """What matters of a pod object."""
+    """The parts of a pod object that we use."""
 
     name: str
     uid: str
@@ -34,27 +34,27 @@ class Pod:
     restarts: int
     family: tuple[str, str] | None  # the controller that would replace it: (kind, name)
     ports: Mapping[str, int]  # named container ports
-    trouble: str  # why it is not ready, in the pod's own words; empty where it is
+    trouble: str  # why it is not ready, in the pod's own words; empty if it is
 
     @property
     def usable(self) -> bool:
-        """A terminating pod stays Running and Ready for a while, but no new connection should go there."""
+        """A terminating pod stays Running and Ready for a while, but gets no new connections."""
         return self.ready and not self.terminating
 
     @property
     def incarnation(self) -> tuple[str, int]:
-        """Equal for as long as the same processes run: a new UID is another pod, a restart other processes."""
+        """Equal while the same processes run: a new UID is another pod, and a restart means new processes."""
         return (self.uid, self.restarts)
 
 
 def read_pod(data: bytes | Raw) -> Pod:
-    """A Pod from the API's object. Raises Malformed."""
+    """Read a Pod from the API's object. Raises Malformed."""
     item = decode(data, PodObject)
     meta, status = item.metadata, item.status
     condition = any(each.type == "Ready" and each.status == "True" for each in status.conditions or ())
     ready = condition and status.phase == "Running"
     sidecars = [each for each in item.spec.init_containers or () if each.restart_policy == "Always"]
-    # a container's port counts before a sidecar's, and the first of a name: FindPort in pkg/api/v1/pod of Kubernetes
+    # containers come before sidecars, and the first port of a name wins: FindPort in Kubernetes' pkg/api/v1/pod
     ports: dict[str, int] = {}
     for container in (*(item.spec.containers or ()), *sidecars):
         for port in container.ports or ():
@@ -80,8 +80,8 @@ def read_pod(data: bytes | Raw) -> Pod:
 
 
 def _family(meta: Metadata) -> tuple[str, str] | None:
-    """A Deployment names its ReplicaSets NAME-HASH and puts HASH on the pods as pod-template-hash, so that the
-    Deployment can be told without asking for the ReplicaSet (which may be gone, or forbidden to read)."""
+    """A Deployment names its ReplicaSets NAME-HASH and labels the pods with HASH as pod-template-hash. So the
+    Deployment is known without reading the ReplicaSet, which may be gone or forbidden."""
     owner = next((each for each in meta.owner_references or () if each.controller), None)
     if owner is None:
         return None
@@ -92,7 +92,7 @@ def _family(meta: Metadata) -> tuple[str, str] | None:
 
 
 _NOT_READY = "running, but not ready"
-PASSING = ("terminating", "Pending", _NOT_READY)  # what a healthy pod goes through
+PASSING = ("terminating", "Pending", _NOT_READY)  # what a healthy pod passes through
 
 
 def _trouble(status: PodStatus) -> str:
@@ -106,19 +106,19 @@ def _trouble(status: PodStatus) -> str:
     phase = status.phase or "Unknown"
     if phase == "Running":
         return _NOT_READY
-    return f"{phase} ({status.reason})" if status.reason else phase  # Failed (Evicted), say
+    return f"{phase} ({status.reason})" if status.reason else phase  # e.g. Failed (Evicted)
 
 
 class Change(NamedTuple):
-    """What a watch event told."""
+    """The result of one watch event."""
 
-    pod: Pod | None = None  # the one that changed, as it is or last was
+    pod: Pod | None = None  # the changed pod, as it is now or was last
     bookmark: bool = False
     unreadable: str = ""  # why the pod can't be read
 
 
 class PodSet:
-    """The pods of one namespace, by list and by watch events, with the resource version to go on from."""
+    """The pods of one namespace, from listings and watch events, with the resource version to continue from."""
 
     def __init__(self, pods: Iterable[Pod] = ()) -> None:
         self.version = ""
@@ -131,13 +131,13 @@ class PodSet:
         return self._pods.get(name)
 
     def replace(self, pods: Iterable[Pod], version: str = "") -> None:
-        """Take a listing as the whole truth."""
+        """Replace all pods by those of a listing."""
         self._pods = {pod.name: pod for pod in pods}
         self.version = version
 
     def apply(self, line: bytes) -> Change:
-        """Take one watch event in. Raises Expired on a 410, ForwardError on other errors, Malformed where the
-        line is no event. A pod that can't be read counts as gone."""
+        """Apply one watch event. Raises Expired on a 410, ForwardError on other errors, Malformed if the line is not an
+        event. A pod that can't be read counts as gone."""
         event = decode(line, WatchEvent)
         if event.type == "ERROR":
             failure = decode(event.object, Failure)
@@ -155,10 +155,10 @@ class PodSet:
         known = self._pods.get(pod.name)
         if event.type != "DELETED":
             self._pods[pod.name] = pod
-        elif known is not None and known.uid == pod.uid:  # else a namesake has already taken its place
+        elif known is not None and known.uid == pod.uid:  # else a new pod of that name already exists
             del self._pods[pod.name]
         return Change(pod if known != pod or event.type == "DELETED" else None)
 
 
 class Expired(Exception):
-    """The resource version to go on from is too old (HTTP 410): the pods must be listed anew."""
+    """The resource version to continue from is too old (HTTP 410): the pods must be listed again."""

@@ -1,5 +1,5 @@
-"""What is asked of one API server: single objects and listings, each by a kubectl that ends. Whoever wants the same at
-the same time shares the question."""
+"""Requests to one API server for single objects and listings, each by a short-lived kubectl. Concurrent requests for
+the same path share one kubectl."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.single_flight import SingleFlight
 from kpf_supervise.text import redact
 
-TIMEOUT = 15.0  # seconds of silence; a healthy API server begins to answer at once
-_PAGE = 500  # objects that are listed at a time, as client-go has it: a slow line gets them in pieces
-_AT_A_TIME = 100  # pods of a listing that are read before others get their turn: about a millisecond
-_MANY = 4  # objects of one kind that are wanted at once, from which on a listing of all is the quicker answer
+TIMEOUT = 15.0  # seconds of silence; a healthy API server starts to answer at once
+_PAGE = 500  # objects per page of a listing, as in client-go: a slow line gets them in pieces
+_AT_A_TIME = 100  # pods of a listing that are read before other tasks run: about a millisecond
+_MANY = 4  # from this many concurrent requests for one kind on, listing all its objects is faster
 
 _Wanted = TypeVar("_Wanted")
 
@@ -40,7 +40,7 @@ def no_answer(path: str, error: Malformed) -> Problem:
 
 
 class Questions:
-    """About one namespace of one cluster. `problem` tells why nothing is answered at the moment, if that is known."""
+    """Requests about one namespace of one cluster. `problem` returns why nothing is answered now, if that is known."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Questions:
         self._turns = trio.CapacityLimiter(2 * (os.cpu_count() or 1))
 
     async def list_pods(self) -> tuple[str, list[Pod], str]:
-        """The resource version to go on from, the pods, and why one of them can't be read. Raises ForwardError."""
+        """Return the resource version to continue from, the pods, and why a pod can't be read. Raises ForwardError."""
         pods: list[Pod] = []
         unreadable, page = "", f"?limit={_PAGE}"
         while True:
@@ -69,7 +69,7 @@ class Questions:
             except ForwardError:
                 if "continue=" not in page:
                     raise
-                pods, page = [], ""  # 410, the pages took too long: all in one piece then, as client-go has it
+                pods, page = [], ""  # 410, the pages took too long: list without pages, as client-go does
                 continue
             for number, item in enumerate(listing.items or (), 1):
                 try:
@@ -83,25 +83,25 @@ class Questions:
             page = f"?limit={_PAGE}&continue={quote(listing.metadata.next, safe='')}"
 
     async def ask(self, path: str) -> bytes:
-        """The object at an API path, as JSON. A hundred forwards of one service are one question, and so are those of a
-        hundred services where they may be listed. Raises ForwardError."""
+        """Return the object at an API path, as JSON. A hundred forwards of one Service share one request. A hundred
+        Services share one listing, if that is allowed. Raises ForwardError."""
         return await self._questions.ask(path, partial(self._object, path))
 
     async def _object(self, path: str) -> bytes:
         kind, _, name = path.rpartition("/")
-        await trio.lowlevel.checkpoint()  # the others who begin with this one have asked then
+        await trio.lowlevel.checkpoint()  # tasks that started at the same time have asked after this
         wanted = sum(each.rpartition("/")[0] == kind for each in self._questions)
-        if wanted >= _MANY and kind != self.pods_path:  # of pods it is those that are in no listing
+        if wanted >= _MANY and kind != self.pods_path:  # a pod is requested only if no listing has it
             listing = await self._listings.ask(kind, partial(self._by_name, kind))
             if name in listing:
                 return listing[name]
         async with self._turns:
-            if (problem := self._problem()) is not None:  # found out while we waited for our turn
+            if (problem := self._problem()) is not None:  # found while we waited for the limiter
                 raise ForwardError(problem)
             return await self.read(path)
 
     async def _by_name(self, kind: str) -> dict[str, bytes]:
-        """All objects of a kind; none where they may not be listed. Raises ForwardError."""
+        """All objects of a kind; none if listing is forbidden. Raises ForwardError."""
         try:
             listing = await self._ask_for(kind, ObjectList)
         except ForwardError as trouble:
@@ -112,7 +112,7 @@ class Questions:
         for item in listing.items or ():
             try:
                 found[decode(item, Named).metadata.name] = bytes(item)
-            except Malformed:  # whoever wants that one asks for it alone
+            except Malformed:  # it is then requested on its own
                 continue
         return found
 
@@ -123,6 +123,6 @@ class Questions:
             raise ForwardError(no_answer(path, error)) from None
 
     async def read(self, path: str) -> bytes:
-        """What the API server answers to a GET of `path`. Raises ForwardError."""
+        """Return the API server's response to a GET of `path`. Raises ForwardError."""
         words = command(self._binary, self._cluster, "get", "--raw", path)
         return await output(words, self._guard, TIMEOUT, self._cluster)

@@ -1,4 +1,4 @@
-"""Where one forward's pods are: its target, looked up once, and the shared watch that follows them."""
+"""Where one forward's pods are: its target, read once, and the shared watch of their namespace."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from kpf_supervise.model import FINAL, Cause, Cluster, Forward, ForwardError, Pr
 from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.primitives.signal import Signal
 
-_REREAD = (5.0, 30.0)  # seconds between two looks at a target that has no ready pod, at first and at most
+_REREAD = (5.0, 30.0)  # seconds between two reads of a target that has no ready pod: first, longest
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What a child is to forward to. `pod` is None where pods may not be listed: kubectl then finds it itself."""
+    """What a child forwards to. `pod` is None if listing pods is forbidden: kubectl then finds the pod itself."""
 
     watch: Watch
     pod: Pod | None
-    what: str  # as kubectl is to be told
+    what: str  # kubectl's argument
     remote: int | str
 
     @property
@@ -38,11 +38,11 @@ class Endpoint:
 
 
 class TargetResolver:
-    """Finds the pod to use, and knows when it is no longer that one. What it does in between runs in `nursery`."""
+    """Finds the pod to use, and knows when to use another. Its background tasks run in `nursery`."""
 
     def __init__(self, settings: Forward, watches: Watches, signal: Signal, changed: Callable[[], None]) -> None:
         self.nursery: trio.Nursery
-        self.pod: Pod | None = None  # the one in use or last used
+        self.pod: Pod | None = None  # in use, or last used
         self.look_again = False  # the target's object may have changed since it was read
         self._settings = settings
         self._watches = watches
@@ -50,8 +50,8 @@ class TargetResolver:
         self._changed = changed
         self._watch: Watch | None = None
         self._where: Destination | None = None
-        self._family: tuple[str, str] | None = None  # the controller of a pod named in full
-        self._gone = ""  # why the target led nowhere when it was read anew
+        self._family: tuple[str, str] | None = None  # the controller of a pod given by name
+        self._gone = ""  # why the last reread of the target found nothing
         self._rereading = False
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class TargetResolver:
             self._watch.listeners.discard(self._hear)
 
     async def look_up(self) -> Watch:
-        """What can be known before a pod is needed: the target, and the watch of its namespace. Raises ForwardError."""
+        """Find out what does not depend on a pod: the target, and its namespace's watch. Raises ForwardError."""
         if self._watch is None:
             self._watch = await self._watches.of(self._settings.cluster, self._settings.namespace)
             self._watch.listeners.add(self._hear)
@@ -79,7 +79,7 @@ class TargetResolver:
         self.look_again, self._gone = False, ""
 
     async def find(self, waiting: Callable[[str], None]) -> Endpoint:
-        """The pod to use, as soon as there is one; `waiting` is told why there is none. Raises ForwardError."""
+        """Return the pod to use, as soon as there is one. `waiting` gets the reason for a wait. Raises ForwardError."""
         target = self._settings.target
         readings = 0 if self._where is not None and not self.look_again else 1  # of the target
         watch = await self.look_up()
@@ -120,8 +120,8 @@ class TargetResolver:
                 await self._signal.wait()
 
     async def _reread_target(self) -> None:
-        """It may lead to other pods by now; nobody tells us. Pods are chosen meanwhile by what was known, however long
-        a credential plugin takes."""
+        """The target may have other pods by now, and no event reports that. Meanwhile the old target is used, however
+        long a credential plugin takes."""
         try:
             await self._read_target()
         except ForwardError as trouble:
@@ -137,7 +137,7 @@ class TargetResolver:
         return Problem(Cause.NO_READY_POD, message, f"See: {shlex.join(see)} describe pods")
 
     async def _ask(self, path: str) -> Any:
-        """The object at an API path. Raises ForwardError; not found may be for want of the namespace."""
+        """Return the object at an API path. Raises ForwardError, which may be about a missing namespace."""
         assert self._watch is not None
         namespace = self._watch.namespace
         try:
@@ -159,7 +159,7 @@ class TargetResolver:
             self._changed()
 
     def moved_on(self) -> bool:
-        """Whether the watch knows that the pod in use is not the one to use any more."""
+        """Whether the watch shows that the pod in use is no longer the one to use."""
         watch, pod = self._watch, self.pod
         if watch is None or watch.denied or watch.problem or self._where is None or pod is None:
             return False
@@ -175,7 +175,7 @@ class TargetResolver:
         return "restarted" if now.restarts != pod.restarts else "is not ready"
 
     def lingers(self, pod: Pod | None) -> bool:
-        """Whether the same processes still run there, though it is no longer to be chosen."""
+        """Whether the pod's processes still run, even if it is no longer chosen."""
         return (
             pod is not None and self._watch is not None and pod.incarnation in {p.incarnation for p in self._watch.pods}
         )
@@ -184,7 +184,7 @@ class TargetResolver:
         return pod is not None and self._watch is not None and all(each.uid != pod.uid for each in self._watch.pods)
 
     def usable(self) -> set[tuple[str, int]]:
-        """The incarnations that could be chosen; all of the namespace while the target is not known."""
+        """The incarnations that could be chosen: all in the namespace until the target is known."""
         if self._watch is None:
             return set()
         where, family = self._where, self._family
@@ -207,7 +207,7 @@ class TargetResolver:
 
     @property
     def renewed(self) -> int:
-        """Grows when connections to the API server were found dead."""
+        """Increases when connections to the API server were found dead."""
         return self._watch.renewed if self._watch else 0
 
     @property
@@ -215,7 +215,7 @@ class TargetResolver:
         return self._watch.why if self._watch else ""
 
     async def is_outage(self) -> bool:
-        """Whether the API server really does not answer, as a kubectl has said: the watch finds that out for all."""
+        """Whether the API server does not answer, as a kubectl reported. The watch checks this for all forwards."""
         watch = self._watch
         if watch is None or watch.denied:
             return False
@@ -227,10 +227,10 @@ class TargetResolver:
 
     @property
     def outage(self) -> bool:
-        """Whether the pods can't be listed now; the watch tries that again for all."""
+        """Whether the pods can't be listed now. The watch retries this for all forwards."""
         return self._watch is not None and self._watch.problem is not None and self._watch.problem.cause not in FINAL
 
     @property
     def listed(self) -> int:
-        """Grows when the API server has answered (again)."""
+        """Increases when the API server has answered (again)."""
         return self._watch.listed if self._watch else 0

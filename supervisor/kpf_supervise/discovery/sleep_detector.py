@@ -1,4 +1,4 @@
-"""Notices that the machine has slept: the wall clock has gone on, the monotonic one has not (or not everywhere)."""
+"""Detects that the machine has slept: the wall clock went on, the monotonic clock did not (on some systems)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import trio
 
-_LOOK = 5.0  # seconds between two looks: no event tells of it on both Linux and macOS
-_JUMP = 10.0  # seconds of difference that count; a clock that is set may do as much, and then a check is all it costs
+_LOOK = 5.0  # seconds between two checks: no event reports it on both Linux and macOS
+_JUMP = 10.0  # seconds of difference that count as sleep; a clock that was set may jump too, which only costs a check
 
 
 async def on_wake(woken: Callable[[float], None]) -> None:
-    """Call `woken` with the seconds that were slept, within _LOOK seconds of the awakening. Until cancelled."""
+    """Call `woken` with the seconds slept, within _LOOK seconds of waking up. Runs until cancelled."""
     ahead = time.time() - time.monotonic()
     while True:
         await trio.sleep(_LOOK)

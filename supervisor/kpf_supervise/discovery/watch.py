@@ -1,4 +1,4 @@
-"""The pods of one namespace of one cluster, kept current by one streaming kubectl that all forwards there share."""
+"""The pods of one namespace of one cluster, kept current by one streaming kubectl that all its forwards share."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.text import redact
 
-_BRIEF = 0.5  # seconds: a watch that ended sooner is no reason to ask again at once
-_LONGEST = 5.0  # seconds: the longest pause then
-_OWN = (0.5, 30.0)  # seconds: the pauses where the API server answers, but not this listing
-_DENIED = 300.0  # seconds until a watch that was forbidden is asked for again
-_EVENT = 8 * 1024 * 1024  # bytes of a watch event; an object of etcd has 1.5 MiB at most
-_BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until its own are known
+_BRIEF = 0.5  # seconds: a watch that ended sooner is not restarted at once
+_LONGEST = 5.0  # seconds: the longest pause in that case
+_OWN = (0.5, 30.0)  # seconds: the pauses if the API server answers, but this listing fails
+_DENIED = 300.0  # seconds until a forbidden watch is tried again
+_EVENT = 8 * 1024 * 1024  # bytes of a watch event; an object in etcd has at most 1.5 MiB
+_BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until this server's interval is known
 DIED = "connections to the API server had died"
 
 
 class _Silent(Exception):
-    """The watch has told nothing for longer than its server keeps silent."""
+    """The watch has been silent for longer than its server normally is."""
 
 
 class Pulse:
-    """How long the server of a watch may keep silent: half as long again as between its bookmarks. Of those before the
-    third of a stream nothing is concluded, since one comes early where the server ends the stream."""
+    """How long a watch's server may stay silent: 1.5 times the interval of its bookmarks. The interval is only measured
+    from a stream's third bookmark on, since one comes early when the server ends the stream."""
 
     def __init__(self) -> None:
         self.limit = 1.5 * _BOOKMARK + 2  # seconds
@@ -54,12 +54,12 @@ class Pulse:
             self.limit = 1.5 * max(second - first, third - second) + 2
 
     def silent(self) -> None:
-        if not self.seen:  # it seems to send none: ask less often
+        if not self.seen:  # it seems to send none: check less often
             self.limit *= 2
 
 
 class Watch:
-    """`pods` is the truth of a moment ago once `listed` is not 0 and while `problem` is None."""
+    """`pods` is current to within a moment once `listed` is not 0 and while `problem` is None."""
 
     def __init__(
         self,
@@ -75,28 +75,28 @@ class Watch:
         self.pods = PodSet()
         self.problem: Problem | None = None
         self.denied = False  # watching is forbidden: `pods` is only as fresh as the last `refresh`
-        self.blind = False  # not even listing is allowed
-        self.listed = 0  # how many times a listing succeeded: a new one means that the API server answers
-        self.renewed = 0  # grows when connections to the API server were found dead: a tunnel may be so too
-        self.why = DIED  # it grew
-        self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the one pod that changed, or None
+        self.blind = False  # listing is forbidden too
+        self.listed = 0  # successful listings so far: each one means that the API server answers
+        self.renewed = 0  # increases when connections to the API server were found dead: tunnels may be too
+        self.why = DIED  # why `renewed` increased
+        self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the changed pod, or None
         self.questions = Questions(binary, cluster, namespace, guard, lambda: self.problem)
         self._binary = binary
         self._guard = guard
         self._notice = notice
         self._outage = outage
         self._pulse = Pulse()
-        self._suspected = False  # connections may have died; known once the API server answers
-        self._asked = False  # somebody wants to know whether it does
-        self._unreadable = ""  # why the last pod that can't be read is left out
-        self._patience = trio.CancelScope()  # of the stream
+        self._suspected = False  # connections may have died; handled once the API server answers
+        self._asked = False  # a caller wants to know whether the API server answers
+        self._unreadable = ""  # why the last pod left out can't be read
+        self._patience = trio.CancelScope()  # the stream's deadline
         self._again = trio.Event()
 
     def suspect(self, why: str = DIED) -> None:
-        """Have every kubectl replaced as soon as the API server answers; without a better `why`, since connections to
-        it have died, as when the machine has slept."""
+        """Have every kubectl replaced as soon as the API server answers. The default `why` is that connections to it
+        have died, as after the machine has slept."""
         self.why = why
-        if self.denied:  # nobody would ask
+        if self.denied:  # no stream runs
             self.renewed += 1
             self._tell(self.problem)
         else:
@@ -104,28 +104,28 @@ class Watch:
             self._patience.cancel()
 
     def check(self) -> None:
-        """Find out whether the API server answers: `listed` or `problem` tells it soon."""
+        """Find out whether the API server answers; `listed` or `problem` soon shows it."""
         self._asked = True
         self._patience.cancel()
 
     def ask_again(self) -> None:
-        """Find out now, not in some minutes, whether what was forbidden is allowed by now."""
+        """Check now, not in a few minutes, whether a forbidden watch is allowed by now."""
         self._again.set()
 
     def failed(self, problem: Problem) -> None:
-        """Nothing is known for the moment."""
+        """Report that the pods are unknown for now."""
         self._tell(problem)
 
     async def run(self) -> None:
-        """Keep `pods` current, telling the listeners of each change. Never returns."""
+        """Keep `pods` current, and tell the listeners about each change. Never returns."""
         while True:
             self._deny(await self._keep_current())
             await self._until_allowed()
 
     async def _keep_current(self) -> Problem:
-        """Returns only where watching is forbidden, with what to ask for."""
-        failures = 0  # of the stream, in a row
-        own = 0  # of listings in a row that failed though the API server answers
+        """Returns only if watching is forbidden, with the permission to ask for."""
+        failures = 0  # consecutive ones of the stream
+        own = 0  # consecutive listings that failed although the API server answers
         while True:
             try:
                 await self.refresh()
@@ -148,28 +148,28 @@ class Watch:
                     if self._pulse.seen and not self._suspected:
                         self._suspected, self.why = True, DIED
                     self._pulse.silent()
-                begun = -math.inf  # ask at once
+                begun = -math.inf  # list again at once
             except ForwardError as trouble:
                 if trouble.problem.cause is Cause.FORBIDDEN:
                     return trouble.problem
             failures = failures + 1 if trio.current_time() - begun < _BRIEF else 0
-            if failures > 1:  # a server that answers, but ends each watch at once
+            if failures > 1:  # the server answers, but ends each watch at once
                 await trio.sleep(delay(_BRIEF, _LONGEST, failures - 1))
 
     async def _pause(self, problem: Problem, failures: int) -> None:
         if failures == 2:
             self._notice(
                 f"pods in namespace {self.namespace} can't be listed, though the API server answers: "
-                f"{problem.message}. It is tried again and again. {problem.next_step}".rstrip()
+                f"{problem.message}. It is retried. {problem.next_step}".rstrip()
             )
         self._again = trio.Event()
         with trio.move_on_after(delay(*_OWN, failures - 1)):
             await self._again.wait()
 
     async def refresh(self) -> None:
-        """List the pods anew. Raises ForwardError."""
+        """List the pods again. Raises ForwardError."""
         version, pods, unreadable = await self.questions.list_pods()
-        self._asked = False  # not before: a question that came meanwhile is answered too, and no silence is mistaken
+        self._asked = False  # only now: this also answers a check made meanwhile, and no silence is misread
         self.pods.replace(pods, version)
         self.listed += 1
         self._outage.answered()
@@ -185,9 +185,9 @@ class Watch:
             self._notice(f"a pod in namespace {self.namespace} can't be read, and is left out ({redact(why)})")
 
     async def _follow(self) -> None:
-        """Watch on from the listing, anew whenever the server ends a watch in peace (it does every few minutes).
+        """Watch from the listing on. Start a new watch when the server ends one normally (every few minutes).
 
-        Raises Expired where the pods must be listed anew, ForwardError where the watch failed, _Silent."""
+        Raises Expired if the pods must be listed again, ForwardError if the watch failed, or _Silent."""
         while True:
             begun = trio.current_time()
             await self._stream()
@@ -214,7 +214,7 @@ class Watch:
                 nursery.start_soon(read_stderr, process.stderr)
                 try:
                     with trio.CancelScope() as self._patience:
-                        if self._asked or self._suspected:  # since before there was a stream to end
+                        if self._asked or self._suspected:  # set before this stream began
                             raise _Silent
                         async with aclosing(lines(process.stdout, _EVENT)) as events:
                             self._patience.deadline = trio.current_time() + self._pulse.limit

@@ -1,4 +1,4 @@
-"""The watches of all forwards: one for each (cluster, namespace), begun when the first forward asks for it."""
+"""The watches of all forwards: one per (cluster, namespace), started when a forward first asks for it."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class Watches:
         self._watches: dict[tuple[Cluster, str], Watch] = {}
 
     def suspect(self, why: str = DIED) -> None:
-        """Have every kubectl replaced; without a better `why`, since all connections to API servers may have died."""
+        """Have every kubectl replaced. The default `why` is that all connections to API servers may have died."""
         for watch in self._watches.values():
             watch.suspect(why)
 
     def ask_again(self) -> None:
-        """Ask all that did not answer, or forbade something: the user has changed something, or wants to try again."""
+        """Retry what failed or was forbidden: the user has changed something, or wants to try again."""
         for outage in self._outages.values():
             outage.ask_again()
         for watch in self._watches.values():
             watch.ask_again()
 
     async def of(self, cluster: Cluster, namespace: str | None) -> Watch:
-        """The watch of a namespace, None being the context's own. Raises ForwardError where there is no such context,
+        """Return the watch of a namespace; None is the context's own. Raises ForwardError if the context does not exist
         or kubectl can't be run."""
         if self._contexts.version is None:
             self._nursery.start_soon(unbroken, self._contexts.check_version, self._version_unknown)
@@ -70,7 +70,7 @@ class Watches:
         return self._outages[cluster]
 
     async def _ask_version(self, cluster: Cluster) -> None:
-        """Everybody may ask this (ClusterRole system:public-info-viewer). Raises ForwardError."""
+        """Every user may make this request (ClusterRole system:public-info-viewer). Raises ForwardError."""
         words = command(self._contexts.binary, cluster, "get", "--raw", "/version")
         await output(words, self._guard, TIMEOUT, cluster)
 
@@ -79,4 +79,4 @@ class Watches:
 
     def _failed(self, watch: Watch, error: BaseException, pause: float) -> None:
         sentence = self._bug(error, f"the watch of pods in namespace {watch.namespace}")
-        watch.failed(Problem(Cause.INTERNAL, sentence, f"It is begun anew in {pause:.0f} s"))
+        watch.failed(Problem(Cause.INTERNAL, sentence, f"It is started again in {pause:.0f} s"))

@@ -1,4 +1,4 @@
-"""The current states and the one stream of events; whoever prints or shows anything reads it from here."""
+"""The current states and the single stream of events. Everything that prints or shows state reads it from here."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from kpf_supervise.model import (
 from kpf_supervise.primitives.boundary import bare
 from kpf_supervise.text import redact
 
-_HISTORY = 1000  # events that are kept
+_HISTORY = 1000  # number of events kept
 
 
 class Board:
-    """Knows each forward's Status. `changed` is the only way to another state."""
+    """Holds the Status of each forward. Only `changed` changes a state."""
 
     def __init__(self) -> None:
         self._statuses: dict[str, Status] = {}
         self._subscribers: set[trio.MemorySendChannel[Event]] = set()
-        self._bugs: frozenset[tuple[object, ...]] = frozenset()  # type and place of those that were told
-        self.history: deque[Event] = deque(maxlen=_HISTORY)  # oldest first, without what is UNPRINTED
+        self._bugs: frozenset[tuple[object, ...]] = frozenset()  # type and place of the bugs already reported
+        self.history: deque[Event] = deque(maxlen=_HISTORY)  # oldest first, without UNPRINTED events
 
     def add(self, forward: Forward, declared: bool = True) -> Status:
         status = Status(forward=forward, declared=declared, since=time.time())
@@ -55,7 +55,7 @@ class Board:
 
     @property
     def statuses(self) -> Mapping[str, Status]:
-        """By id, in the order of the file; those that were started beside it come last."""
+        """By id, in the order of the file. Forwards started over the control socket come last."""
         return MappingProxyType(self._statuses)
 
     def changed(
@@ -70,7 +70,7 @@ class Board:
         attempts: int | None = None,
         delay: float | None = None,
     ) -> None:
-        """Take a state's change in and tell it once; the `attempt`-th of `attempts` comes in `delay` seconds."""
+        """Apply a state change and publish it once. Attempt `attempt` of `attempts` follows in `delay` seconds."""
         state = TRANSITIONS[status.state][trigger]
         if state is not status.state:
             status.since = time.time()
@@ -95,12 +95,12 @@ class Board:
         )
 
     def notice(self, message: str) -> None:
-        """Tell something that concerns no single forward."""
+        """Publish a message that concerns no single forward."""
         self._publish(Event(time=time.time(), forward=None, kind=NOTICE, message=message))
 
     def bug(self, error: BaseException, what: str) -> str:
-        """Tell that `what` failed for a reason that nobody foresaw: the traceback once, the sentence each time. Returns
-        the sentence."""
+        """Report that `what` failed with an unexpected exception: the traceback only the first time, the sentence each
+        time. Returns the sentence."""
         error = bare(error)
         summary = redact(traceback.format_exception_only(error)[-1].strip())
         last = traceback.extract_tb(error.__traceback__)[-1:]
@@ -114,7 +114,7 @@ class Board:
         return sentence
 
     def failing(self, what: str) -> Callable[[BaseException, float], None]:
-        """What tells that `what` failed and is begun anew."""
+        """A callback that reports that `what` failed and will be restarted."""
 
         def failed(error: BaseException, _: float) -> None:
             self.bug(error, what)
@@ -133,13 +133,13 @@ class Board:
         for subscriber in list(self._subscribers):
             try:
                 subscriber.send_nowait(event)
-            except trio.WouldBlock:  # a slow one is dropped, never waited for
+            except trio.WouldBlock:  # a slow subscriber is dropped, never waited for
                 self._subscribers.discard(subscriber)
                 subscriber.close()
 
     @contextmanager
     def subscription(self, limit: float = math.inf) -> Iterator[trio.MemoryReceiveChannel[Event]]:
-        """The events from now on, as a receive channel; it ends early where more than `limit` wait to be read."""
+        """The events from now on, as a receive channel. It ends early if more than `limit` events are unread."""
         send, receive = trio.open_memory_channel[Event](limit)
         self._subscribers.add(send)
         try:
@@ -150,14 +150,14 @@ class Board:
             receive.close()
 
     def close(self) -> None:
-        """No more events: each subscriber's stream ends after those it has not read yet."""
+        """End all subscriptions. Each subscriber can still read its pending events."""
         for subscriber in self._subscribers:
             subscriber.close()
         self._subscribers.clear()
 
 
 def _lines(error: BaseException) -> Iterator[str]:
-    """The traceback, clean and with its indentation."""
+    """The lines of the traceback, redacted, with their indentation."""
     for line in "".join(traceback.format_exception(error)).splitlines():
         text = line.lstrip(" ")
         yield " " * (len(line) - len(text)) + redact(text)

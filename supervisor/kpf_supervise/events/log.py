@@ -1,4 +1,4 @@
-"""What an event looks like: a line for people, or one JSON object for machines. The one place that prints."""
+"""Prints events: as lines for people, or as JSON objects for machines. Nothing else prints them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from kpf_supervise.events import serialize
 from kpf_supervise.events.board import Board
 from kpf_supervise.model import NOTICE, UNPRINTED, Event, State
 
-_LIMIT = 10_000  # events that may wait for a terminal that takes none
+_LIMIT = 10_000  # events that may queue while the terminal accepts no output
 
 
 def as_text(event: Event) -> str | None:
-    """A line for people, and below it the traceback of a bug; None for what only machines want to know."""
+    """A line for people, followed by the traceback if the event is a bug; None for events that only machines need."""
     if event.kind == State.CONNECTING or event.kind in UNPRINTED:
         return None
     return "\n".join((serialize.line(serialize.event(event)), *event.traceback))
 
 
 def as_json(event: Event) -> str | None:
-    """One object: time (RFC 3339, UTC), forward, event, message, and what else the event carries."""
+    """One JSON object: time (RFC 3339, UTC), forward, event, message, and the event's other fields."""
     return None if event.kind in UNPRINTED else json.dumps(serialize.event(event), ensure_ascii=False)
 
 
 async def print_events(
     board: Board, format: str, fd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Write each event to `fd` until the board is closed; started once none can be missed. A reader that takes
-    nothing holds up nobody, and loses events; one that is gone ends this. A file that takes nothing for a while (the
-    disk is full) loses lines, and says how many once it takes some."""
+    """Write each event to `fd` until the board is closed. Reports `started` once no event can be missed. A reader that
+    stops reading blocks nothing else and loses events; when the reader is gone, this returns. A file that can't be
+    written (the disk is full) loses lines; once it can be written again, a line says how many are missing."""
     show = as_json if format == "json" else as_text
     lost, why, torn = 0, "", False
     with board.subscription(_LIMIT) as events:
@@ -50,14 +50,14 @@ async def print_events(
                 await _write(fd, b"\n" + data if torn else data)
             except _Full as full:
                 lost, why, torn = lost + 1, full.why, torn or full.begun
-            except OSError:  # the terminal was closed, or the reader of the pipe ended
+            except OSError:  # the terminal or the reading end of the pipe was closed
                 return
             else:
                 lost, torn = 0, False
 
 
 class _Full(Exception):
-    """A file takes nothing now; it may later. `begun`: it has taken a part of the line."""
+    """The file can't be written now, but may be later. `begun`: a part of the line was written."""
 
     def __init__(self, why: str, begun: bool) -> None:
         super().__init__(why)
@@ -65,7 +65,7 @@ class _Full(Exception):
 
 
 async def _write(fd: int, data: bytes) -> None:
-    """Raises _Full, or OSError where nobody will ever read it."""
+    """Write all of `data`. Raises _Full, or OSError if it can never be read."""
     mode = os.fstat(fd).st_mode
     waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
     if waits:
@@ -75,6 +75,6 @@ async def _write(fd: int, data: bytes) -> None:
         try:
             written += os.write(fd, data[written:])
         except OSError as error:
-            if waits or (error.errno == errno.EIO and not stat.S_ISREG(mode)):  # a terminal that was closed is none
+            if waits or (error.errno == errno.EIO and not stat.S_ISREG(mode)):  # isatty is false for a closed terminal
                 raise
             raise _Full(os.strerror(error.errno or 0), written > 0) from error

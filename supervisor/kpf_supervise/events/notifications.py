@@ -1,4 +1,4 @@
-"""Tells the user of lost forwards beyond the line that says so: the terminal's bell, or the desktop's own notifier."""
+"""Notifies the user of lost forwards in addition to the log line: by the terminal bell or the desktop's notifier."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import trio
 from kpf_supervise.events.board import Board
 from kpf_supervise.events.summary import Digest
 
-_PATIENCE = 10.0  # seconds that a notifier has
+_PATIENCE = 10.0  # seconds that a notifier may take
 
 
 async def notify(board: Board, ring: Callable[[], None]) -> None:
-    """Tell what forwards with `notify: desktop` or `notify: bell` go through, the bell by `ring`. Until cancelled."""
+    """Notify the user about forwards with `notify: desktop` or `notify: bell`. `ring` rings the bell. Runs until
+    cancelled."""
     digest = Digest()
     async with trio.open_nursery() as nursery:
 
@@ -47,22 +48,22 @@ async def notify(board: Board, ring: Callable[[], None]) -> None:
 
 
 def desktop_command(text: str) -> list[str] | None:
-    """The system's own notifier with this text; None where there is none."""
+    """The command that shows `text` with the system's notifier; None if there is no notifier."""
     if sys.platform == "darwin":
         script = 'on run argv\ndisplay notification (item 1 of argv) with title "kpf-supervise"\nend run'
         return ["osascript", "-e", script, text]
     program = shutil.which("notify-send")
-    body = html.escape(text, quote=False)  # it may be markup, with links and pictures (Desktop Notifications Spec.)
+    body = html.escape(text, quote=False)  # a body may be markup with links and images (Desktop Notifications Spec.)
     return [program, "--app-name=kpf-supervise", "--", "kpf-supervise", body] if program else None
 
 
 async def _show(words: list[str]) -> None:
-    with trio.move_on_after(_PATIENCE), suppress(OSError):  # it was there a moment ago
+    with trio.move_on_after(_PATIENCE), suppress(OSError):  # the program may have been removed
         await trio.run_process(words, stdin=b"", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def ring_on(fd: int) -> None:
-    """The bell of the terminal at `fd`; nothing where that is none, or takes nothing (Ctrl-S)."""
-    with suppress(OSError):  # it was closed
+    """Ring the bell of the terminal at `fd`. Does nothing if `fd` is no terminal or accepts no output (Ctrl-S)."""
+    with suppress(OSError):  # the terminal was closed
         if os.isatty(fd) and select.select([], [fd], [], 0)[1]:
             os.write(fd, b"\a")

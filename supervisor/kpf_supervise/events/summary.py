@@ -1,6 +1,6 @@
-"""What of a forward's events is worth a sound or a desktop notification: lost, back, failed; a flapping one summed up.
+"""Decides which events are worth a bell or a desktop notification: lost, back, failed. A flapping forward is summed up.
 
-Pure: the time is given, in seconds of any clock that does not jump.
+Pure: the caller passes the time, in seconds of any monotonic clock.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_WINDOW = 30.0  # seconds after a notification in which the same forward only counts
+_WINDOW = 30.0  # seconds after a notification in which the same forward's events are only counted
 _LOST = ("waiting", "reconnecting")
 
 
 @dataclass(slots=True)
 class _Told:
     state: str = ""
-    up: bool = False  # active, or about to be so again on another pod
+    up: bool = False  # active, or connecting to another pod directly after that
     lost: bool = False
     until: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
 
 
 class Digest:
-    """Takes the events of all forwards in, and says what to tell."""
+    """Receives the events of all forwards and decides what to notify."""
 
     def __init__(self) -> None:
         self._told: dict[str, _Told] = {}
 
     def heard(self, id: str, state: str, message: str, now: float) -> str | None:
-        """The text to tell at once, if there is one."""
+        """The text to show at once, if any."""
         told = self._told.setdefault(id, _Told())
         before, told.state = told.state, state
         up, lost = told.up, told.lost
@@ -50,7 +50,7 @@ class Digest:
         return f"{id} {'is back' if what == 'back' else 'was lost' if what == 'lost' else 'has failed'}: {message}"
 
     def due(self, now: float) -> Iterator[tuple[str, str]]:
-        """(id, text) of those whose window is over and in which something was counted."""
+        """(id, text) for each forward whose window is over and has counted events."""
         for id, told in self._told.items():
             if told.counts and now >= told.until:
                 counts = ", ".join(f"{what} {count}×" for what, count in told.counts.items())
@@ -60,5 +60,5 @@ class Digest:
 
     @property
     def next(self) -> float:
-        """When something will be due; infinity where nothing is."""
+        """When the next summary is due; infinity if there is none."""
         return min((told.until for told in self._told.values() if told.counts), default=float("inf"))

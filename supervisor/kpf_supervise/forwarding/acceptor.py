@@ -1,4 +1,4 @@
-"""The connections that come to one forward's local port: held while no tunnel takes them, then carried."""
+"""The connections to one forward's local port: held while no tunnel accepts connections, then relayed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from kpf_supervise.forwarding.tunnel import Tunnel
 from kpf_supervise.model import Forward, Status
 from kpf_supervise.primitives.signal import Signal
 
-_STALL = 0.1  # seconds: whoever lets its kubectl wait so long makes the others there wait too
-_NOTICE = 0.005  # seconds: a client that broke off before this one came is seen by then
-_VERDICT = 1.0  # seconds in which a tunnel that did not serve a connection is known to be a bad one
-_FALLBACK = 1.0  # seconds of holding after which a tunnel that was to be left is better than none (a start takes 0.1)
+_STALL = 0.1  # seconds; a client that blocks its kubectl for longer delays the other connections there
+_NOTICE = 0.005  # seconds in which the abort of an earlier client is noticed
+_VERDICT = 1.0  # seconds to wait for a tunnel's fault after it did not serve a connection
+_FALLBACK = 1.0  # seconds of holding after which the tunnel on the old pod is used (a start takes 0.1)
 
 
 class ConnectionAcceptor:
-    """`children` is where new connections go, the one with the fewest of them first; while none of these is fit, they
-    are held. `closing`: what is held is let go."""
+    """A new connection goes to the accepting tunnel with the fewest connections, among the first `children` of them.
+    While no tunnel accepts, connections are held. `closing`: held connections are closed."""
 
     def __init__(self, settings: Forward, status: Status, listening: Listening, signal: Signal) -> None:
-        self.tunnels: list[Tunnel] = []  # oldest first; those beyond the number that is asked for are to spare
-        self.fallback: Tunnel | None = None  # its pod is about to go, but is there; for whoever was held for long
+        self.tunnels: list[Tunnel] = []  # oldest first; those beyond the configured number are spares
+        self.fallback: Tunnel | None = None  # its pod is about to go but still runs; for long-held connections
         self.closing = False
         self.clients = 0  # connected now, held or not
-        self.arrived = 0  # ever
-        self.quiet_since = trio.current_time()  # where there are no clients
+        self.arrived = 0  # connections accepted so far
+        self.quiet_since = trio.current_time()  # valid while there are no clients
         self._hold_for = settings.hold
         self._spread = settings.children
         self._status = status
@@ -34,7 +34,7 @@ class ConnectionAcceptor:
         self._signal = signal
 
     async def run(self) -> None:
-        """Accept until cancelled; the connections are closed then. The listeners stay open: others hold them, too."""
+        """Accept until cancelled, then close the connections. The listeners stay open, since others hold them too."""
         await trio.serve_listeners(self._serve, list(self._listening.duplicate().listeners))
 
     @property
@@ -45,14 +45,14 @@ class ConnectionAcceptor:
         return min(self.accepting[: self._spread], key=lambda tunnel: tunnel.connections, default=None)
 
     def _choose(self, since: float) -> Tunnel | None:
-        """For a client that has been there `since` then."""
+        """The tunnel for a client that connected at `since`."""
         tunnel, fallback = self.admitting(), self.fallback
         if tunnel is None and fallback is not None and fallback.accepts and trio.current_time() >= since + _FALLBACK:
             return fallback
         return tunnel
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        """Hold until there is a tunnel, then join; again where the tunnel never served it. Closes the connection."""
+        """Hold until there is a tunnel, then relay. Repeat if that tunnel never served it. Closes `stream`."""
         client = Client(stream)
         since = trio.current_time()
         self.clients += 1
@@ -63,7 +63,7 @@ class ConnectionAcceptor:
             await self._spare_stalled_children()
             while await self._hold(client, since):
                 tunnel = self._choose(since)
-                if tunnel is None:  # retired while the waiting ended
+                if tunnel is None:  # retired just as the wait ended
                     continue
                 self._status.connections += 1
                 try:
@@ -88,7 +88,7 @@ class ConnectionAcceptor:
                 tunnel.retire("a client reads nothing, which stalls all connections of its kubectl")
 
     async def _hold(self, client: Client, since: float) -> bool:
-        """Wait until there is a tunnel to use; False where the client left, its time is up, or all is lost."""
+        """Wait until there is a tunnel to use. False if the client left, its time is up, or `closing` is set."""
 
         def over() -> bool:
             return self.closing or self._choose(since) is not None

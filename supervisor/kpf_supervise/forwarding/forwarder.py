@@ -1,4 +1,4 @@
-"""One forward: keeps its children on the pod to use, and decides what each end of one costs."""
+"""One forward: keeps its tunnels on the pod to use, and decides which ends of a tunnel use up an attempt."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kpf_supervise.model import FINAL, LOGIN, OUTAGE, Cause, ForwardError, Probl
 from kpf_supervise.primitives.backoff import Tries, delay
 from kpf_supervise.primitives.signal import Signal
 
-_LONGEST_REST = 5.0  # seconds between the rounds that clients of a failed forward begin
-_ALL_OF_THEM = (Cause.REMOTE_REFUSED, Cause.POD_GONE)  # what one tunnel says of the pod counts for the others too
+_LONGEST_REST = 5.0  # seconds at most between the rounds that clients of a failed forward start
+_ALL_OF_THEM = (Cause.REMOTE_REFUSED, Cause.POD_GONE)  # these concern the pod, so they apply to all its tunnels
 
 
 class Forwarder:
-    """Keeps one declared forward. Nothing in it is shared with another one but its Tools."""
+    """Keeps one forward running. It shares nothing with other forwards except its Tools."""
 
     def __init__(self, status: Status, listening: Listening, tools: Tools) -> None:
         self.settings = status.forward
@@ -35,16 +35,16 @@ class Forwarder:
         self._acceptor = ConnectionAcceptor(self.settings, status, listening, self._signal)
         self._resolver = TargetResolver(self.settings, tools.watches, self._signal, self._pods_changed)
         self._pool = TunnelPool(status, self._acceptor, self._resolver, tools, self._signal)
-        self._starting = trio.CancelScope()  # of _start
-        self._served: Pod | None = None  # the one that the last tunnel got ready on
+        self._starting = trio.CancelScope()  # scope of _start
+        self._served: Pod | None = None  # the pod on which the last tunnel became ready
         self._suspect: tuple[str, int] | None = None  # the incarnation of a pod that refused connections
-        self._renewed = 0  # of the resolver, when the tunnel was begun
-        self._retiring = ""  # why the last tunnel was let go though it works
-        self._lived = 0.0  # seconds for which it had been a good one
-        self._round = trio.CancelScope()  # of _keep
+        self._renewed = 0  # the resolver's value when the tunnel was started
+        self._retiring = ""  # why the last tunnel was retired although it worked
+        self._lived = 0.0  # seconds for which the last tunnel worked
+        self._round = trio.CancelScope()  # scope of _keep
 
     async def run(self) -> None:
-        """Serve until cancelled. On the way out closes the connections and the children."""
+        """Serve until cancelled, then close the connections and end the children."""
         try:
             async with trio.open_nursery() as nursery:
                 self._pool.nursery = self._resolver.nursery = nursery
@@ -57,7 +57,7 @@ class Forwarder:
             self._resolver.close()
 
     def begin(self) -> None:
-        """Say what it is before anything has been done."""
+        """Report the initial state, before anything is done."""
         if self.settings.lazy:
             self._rest()
         else:
@@ -67,8 +67,8 @@ class Forwarder:
         self._say(Trigger.QUIET, f"{self.local} listens; kubectl starts with the first connection")
 
     def restart(self) -> None:
-        """Begin anew with a fresh kubectl and all attempts. The connections through the old one end; the port stays,
-        and those that are held go to the new one."""
+        """Start over with a fresh kubectl and all attempts. Connections through the old one end. The port stays bound,
+        and held connections go to the new one."""
         self._pool.drop()
         self._acceptor.fallback = None
         self.status.pod = None
@@ -77,7 +77,7 @@ class Forwarder:
         self._round.cancel()
 
     async def _keep(self) -> None:
-        """Find a pod, start a tunnel on it, serve, and again. Never returns."""
+        """Find a pod, start a tunnel on it and serve, in a loop. Never returns."""
         tries = Tries(self.settings.reconnect)
         failed_rounds = 0
         while True:
@@ -96,10 +96,10 @@ class Forwarder:
             except ForwardError as trouble:
                 problem = trouble.problem
             if problem is None or (endpoint is not None and self._outdated):
-                continue  # a pod that was replaced is no failure
+                continue  # a replaced pod is not a failure
             self._resolver.look_again = True
-            blind = endpoint is None and problem.cause not in FINAL  # it got no further than the question for pods
-            expired = problem.cause in LOGIN and not failed_rounds  # the watch may not know it yet, and asks for all
+            blind = endpoint is None and problem.cause not in FINAL  # it failed while looking for a pod
+            expired = problem.cause in LOGIN and not failed_rounds  # the watch may not know yet; it checks for all
             if (blind or expired or problem.cause in OUTAGE) and await self._resolver.is_outage():
                 await self._await_api(problem)
                 tries.fresh()
@@ -115,7 +115,7 @@ class Forwarder:
                 tries.fresh()
 
     async def _look_ahead(self) -> None:
-        """Let the first client wait for nothing but a kubectl's start. What is wrong is told when there is one."""
+        """Look up the target early: the first client only waits for kubectl. Errors are reported when it connects."""
         with suppress(ForwardError):
             await self._resolver.look_up()
 
@@ -128,8 +128,8 @@ class Forwarder:
         self._say(Trigger.NO_POD, text, problem=problem)
 
     async def _start(self, endpoint: Endpoint) -> bool:
-        """A tunnel that takes the connections from now on; False where another pod is to be used meanwhile. Raises
-        ForwardError."""
+        """Start a tunnel, which takes the connections from now on. False if `endpoint` became outdated meanwhile.
+        Raises ForwardError."""
         self._resolver.pod, self._renewed = endpoint.pod, self._resolver.renewed
         self.status.remote = endpoint.remote if isinstance(endpoint.remote, int) else None
         if self.status.state is not State.CONNECTING:
@@ -147,7 +147,7 @@ class Forwarder:
         return True
 
     def _left_for(self, endpoint: Endpoint) -> str:
-        """Why the pod that served is left for another one, as it is now: until that one serves it may be gone."""
+        """Why the forward leaves the old pod. Determined now: the old pod may be gone when the new one serves."""
         left = self._served
         if left is None or endpoint.pod is None or left.incarnation == endpoint.pod.incarnation:
             return ""
@@ -165,7 +165,7 @@ class Forwarder:
             self._say(Trigger.READY, f"{self.local} → {self.settings.target}, pod {where}")
 
     async def _serve(self, endpoint: Endpoint) -> Problem | None:
-        """Until no tunnel is left to use: why, or None where that costs no attempt."""
+        """Serve until no tunnel is left to use. Returns the reason, or None if that uses up no attempt."""
         try:
             async with trio.open_nursery() as nursery:
                 if self.settings.children > 1:
@@ -207,14 +207,14 @@ class Forwarder:
                 await self._signal.wait()
 
     async def _verdict(self, rejected: list[Tunnel]) -> Problem | None:
-        """What is wrong with them; None where they only are retiring."""
+        """What is wrong with these tunnels; None if they are only retiring."""
         for tunnel in rejected:
             if tunnel.fault is not None and tunnel.fault.cause is Cause.LOST:
-                await tunnel.ended_within(SETTLE)  # it is about to end, and why is among what it has said
+                await tunnel.ended_within(SETTLE)  # it is about to end, and its output says why
         return next((tunnel.fault for tunnel in rejected if tunnel.fault is not None), None)
 
     def _let_go(self, tunnels: list[Tunnel], problem: Problem | None) -> None:
-        for tunnel in [each for each in tunnels if each in self._acceptor.tunnels]:  # else restarted meanwhile
+        for tunnel in [each for each in tunnels if each in self._acceptor.tunnels]:  # a restart may have removed some
             self._retiring = tunnel.retiring
             self._lived = self._pool.retire(tunnel, problem)
 
@@ -223,7 +223,7 @@ class Forwarder:
         await self._signal.until(lambda: not self._resolver.outage)
 
     async def _pause(self, problem: Problem, pause: float, attempt: int) -> None:
-        """Wait before an attempt, shorter where the facts change."""
+        """Wait before an attempt. A change of the pod to use, or a new list of pods, ends the wait early."""
         of = self.settings.reconnect.attempts
         when = f"in {pause:.1f} s" if pause else "now"
         message = f"attempt {attempt}{f' of {of}' if of else ''} {when}: {problem.message}"
@@ -236,8 +236,8 @@ class Forwarder:
             await self._signal.until(lambda: self._resolver.moved_on() or self._resolver.listed != listed)
 
     async def _fail(self, problem: Problem, failed_rounds: int) -> None:
-        """Say so, and wait for what may have fixed it: a pod that becomes ready, the API server that answers again,
-        or a client that waits. Rounds are kept apart, so that no storm comes of them."""
+        """Report the failure and wait for a possible fix: a pod becomes ready, the API server answers again, or a
+        client waits. There is a pause between rounds, to avoid a storm of attempts."""
         resolver, acceptor = self._resolver, self._acceptor
         acceptor.closing = problem.cause in FINAL or problem.cause is Cause.REMOTE_REFUSED
         self._say(Trigger.GIVE_UP, str(problem), problem=problem)
@@ -260,7 +260,7 @@ class Forwarder:
 
     @property
     def _outdated(self) -> bool:
-        """Whether another pod is to be used by now, or the connection that a tunnel was started over had died."""
+        """Whether another pod is to be used now, or the connection used to start the tunnel was found dead."""
         return self._resolver.moved_on() or self._resolver.renewed != self._renewed
 
     def _say(self, trigger: Trigger, message: str, **facts: Any) -> None:

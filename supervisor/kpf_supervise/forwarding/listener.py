@@ -1,4 +1,4 @@
-"""The local ports that users see: bound once, before any kubectl starts, and kept."""
+"""The local ports that clients connect to: bound once, before any kubectl starts, and kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kpf_supervise.text import redact
 if TYPE_CHECKING:
     import psutil
 
-_BACKLOG = 1024  # connections the kernel keeps for us; the default of 128 loses some when hundreds come at once
+_BACKLOG = 1024  # connections that the kernel queues; the default of 128 loses some when hundreds come at once
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
@@ -30,7 +30,7 @@ class Listening:
     listeners: tuple[trio.SocketListener, ...]
 
     def duplicate(self) -> Listening:
-        """The same sockets once more: connections that wait in one are there in the other when it is closed."""
+        """Duplicates of the sockets. Connections queued on a socket stay on its duplicate when the socket closes."""
         return Listening(self.port, tuple(trio.SocketListener(each.socket.dup()) for each in self.listeners))
 
     def close(self) -> None:
@@ -39,8 +39,8 @@ class Listening:
 
 
 async def bind(forward: Forward, ours: Mapping[int, str] = MappingProxyType({})) -> Listening:
-    """Bind every address of a forward. Raises ForwardError (LOCAL_PORT) that names the port, and its holder: the
-    forward among `ours`, by local port, or the process if it can be seen. Nothing is left bound then."""
+    """Bind every address of a forward. Raises ForwardError (LOCAL_PORT), which names the port and its holder: the
+    forward among `ours` (by local port), or the process if it is visible. Nothing is left bound then."""
     hosts = ("127.0.0.1", "::1") if forward.address == "localhost" else (forward.address,)
     for attempt in range(20):
         port = forward.local or 0
@@ -108,11 +108,11 @@ async def _explain(error: OSError, host: str, port: int, ours: Mapping[int, str]
 
 
 def _holder(port: int) -> str:
-    """The process that listens on a port: "pid 4711 (python3 -m http.server)", or "" where it can't be seen.
+    """The process that listens on a port: "pid 4711 (python3 -m http.server)", or "" if it is not visible.
 
-    Its command is shown up to the first option, without credentials: what follows may be a secret.
+    The command is shown up to the first option, without credentials: the rest may contain a secret.
     """
-    import psutil  # takes a while, and is rarely needed
+    import psutil  # slow to import and rarely needed
 
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):

@@ -1,4 +1,4 @@
-"""The kubectls of one forward: started on the pod to use, and let go when they are no longer to be used."""
+"""The tunnels of one forward: started on the pod to use, and retired when they should no longer be used."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from kpf_supervise.primitives.backoff import HEALTHY, Tries
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.primitives.signal import Signal
 
-_PROOF = 1.0  # seconds of silence that prove that a pod which refused before now takes connections
-_GONE_GRACE = 3.0  # seconds that old connections keep after their pod is gone; a real tunnel ends them itself
-_STALLED = 8  # kubectls of one forward that are kept for clients that read nothing
-_BUSY = 1.0  # seconds that a starting kubectl counts as busy; healthy ones take 0.1
+_PROOF = 1.0  # seconds of silence that prove that a pod accepts connections again after it refused
+_GONE_GRACE = 3.0  # seconds that connections are kept after their pod is gone; a real tunnel ends them itself
+_STALLED = 8  # kubectls per forward, at most, that are kept for clients that read nothing
+_BUSY = 1.0  # seconds for which a starting kubectl counts as busy; healthy ones take 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Tools:
 
 
 class TunnelPool:
-    """Fills `acceptor.tunnels`, and empties it. The children run in `nursery`."""
+    """Adds tunnels to `acceptor.tunnels` and removes them. They run in `nursery`."""
 
     def __init__(
         self, status: Status, acceptor: ConnectionAcceptor, resolver: TargetResolver, tools: Tools, signal: Signal
@@ -54,12 +54,12 @@ class TunnelPool:
         self._tools = tools
         self._signal = signal
         self._patience = Patience()
-        self._draining: set[Tunnel] = set()  # let go, with connections
-        self._lived: float | None = None  # seconds for which the last one that was let go had been a good one
+        self._draining: set[Tunnel] = set()  # retired, with open connections
+        self._lived: float | None = None  # seconds for which the last retired tunnel worked
 
     async def add(self, endpoint: Endpoint, prove: bool = False) -> Tunnel:
-        """A further tunnel that takes connections from now on; with `prove` only after one of ours was not refused.
-        Raises ForwardError. Where it is cancelled, nothing is left of it."""
+        """Start a tunnel that takes connections from now on; with `prove`, only if a test connection is not refused.
+        Raises ForwardError. If cancelled, nothing is left of the tunnel."""
         binary, version = self._tools.contexts.binary, self._tools.contexts.version
         tunnel = Tunnel(
             endpoint.label,
@@ -76,7 +76,7 @@ class TunnelPool:
         self.nursery.start_soon(self._give_way, tunnel)
         await self.nursery.start(tunnel.run, command, self._tools.guard, to_go_on(os.environ, self._settings.protocol))
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()  # a restart in the very moment in which it got ready
+            await trio.lowlevel.checkpoint_if_cancelled()  # a restart at the moment when it became ready
             if prove:
                 await _prove(tunnel)
         except BaseException:
@@ -87,11 +87,11 @@ class TunnelPool:
         return tunnel
 
     def _rank(self) -> int:
-        """Whom clients wait for comes first, what is only to spare last."""
+        """Tunnels that held clients wait for come first, spares last."""
         return 2 if self._acceptor.accepting else 0 if self._status.held else 1
 
     async def _give_way(self, tunnel: Tunnel) -> None:
-        """Let the next tunnel start when this one has, or hangs: it is the work of starting that is bounded."""
+        """Let the next tunnel start when this one has started or hangs: only the work of starting is limited."""
         try:
             with trio.move_on_after(_BUSY):
                 await tunnel.begun.wait()
@@ -99,8 +99,8 @@ class TunnelPool:
             self._tools.starting.release()
 
     async def fill(self, endpoint: Endpoint) -> None:
-        """Keep as many children as are asked for, and one to spare. Until cancelled. A start that fails costs the
-        forward no attempt, since it works; the next one comes with backoff."""
+        """Keep the configured number of tunnels and one spare, until cancelled. A failed start uses up no attempt,
+        since the forward works; the next start is delayed with backoff."""
         tries = Tries(Reconnect(attempts=None))
         self._lived = None
         while True:
@@ -114,8 +114,8 @@ class TunnelPool:
                 self._lived = 0.0
 
     def retire(self, tunnel: Tunnel, problem: Problem | None = None) -> float:
-        """Give it no new connections; those that it has run on until they end, or can't any more. Returns for how many
-        seconds it was a good tunnel; a `problem` with one connection makes it no bad one."""
+        """Give it no new connections; open ones continue until they end or can no longer work. Returns for how many
+        seconds the tunnel worked; a `problem` with a single connection does not count against it."""
         self._acceptor.tunnels.remove(tunnel)
         self._status.restarts += 1
         self.nursery.start_soon(self._drain, tunnel)
@@ -126,8 +126,8 @@ class TunnelPool:
         return self._lived
 
     def _bound_stalled(self) -> None:
-        """Each client that reads nothing costs a kubectl of its own: beyond _STALLED the one that has waited longest
-        for its client ends, and its connections with it."""
+        """Each client that reads nothing takes a kubectl of its own. Beyond _STALLED kubectls, end the one that has
+        waited longest for its client, and its connections."""
         stalled = sorted((tunnel for tunnel in self._draining if tunnel.blocked), key=lambda tunnel: -tunnel.stalled)
         for tunnel in stalled[: max(len(stalled) - _STALLED, 0)]:
             waited = f"{tunnel.stalled:.0f} s"
@@ -152,14 +152,14 @@ class TunnelPool:
         self._draining.discard(tunnel)
 
     async def _end_if_dead(self, tunnel: Tunnel) -> None:
-        """Once a fresh tunnel has got through to the pod, one that does not must have lost its tunnel: the clients that
-        wait on it learn that. One whose client reads nothing can't tell."""
+        """Once a fresh tunnel has reached the pod, a tunnel that does not answer has lost its connection. End it, so
+        that its waiting clients learn that. If a client reads nothing, the check proves nothing."""
         await self._signal.until(lambda: self._acceptor.admitting() is not None)
         if await tunnel.is_dead() and not tunnel.blocked:
             tunnel.scope.cancel()
 
     def drop(self) -> None:
-        """End all, and the connections through them."""
+        """End all tunnels and the connections through them."""
         for tunnel in self._acceptor.tunnels:
             tunnel.scope.cancel()
             self._status.restarts += 1
@@ -167,7 +167,7 @@ class TunnelPool:
 
 
 async def _prove(tunnel: Tunnel) -> None:
-    """Connect to the pod ourselves before users may, since it refused them before. Raises ForwardError."""
+    """Make a test connection before clients may connect, since the pod refused them before. Raises ForwardError."""
     try:
         with trio.move_on_after(_PROOF):
             tunnel.opened += 1

@@ -1,4 +1,4 @@
-"""One client's connection: held while there is no tunnel, then joined to the tunnel's port, byte for byte."""
+"""One client's connection: held while there is no tunnel, then relayed to the tunnel's port, byte for byte."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import trio
 from kpf_supervise.forwarding.tunnel import Tunnel
 from kpf_supervise.model import Status
 
-LARGE = 256 * 1024  # bytes that are read at most at once
-SMALL = 16 * 1024  # bytes that wait for their reader without a large buffer around them
-_SPARE = 8  # large buffers that are kept for whoever reads next
-TURN = 1024 * 1024  # bytes after which the other connections get their turn
-HEAD = 64 * 1024  # bytes of a client that are kept for another try, until the pod's first byte
-SETTLE = 0.2  # seconds that kubectl gets to say why it closed a connection without a byte
+LARGE = 256 * 1024  # bytes per read, at most
+SMALL = 16 * 1024  # bytes; up to this size, data that waits for its reader is copied out of its large buffer
+_SPARE = 8  # large buffers that are kept for reuse
+TURN = 1024 * 1024  # bytes after which other connections get their turn
+HEAD = 64 * 1024  # bytes of a client that are kept for a retry, until the pod's first byte
+SETTLE = 0.2  # seconds to wait until kubectl says why it closed a connection without a byte
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Client:
-    """A connection of the user's program, with the first bytes it sent."""
+    """A client's connection, with the first bytes it sent."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
@@ -32,10 +32,10 @@ class Client:
         self.ended = False  # it has sent its FIN
 
     async def left(self) -> None:
-        """Read ahead while it is held; returns when the client has left, else never.
+        """Read ahead while the client is held. Returns when the client has left, otherwise never.
 
-        A FIN may be a half-close by a client that waits for its answer, or the end of one that gave up: the
-        kernel knows whether a socket of a process is still behind it (Linux); elsewhere it counts as left.
+        A FIN may be a half-close by a client that waits for its answer, or the end of a client that gave up.
+        On Linux the kernel knows whether a process still holds the socket; elsewhere the client counts as left.
         """
         assert self.head is not None
         while not self.ended and len(self.head) < HEAD:
@@ -51,14 +51,14 @@ class Client:
 
 
 def _still_there(ours: trio.socket.SocketType) -> bool:
-    """Whether the peer, on this machine, has only shut its writing side. In /proc/net/tcp a socket that no process
-    holds any more has inode 0."""
+    """Whether the peer, on this machine, has only shut down its writing side. In /proc/net/tcp, a socket that no
+    process holds any more has inode 0."""
     table = "tcp6" if ours.family == socket.AF_INET6 else "tcp"
     try:
         host, port = ours.getpeername()[:2]
         us = f":{ours.getsockname()[1]:04X}"
         rows = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-    except OSError:  # it was reset, or this system keeps no such table
+    except OSError:  # it was reset, or this system has no such table
         return False
     packed = socket.inet_pton(ours.family, host)
     words = [packed[i : i + 4] for i in range(0, len(packed), 4)]
@@ -67,20 +67,20 @@ def _still_there(ours: trio.socket.SocketType) -> bool:
 
 
 async def carry(client: Client, tunnel: Tunnel, status: Status) -> bool:
-    """Join the client to a new connection to the tunnel until both directions have ended, with half-close.
+    """Relay the client over a new connection to the tunnel until both directions have ended, with half-close.
 
-    False where the client was never served, so that it may be tried on another tunnel: the tunnel was gone, or it
-    closed without one byte and said that the pod could not be dialled, or never took the connection. A connection
-    that got a byte, or whose fate is not known, is never tried again. Raises nothing of the network's.
+    False if the client was never served and another tunnel may be tried: the tunnel was gone, or it closed the
+    connection without one byte and said that the pod could not be dialled, or it never took the connection. A
+    connection that got a byte, or whose fate is unknown, is never retried. Raises no network errors.
     """
     tunnel.opened += 1
-    tunnel.connections += 1  # before anything is awaited: a retired tunnel ends with its last connection
+    tunnel.connections += 1  # before the first await: a retired tunnel ends with its last connection
     turn = tunnel.opened
     remote = None
     try:
         try:
             remote = await _connect(tunnel.port)
-        except OSError:  # it is gone, or we are out of descriptors
+        except OSError:  # the tunnel is gone, or we are out of file descriptors
             tunnel.opened -= 1
             return False
         exchange = _Exchange(client, tunnel, remote, status, turn)
@@ -98,7 +98,7 @@ async def carry(client: Client, tunnel: Tunnel, status: Status) -> bool:
 
 
 async def _connect(port: int) -> trio.SocketStream:
-    """Faster than trio.open_tcp_stream, which looks names up and races addresses. Raises OSError."""
+    """Faster than trio.open_tcp_stream, which resolves names and races addresses. Raises OSError."""
     remote = trio.socket.socket()
     try:
         await remote.connect(("127.0.0.1", port))
@@ -109,7 +109,7 @@ async def _connect(port: int) -> trio.SocketStream:
 
 
 async def _never_served(tunnel: Tunnel, turn: int, passed: int) -> bool:
-    """Judge a connection that the tunnel ended without one byte: the `turn`-th it got, `passed` bytes sent to it."""
+    """Judge a connection that the tunnel ended without one byte: its `turn`-th, with `passed` bytes sent to it."""
     refused_before = tunnel.unreached
     if not refused_before:
         await tunnel.wait_for_fault(SETTLE)
@@ -117,31 +117,31 @@ async def _never_served(tunnel: Tunnel, turn: int, passed: int) -> bool:
         return False  # the pod itself closed it
     if passed == 0 or turn > tunnel.handled:
         return True
-    # said only after this connection ended: then it speaks of the newest
+    # a message that came after this connection ended is about the newest one
     return refused_before or (tunnel.unreached and turn == tunnel.opened)
 
 
-_spare: list[memoryview] = []  # large buffers that nobody holds
+_spare: list[memoryview] = []  # unused large buffers
 
 
 class _Flow:
-    """One direction: reads from one connection piece by piece, and writes each piece to the other.
+    """One direction: reads pieces from one connection and writes each to the other.
 
-    Straight on the descriptors: trio's own calls go through the scheduler at each read and each write, which took
-    more than the copying. Each read goes into a large buffer that was used before, since a fresh one costs the kernel
-    more than the copying. A flow holds one only from a read until its bytes are written: one that waits for more holds
-    none, so that a thousand quiet connections cost little memory.
+    It works directly on the file descriptors: trio's own calls go through the scheduler at each read and write, which
+    took longer than the copying. Each read goes into a large reused buffer, since a fresh one costs the kernel more
+    than the copying. A flow holds a buffer only from a read until the bytes are written. It holds none while it waits
+    for data, so a thousand quiet connections cost little memory.
     """
 
     def __init__(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         self._source = source.socket.fileno()
         self._sink = sink.socket.fileno()
         self._buffer: memoryview | None = None
-        self._piece = memoryview(b"")  # what was read into it
-        self._unyielded = 0  # bytes moved without giving the others a turn
+        self._piece = memoryview(b"")  # the bytes that were read into it
+        self._unyielded = 0  # bytes moved since other connections had their turn
 
     async def read(self) -> memoryview:
-        """The next piece, good until it is written; empty at the end. Raises OSError."""
+        """The next piece, valid until it is written; empty at the end. Raises OSError."""
         while True:
             if self._buffer is None:
                 self._buffer = _spare.pop() if _spare else memoryview(bytearray(LARGE))
@@ -154,7 +154,7 @@ class _Flow:
                 self._unyielded = 0
 
     def _give_back(self) -> None:
-        self._piece.release()  # our callers still have it, and would keep the buffer alive
+        self._piece.release()  # our callers still have it, which would keep the buffer alive
         if self._buffer is not None and len(_spare) < _SPARE:
             _spare.append(self._buffer)
         self._buffer = None
@@ -184,8 +184,8 @@ class _Exchange:
     def __init__(self, client: Client, tunnel: Tunnel, remote: trio.SocketStream, status: Status, turn: int) -> None:
         self.client, self.tunnel, self.remote, self.status, self.turn = client, tunnel, remote, status, turn
         self.answered = False  # the pod's first byte has come
-        self.patience = trio.CancelScope()  # of the wait for that, from the client's first byte on
-        self.left = False  # the client broke off
+        self.patience = trio.CancelScope()  # limits the wait for that byte, from the client's first byte on
+        self.left = False  # the client aborted
         self.passed = 0  # bytes sent to the tunnel
 
     async def run(self) -> None:
@@ -196,7 +196,7 @@ class _Exchange:
                 nursery.cancel_scope.cancel()
 
     async def _to_client(self) -> bool:
-        """True where the pod ended its side in peace, False where nothing more can be passed on."""
+        """True if the pod ended its side normally, False if nothing more can be passed on."""
         flow, tunnel, blocked = _Flow(self.remote, self.client.stream), self.tunnel, self.tunnel.blocked
         try:
             data = await self._first(flow)
@@ -219,8 +219,8 @@ class _Exchange:
         return True
 
     async def _first(self, flow: _Flow) -> memoryview:
-        """The first piece. If it is long in coming, and nothing else came from the pod, new connections get a fresh
-        tunnel: the tunnel may be dead. If it comes after all, the next one is waited for longer."""
+        """The first piece. If it takes long and nothing else comes from the pod, the tunnel may be dead, and new
+        connections get a fresh one. If the piece comes after all, later connections may take longer."""
         tunnel, limit, doubted = self.tunnel, self.tunnel.patience.limit, False
         data = memoryview(b"")
         with self.patience:
@@ -239,7 +239,7 @@ class _Exchange:
         return data
 
     async def _to_pod(self, both: trio.CancelScope) -> None:
-        """A client that broke off ends both directions; a tunnel that takes no more leaves the other one open."""
+        """If the client aborts, both directions end. If the tunnel takes no more data, the other one stays open."""
         flow = _Flow(self.client.stream, self.remote)
         if self.client.head and not await self._pass_on(flow, bytes(self.client.head)):
             return

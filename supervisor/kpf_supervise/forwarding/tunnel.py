@@ -14,29 +14,29 @@ from kpf_supervise.kubectl.output import Line, Said, read_line
 from kpf_supervise.kubectl.process import lines, read_to_end, running
 from kpf_supervise.model import ANYWHERE, Cause, Cluster, ForwardError, Problem
 
-START_TIMEOUT = 15.0  # seconds: an upgrade that is never answered hangs kubectl without limit
-_LAST_WORDS = 2.0  # seconds: what kubectl said longer before its end is no cause of it
-_CHECK = 40.0  # seconds; kubectl gives a tunnel 30 to answer
+START_TIMEOUT = 15.0  # seconds; kubectl waits forever for the answer to its upgrade request
+_LAST_WORDS = 2.0  # seconds; what kubectl said longer before its end is not the cause
+_CHECK = 40.0  # seconds; kubectl waits 30 for an answer
 
 _SUSPICIOUS = (Said.UNREACHED, Said.POD_GONE, Said.STALLED, Said.LOST)
 
 
 class Patience:
-    """How long a new connection of one forward may be without an answer before its tunnel is doubted."""
+    """How long a new connection of one forward may go without an answer before its tunnel is suspect."""
 
     def __init__(self) -> None:
         self.limit = 5.0  # seconds
-        self.answered = False  # before, so that its want is a sign
+        self.answered = False  # at least once, so a missing answer means something
 
     def was_too_short(self) -> None:
-        """The answer came after all: this server is slow. After three times it is kubectl's word alone that counts,
-        which comes after 30 s."""
+        """The answer came after all: this server is slow. After three times, only kubectl's own message counts, which
+        comes after 30 s."""
         self.limit = self.limit * 2 if self.limit < 20 else float("inf")
 
 
 class Tunnel:
-    """A kubectl that forwards 127.0.0.1:`port` to a pod; `label` names that, also where no `pod` is known. `changed` is
-    called at each signal, `log` with each line that it writes but the one that it writes for every connection."""
+    """A kubectl that forwards 127.0.0.1:`port` to a pod. `label` names the pod, even if no `pod` is known. `changed` is
+    called at each signal, `log` with each line that kubectl writes, except the line for every connection."""
 
     def __init__(
         self,
@@ -52,26 +52,26 @@ class Tunnel:
         self.label = label
         self.pod = pod
         self._cluster = cluster
-        self.wedges = wedges  # a client that breaks a download off may stop it for good (kubectl before 1.32)
+        self.wedges = wedges  # a client that aborts a download may stop it for good (kubectl before 1.32)
         self.patience = patience or Patience()
         self.port = 0
-        self.since = trio.current_time()  # until ready: of its start
-        self.took = 0.0  # seconds from its start to its readiness
-        self.opened = 0  # connections we made to it, in order
-        self.handled = 0  # connections it says it took: always the oldest of those opened
+        self.since = trio.current_time()  # when it became ready; before that, when it was started
+        self.took = 0.0  # seconds from its start until it was ready
+        self.opened = 0  # connections that we made to it, in order
+        self.handled = 0  # connections that it says it took: always the oldest of those opened
         self.connections = 0  # open now
         self.proven = False  # a byte came back from the pod
-        self.heard = 0.0  # when the last one came
+        self.heard = 0.0  # when the last byte came
         self.unreached = False  # it said that the pod could not be dialled, or is gone
-        self.suspicion: Problem | None = None  # it lives, but said that it no longer forwards
-        self.problem: Problem | None = None  # it ended, and why
-        self.stalls = 0  # how often it said that its tunnel gave no answer
-        self.retiring = ""  # it works, but new connections had better get a fresh one: why
-        self.suspect = False  # its tunnel may be dead
-        self.blocked: dict[int, float] = {}  # since when which connections have waited for their client to read
-        self._said: deque[tuple[float, str]] = deque(maxlen=40)  # stderr, with the time
-        self._signal = trio.Event()  # replaced at each change of doubt or problem
-        self.begun = trio.Event()  # it is ready, or has ended before it was
+        self.suspicion: Problem | None = None  # it runs, but said that it no longer forwards
+        self.problem: Problem | None = None  # why it ended; None while it runs
+        self.stalls = 0  # how often it said that its connection gave no answer
+        self.retiring = ""  # why new connections should get a fresh tunnel, although this one works
+        self.suspect = False  # its connection may be dead
+        self.blocked: dict[int, float] = {}  # by connection: since when it has waited for its client to read
+        self._said: deque[tuple[float, str]] = deque(maxlen=40)  # stderr lines with their times
+        self._signal = trio.Event()  # replaced at each change of the state above
+        self.begun = trio.Event()  # it is ready, or ended before that
         self.scope = trio.CancelScope()
         self._changed = changed
         self._log = log
@@ -84,9 +84,9 @@ class Tunnel:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Started when kubectl says that it forwards: the tunnel stands then, but nobody has dialled the port in
-        the pod yet. Raises ForwardError if it ends or says nothing before that. Afterwards returns when the process has
-        ended, by itself or since `scope` was cancelled; `problem` is set then."""
+        """Started when kubectl says that it forwards: it is connected to the cluster then, but has not dialled the port
+        in the pod yet. Raises ForwardError if kubectl ends or says nothing before that. Afterwards, returns when the
+        process has ended, by itself or because `scope` was cancelled; `problem` is set then."""
         deadline = trio.CancelScope(deadline=trio.current_time() + START_TIMEOUT)
 
         def heard(line: Line) -> None:
@@ -148,14 +148,14 @@ class Tunnel:
         self._changed()
 
     def retire(self, reason: str, suspect: bool = False) -> None:
-        """Let it keep its connections, and get no new ones. `suspect`: they may be dead."""
+        """Keep its connections, but give it no new ones. `suspect`: they may be dead."""
         self.retiring = self.retiring or reason
         self.suspect = self.suspect or suspect
         self._tell()
 
     async def is_dead(self) -> bool:
-        """Whether the tunnel answers no more: kubectl says so 30 s after a new connection, if that got no answer. Where
-        the tunnel lives, that connection reaches the pod, and is closed without a byte."""
+        """Whether the tunnel no longer answers: kubectl says so 30 s after a new connection that got no answer. If the
+        tunnel works, that connection reaches the pod and is closed without a byte."""
         stalls = self.stalls
 
         def known() -> bool:
@@ -174,22 +174,22 @@ class Tunnel:
 
     @property
     def stalled(self) -> float:
-        """Seconds for which some client has read nothing. All connections of its kubectl then wait, in every version:
+        """Seconds for which a client has read nothing. All connections of its kubectl wait meanwhile, in every version:
         the tunnel has no flow control of its own."""
         return trio.current_time() - min(self.blocked.values()) if self.blocked else 0.0
 
     @property
     def fault(self) -> Problem | None:
-        """Why it is no longer to be used, if so."""
+        """Why it can no longer be used, or None."""
         return self.problem or self.suspicion
 
     @property
     def accepts(self) -> bool:
-        """Whether new connections may go there."""
+        """Whether it takes new connections."""
         return self.fault is None and not self.retiring
 
     async def wait_for_fault(self, patience: float) -> None:
-        """Wait until it has a fault, at most `patience` seconds: its words may come after its deeds."""
+        """Wait until it has a fault, at most `patience` seconds: its message may come after the failure."""
         await self._until(lambda: self.fault is not None, patience)
 
     async def ended_within(self, patience: float) -> None:

@@ -1,4 +1,4 @@
-"""A command that runs while the forwards are up, and finds them in its environment."""
+"""A command that runs while the forwards are up, and gets their addresses in environment variables."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kpf_supervise.events.board import Board
 from kpf_supervise.instance.environment import variables
 from kpf_supervise.model import State, Status
 
-GRACE = 10.0  # seconds between SIGTERM and SIGKILL, as docker compose and supervisord give
+GRACE = 10.0  # seconds between SIGTERM and SIGKILL, as in docker compose and supervisord
 
 
 async def until_ready(board: Board, timeout: float, keep_waiting: bool) -> list[Status]:
-    """Wait until none is missing; returns those that are after `timeout` seconds. Where one does not come back by
-    itself, nothing more is waited for, unless asked to `keep_waiting`."""
+    """Wait until no forward is missing; returns those still missing after `timeout` seconds. If some will not come
+    back by themselves, returns those at once, unless `keep_waiting` is set."""
     with board.subscription() as events, trio.move_on_after(timeout):
         while left := missing(board):
             if not keep_waiting and (hopeless := [status for status in left if status.hopeless]):
@@ -27,7 +27,7 @@ async def until_ready(board: Board, timeout: float, keep_waiting: bool) -> list[
 
 
 def missing(board: Board) -> list[Status]:
-    """The forwards that are meant to run, not lazy and not active."""
+    """The forwards that should be active but are not; lazy ones are left out."""
     return [
         status
         for status in board.statuses.values()
@@ -38,8 +38,8 @@ def missing(board: Board) -> list[Status]:
 
 
 class Command:
-    """What the user wants to run. It shares our terminal and our process group, and finds `facts` in its environment
-    beside the forwards. `code` is its exit code as a shell has it; 1 as long as it has not run."""
+    """The user's command. It shares our terminal and process group, and gets `facts` in its environment in addition to
+    the forwards. `code` is its exit code, as in a shell; 1 as long as it has not run."""
 
     def __init__(self, words: Sequence[str], facts: Mapping[str, str]) -> None:
         self.code = 1
@@ -49,9 +49,9 @@ class Command:
         self._wanted = trio.CancelScope()
 
     async def run(self, board: Board) -> None:
-        """Run it to its end; `code` is 127 or 126 then where it can't be run, 128 and more where a signal ended it.
-        Where this is cancelled, or `end` called, it gets SIGTERM, and SIGKILL after GRACE seconds. What it has started
-        itself is its own to end: the process group is ours, and may be a whole script's."""
+        """Run it to its end. Then `code` is 127 or 126 if it can't be run, 128 or more if a signal ended it. On
+        cancellation or after `end`, it gets SIGTERM, and SIGKILL after GRACE seconds. It must end its own children:
+        the process group is ours, and may be that of a whole script."""
         environment = {**os.environ, **self._facts}
         for status in board.statuses.values():
             if status.port is not None:
@@ -77,12 +77,12 @@ class Command:
             self.code = code if code >= 0 else 128 - code
 
     def end(self) -> bool:
-        """Have `run` end it; False where it doesn't run."""
+        """Make `run` end it. False if it is not running."""
         self._wanted.cancel()
         return self._process is not None and self._process.poll() is None
 
     def pass_on(self, number: int) -> bool:
-        """Send it a signal; False where it doesn't run. On a terminal, Ctrl-C has reached it already."""
+        """Send it a signal. False if it was not started. On a terminal, Ctrl-C has reached it already."""
         if self._process is None:
             return False
         if self._process.poll() is None and not (number == signal.SIGINT and os.isatty(0)):

@@ -1,4 +1,4 @@
-"""What an instance is to forward: the file and its edits, and what the user has changed beside it."""
+"""What an instance should forward: the file with its edits, and the user's changes in addition to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kpf_supervise.model import Cluster, Config, Forward
 
 
 class DesiredState:
-    """What the file says, and what the user has changed beside it."""
+    """The forwards of the file, and what the user has started and stopped."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class DesiredState:
     ) -> None:
         self.path = path
         self._config = config
-        self._cluster = cluster  # in the place of every other
+        self._cluster = cluster  # replaces the cluster of every forward
         self._supervisor = supervisor
         self._board = board
         self._edits = FileWatcher(path, config.mark) if path else None
@@ -69,7 +69,7 @@ class DesiredState:
         return self._placed([self._config.template])[0]
 
     def save(self) -> None:
-        """Keep what the user has started and stopped, if he wants that."""
+        """Save what the user has started and stopped, if that is enabled."""
         if self._state is not None:
             started, stopped = self._unplaced(self._supervisor.started), self._unplaced(self._supervisor.stopped)
             try:

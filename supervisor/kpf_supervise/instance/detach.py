@@ -1,4 +1,4 @@
-"""The instance as a process of its own, with a log file in the place of the terminal."""
+"""Runs the instance as a background process, with a log file instead of the terminal."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from pathlib import Path
 
 from kpf_supervise.instance.paths import make_private, name_of, socket_of, state_folder
 
-_UP = "KPF_UP_FD"  # in the detached one's environment: where it says that it is up
-_LARGEST_LOG = 5_000_000  # bytes; a larger one is kept as .1 at the next start
+_UP = "KPF_UP_FD"  # in the detached process's environment: the pipe on which it says that it is up
+_LARGEST_LOG = 5_000_000  # bytes; a larger log is renamed to .1 at the next start
 
 
 def shutdown_line(config: Path | None, socket: Path | None) -> str:
-    """What ends this instance, also where others run, as a shell takes it."""
+    """The shell command that ends this instance, even if others run."""
     if config is not None and socket is None:
         return shlex.join(["kpfctl", "-f", str(config), "shutdown"])
     return shlex.join(["kpfctl", "--socket", str(socket or socket_of(config)), "shutdown"])
 
 
 def detach(words: Sequence[str], config: Path | None, socket: Path | None) -> int:
-    """Start kpf-supervise with these words, in a session of its own; `socket` is where one was named. Returns when its
-    local ports are bound and its control socket answers; the exit code is 0 then, otherwise that with which it
-    ended."""
+    """Start kpf-supervise with these words in its own session. `socket` is the control socket if one was given.
+    Returns 0 when its local ports are bound and its control socket answers, otherwise its exit code."""
     log = _open_log(state_folder() / f"{name_of(config)}.log")
     reading, writing = os.pipe()
     with log.open("ab") as file:
         begun = file.tell()
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "kpf_supervise", *words],  # -P: no module of the current folder is ours
+            [sys.executable, "-P", "-m", "kpf_supervise", *words],  # -P: import nothing from the current folder
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
@@ -50,7 +49,7 @@ def detach(words: Sequence[str], config: Path | None, socket: Path | None) -> in
                 print(f"kpf-supervise runs as pid {process.pid}; its log: {log}; its end: {end}")
                 return 0
         code = process.wait()
-    except KeyboardInterrupt:  # whoever breaks this off does not want what it starts
+    except KeyboardInterrupt:  # a user who interrupts this does not want the instance
         process.terminate()
         process.wait()
         return 130
@@ -59,7 +58,7 @@ def detach(words: Sequence[str], config: Path | None, socket: Path | None) -> in
 
 
 def _open_log(path: Path) -> Path:
-    """Make the folder, and put a log aside that has grown large. Raises OSError."""
+    """Create the folder, and rename a log that has grown too large. Raises OSError."""
     make_private(path.parent)
     if path.exists() and path.stat().st_size > _LARGEST_LOG:
         path.replace(path.with_name(f"{path.name}.1"))
@@ -67,7 +66,7 @@ def _open_log(path: Path) -> Path:
 
 
 def say_up() -> None:
-    """Tell whoever detached us that we are up."""
+    """Tell the process that started us that we are up."""
     fd = int(os.environ.pop(_UP, "-1"))
     if fd >= 0:
         os.write(fd, b"up")

@@ -1,4 +1,4 @@
-"""The environment variables in which a command finds the forwards. Pure."""
+"""The environment variables that tell a command where the forwards are. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def prefix(id: str) -> str:
 
 
 def alike(ids: Iterable[str]) -> tuple[str, str] | None:
-    """Two forwards that would share their variables, if there are any."""
+    """Two forwards that would have the same variables, or None."""
     seen: dict[str, str] = {}
     for id in ids:
         if (other := seen.setdefault(prefix(id), id)) != id:
@@ -34,5 +34,5 @@ def variables(id: str, address: str, port: int) -> dict[str, str]:
 
 
 def exports(id: str, address: str, port: int) -> list[str]:
-    """The same as commands for a shell, which takes each value as it is, whatever is in it."""
+    """The same as shell commands, quoted so that the shell takes each value literally."""
     return [f"export {name}={shlex.quote(value)}" for name, value in variables(id, address, port).items()]

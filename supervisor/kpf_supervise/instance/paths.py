@@ -1,4 +1,4 @@
-"""Where an instance has its socket, its log and its state. Standard library only: kpfctl looks there too."""
+"""The paths of an instance's socket, log and state. Standard library only, since kpfctl imports this too."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from kpf_supervise.model import LONGEST_SOCKET
 
-_SHORT = Path("/tmp")  # also on macOS, whose own folder of temporary files has a path of 49 characters
+_SHORT = Path("/tmp")  # also on macOS, whose own temporary folder has a path of 49 characters
 _SHORTEST_NAME = len("1f0c9a2e-4194304.sock")  # of a socket: the digest and a pid
 
 
 def runtime_folder() -> Path:
-    """The folder of the control sockets: in $XDG_RUNTIME_DIR where that is a folder of ours, else beside the temporary
-    files, and in /tmp where the path of a socket would be too long for the kernel. It need not exist."""
+    """The folder of the control sockets: in $XDG_RUNTIME_DIR if that is a folder of ours, else in the temporary folder,
+    or in /tmp if a socket's path would be too long for the kernel. It need not exist."""
     given, own = os.environ.get("XDG_RUNTIME_DIR", ""), f"kpf-supervise-{os.getuid()}"
     folder = Path(tempfile.gettempdir()) / own
     if os.path.isabs(given) and is_ours(Path(given)):
@@ -26,7 +26,7 @@ def runtime_folder() -> Path:
 
 
 def _room(folder: Path) -> int:
-    """How many bytes a socket's name may have there."""
+    """How many bytes a socket's name may have in this folder."""
     return LONGEST_SOCKET - len(os.fsencode(folder)) - 1
 
 
@@ -37,8 +37,8 @@ def state_folder() -> Path:
 
 
 def name_of(config: Path | None) -> str:
-    """What the files of the instance of this configuration are called: `shop-1f0c9a2e`; the same by whichever path it
-    is reached."""
+    """The base name of the instance's files, such as `shop-1f0c9a2e`. All paths to one configuration give the same
+    name."""
     return "sandbox" if config is None else f"{config.stem[:24]}-{_digest(config)}"
 
 
@@ -47,8 +47,8 @@ def _digest(config: Path) -> str:
 
 
 def socket_of(config: Path | None, more: str = "") -> Path:
-    """Where the instance of this configuration is reached, unless it was given another socket. `more` tells apart
-    several of one configuration. Of the file's name stays what there is room for; the digest alone would do."""
+    """The control socket of this configuration's instance, unless it was given another one. `more` distinguishes
+    several instances of one configuration. The file's name is cut to fit; the digest alone would be enough."""
     folder = runtime_folder()
     end = "-".join(filter(None, ("sandbox" if config is None else _digest(config), more))) + ".sock"
     room = min(max(_room(folder) - len(end) - 1, 0), 24)
@@ -57,13 +57,13 @@ def socket_of(config: Path | None, more: str = "") -> Path:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether it is a folder of this user's, in which nobody else can put anything."""
+    """Whether the folder belongs to this user, and nobody else can write to it."""
     return os.path.lexists(folder) and not distrust(folder)
 
 
 def distrust(folder: Path, also_writable: bool = False) -> str:
-    """Why the files in this folder may be another user's, and the fix; "" where only this user can have put them there,
-    or nothing is there. With `also_writable`, a folder of ours that others can write is accepted."""
+    """Why the files in this folder may be another user's, and the fix; "" if only this user can have put them there,
+    or the folder does not exist. With `also_writable`, a folder of ours that others can write to is accepted."""
     try:
         found = folder.lstat()
     except OSError:
@@ -87,7 +87,7 @@ def user_name(uid: int) -> str:
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder, so that only this user may enter it. Raises OSError; PermissionError where it is another's."""
+    """Create the folder, accessible only to this user. Raises OSError; PermissionError if it is another user's."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if wrong := distrust(folder, also_writable=True):
         raise PermissionError(wrong)
@@ -100,5 +100,5 @@ def has_terminal() -> bool:
         return False
     try:
         return os.tcgetpgrp(0) == os.getpgrp()
-    except OSError:  # a terminal that controls nobody
+    except OSError:  # not a controlling terminal
         return True

@@ -1,7 +1,6 @@
 """What the user has started and stopped with kpfctl, kept for the next start. The configuration file is never written.
 
-The state file is JSON, and says of each forward what the configuration file would: whatever it is found to hold is
-checked by the same reader.
+The state file is JSON. It describes each forward as the configuration file would, and the same reader checks it.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    started: tuple[Forward, ...] = ()  # beside the file
-    stopped: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # of the file: by id, with their options then
+    started: tuple[Forward, ...] = ()  # not in the configuration file
+    stopped: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # declared there: by id, the options then
 
     def still_stopped(self, declared: Iterable[Forward]) -> set[str]:
-        """Those of the file that the user has stopped, and whose options are what they were then."""
+        """The file's forwards that the user has stopped and whose options have not changed since."""
         found = set()
         for forward in declared:
             then, now = self.stopped.get(forward.id), written(forward)
@@ -40,12 +39,12 @@ class SavedState:
 
 
 def save(path: Path, started: Iterable[Forward], stopped: Iterable[Forward]) -> None:
-    """Atomically: a reader, or the next start after a crash, finds the old content or the new. Raises OSError."""
+    """Save atomically: a reader, or the next start after a crash, finds the old or the new content. Raises OSError."""
     _write(path, {forward.id: written(forward) for forward in started}, {each.id: written(each) for each in stopped})
 
 
 def _write(path: Path, started: Mapping[str, Any], stopped: Mapping[str, Any], aside: Path | None = None) -> None:
-    """As `save`; what was there before is kept as `aside`. The text is ASCII, so that no value can be too strange."""
+    """Like `save`, but keeps the previous file as `aside`. The text is ASCII, so every value can be written."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -62,8 +61,8 @@ def _write(path: Path, started: Mapping[str, Any], stopped: Mapping[str, Any], a
 
 
 def restore(path: Path, notice: Callable[[str], None]) -> SavedState:
-    """What was saved; all of it that is right. Where some of it is not, the file is set aside under another name, one
-    with what is right takes its place, and `notice` is told why. Never raises for what stands in the file."""
+    """The valid part of the saved state. If some of it is invalid, the file is renamed, a file with the valid part
+    takes its place, and `notice` is told why. Never raises because of the file's content."""
     wrong: list[str] = []
     started: dict[str, tuple[Forward, ...]] = {}
     state: dict[str, Any] = {}
@@ -100,7 +99,7 @@ def restore(path: Path, notice: Callable[[str], None]) -> SavedState:
 
 
 def _part(state: dict[str, Any], name: str, wrong: list[str]) -> dict[str, Any]:
-    """A part of a state by the forwards' names; an empty one, and a word to `wrong`, where it is something else."""
+    """A part of the state, by forward name. If it is not an object: an empty one, and a message in `wrong`."""
     part = state.get(name)
     if isinstance(part, dict):
         return part
@@ -110,7 +109,7 @@ def _part(state: dict[str, Any], name: str, wrong: list[str]) -> dict[str, Any]:
 
 
 def _free(path: Path) -> Path:
-    """A name beside it that nobody has."""
+    """An unused name in the same folder."""
     number, free = 1, path.with_name(f"{path.name}.broken")
     while os.path.lexists(free):
         number += 1

@@ -1,4 +1,4 @@
-"""The forwards of one instance: those of the file, and those that were started beside it."""
+"""The forwards of one instance: those in the file, and those started in addition to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 
 @dataclass(slots=True)
 class _Run:
-    """A forward while it listens. Stop is cancel; nothing of it runs any more once `ended` is set."""
+    """A forward while it listens. Cancel `scope` to stop it; once `ended` is set, nothing of it runs any more."""
 
     forwarder: Forwarder
     listening: Listening
@@ -39,11 +39,11 @@ class _Run:
 
 @dataclass(slots=True)
 class _Entry:
-    """One forward that is listed. Without a `run` nothing of it is there but its line."""
+    """One listed forward. Without a `run`, it has only a status."""
 
     status: Status
     run: _Run | None = None
-    lost: bool = False  # its local port could not be had
+    lost: bool = False  # its local port could not be bound
     by_user: bool = False  # stopped over the control socket
 
     async def end(self) -> None:
@@ -53,7 +53,7 @@ class _Entry:
 
 
 class Supervisor:
-    """Starts, stops and restarts forwards; none is touched by what happens to another one."""
+    """Starts, stops and restarts forwards. What happens to one does not affect the others."""
 
     def __init__(self, binary: str, guard: OrphanGuard, board: Board) -> None:
         self._contexts, self._guard, self._board = Contexts(binary, guard, board.notice), guard, board
@@ -62,7 +62,7 @@ class Supervisor:
         self._ending = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the forwards until cancelled; on the way out each one is told as stopped. Started at once, with none."""
+        """Run the forwards until cancelled, then report each one as stopped. Started at once, without any forward."""
         async with trio.open_nursery() as self._nursery:
             board = self._board
             watches = Watches(self._contexts, self._guard, self._nursery, board.notice, board.bug)
@@ -90,21 +90,21 @@ class Supervisor:
 
     @property
     def started(self) -> list[Forward]:
-        """Those that the file does not declare."""
+        """The forwards that the file does not declare."""
         return [entry.status.forward for entry in self._entries.values() if not entry.status.declared]
 
     @property
     def stopped(self) -> list[Forward]:
-        """Those of the file that the user has stopped."""
+        """The file's forwards that the user has stopped."""
         return [entry.status.forward for entry in self._entries.values() if entry.by_user]
 
     async def apply(
         self, declared: Iterable[Forward], started: Iterable[Forward] = (), stopped: Iterable[str] = ()
     ) -> None:
-        """Make the declared forwards what the file says now, and touch nothing else: one whose settings are the same
-        keeps its connections, one that the user has stopped stays so until its settings change. `started` and
-        `stopped` are what is restored beside them. Returns when every local port is bound, or known not to be had:
-        that is its forward's failure, and no other's."""
+        """Make the declared forwards match the file, and touch nothing else. A forward with the same settings keeps its
+        connections; one that the user has stopped stays stopped until its settings change. `started` and `stopped`
+        come from the saved state. Returns when every local port is bound or has failed to bind; such a failure affects
+        only its own forward."""
         async with self._change():
             self._tools.watches.ask_again()
             file = {forward.id: forward for forward in declared}
@@ -112,7 +112,7 @@ class Supervisor:
                 if file.get(forward.id, forward) != forward:
                     self._board.notice(f"{forward.id}: the file declares it now, and what kpfctl had started ends")
             beside = {forward.id: forward for forward in (*self.started, *started) if forward.id not in file}
-            # one that could not have its port is tried again at each edit
+            # a forward that could not bind its port is retried at each edit
             running = {id: None if entry.lost else entry.status.forward for id, entry in self._entries.items()}
             changes = plan(running, [*file.values(), *beside.values()])
             ports = {forward.id: self._port_kept(forward) for forward in changes.start}
@@ -139,8 +139,8 @@ class Supervisor:
                     self._begin(entry, listening)
 
     async def start(self, forward: Forward) -> None:
-        """List and begin one beside the file's. Raises ForwardError where its id or its local port is taken; nothing of
-        it is left behind then."""
+        """List and start a forward that is not in the file. Raises ForwardError if its id or its local port is taken;
+        nothing of it is left behind then."""
         async with self._change():
             if forward.id in self._entries:
                 raise ForwardError(
@@ -155,8 +155,8 @@ class Supervisor:
             self._begin(entry, listening)
 
     async def stop(self, ids: Iterable[str]) -> None:
-        """Returns when their ports are released. Those that the file declares stay listed, the others are gone; an id
-        that is not listed is none to stop."""
+        """Stop forwards. Returns when their ports are released. Those that the file declares stay listed, the others
+        are removed. Ids that are not listed are ignored."""
         async with self._change():
             known = [id for id in ids if id in self._entries]
             await self._end(known)
@@ -170,8 +170,8 @@ class Supervisor:
                     self._board.changed(entry.status, Trigger.STOP, "its local port is not asked for any more")
 
     async def restart(self, id: str) -> None:
-        """Give it a fresh kubectl, or begin it where it does not listen. Raises ForwardError where its local port can't
-        be had; it stays as it was then."""
+        """Give it a fresh kubectl, or start it if it does not listen. Raises ForwardError if its local port can't be
+        bound; it stays as it was then."""
         async with self._change():
             self._tools.watches.ask_again()
             entry = self._entries.get(id)
@@ -184,13 +184,13 @@ class Supervisor:
 
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:
-        """One change at a time, and each one whole: whoever asked for it may be gone before it is made."""
+        """One change at a time, and each is completed, even if the client that asked for it has left."""
         async with self._changing:
             with trio.CancelScope(shield=True):
                 yield
 
     def _port_kept(self, forward: Forward) -> Listening | None:
-        """The sockets that it has already, where only other settings change: no connection is refused meanwhile."""
+        """The sockets that it already has, if address and port stay the same: no connection is refused meanwhile."""
         entry = self._entries.get(forward.id)
         if entry is None or entry.run is None or not forward.enabled:
             return None
@@ -224,12 +224,12 @@ class Supervisor:
         self._nursery.start_soon(self._keep, entry, entry.run)
 
     async def _keep(self, entry: _Entry, run: _Run) -> None:
-        """Until it is stopped. A bug in it ends its connections and no other forward; the port stays bound, so that
-        the kernel holds whoever connects before it is begun anew."""
+        """Run it until it is stopped. A bug ends its connections, but no other forward. The port stays bound, so the
+        kernel queues connections that arrive before the forward is started again."""
 
         def failed(error: BaseException, pause: float) -> None:
             sentence = self._board.bug(error, f"forward {entry.status.forward.id}")
-            problem = Problem(Cause.INTERNAL, sentence, f"It is begun anew in {pause:.0f} s")
+            problem = Problem(Cause.INTERNAL, sentence, f"It is started again in {pause:.0f} s")
             entry.status.pod = None
             self._board.changed(entry.status, Trigger.GIVE_UP, str(problem), problem=problem)
             run.forwarder = Forwarder(entry.status, run.listening, self._tools)

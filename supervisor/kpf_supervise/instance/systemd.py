@@ -13,28 +13,28 @@ from kpf_supervise.instance.command import missing
 from kpf_supervise.model import UNPRINTED
 from kpf_supervise.text import shorten
 
-_AGAIN = 5.0  # seconds until a manager that could not be reached is tried again
+_AGAIN = 5.0  # seconds until an unreachable manager is tried again
 
 
 async def tell_service_manager(board: Board) -> None:
-    """READY=1 once every forward that is meant to run and not lazy has been active at the same time, and a STATUS at
-    each change. A manager that can't be reached is told to the user once, and tried again until it hears. Does nothing
-    where no service manager listens ($NOTIFY_SOCKET). Until cancelled; then STOPPING=1."""
-    address = os.environ.pop("NOTIFY_SOCKET", "")  # no kubectl of ours is to speak for us
+    """Send READY=1 once all forwards that should run and are not lazy are active at the same time, and STATUS at each
+    change. If the manager can't be reached, the user is told once, and sending is retried until it succeeds. Does
+    nothing without a service manager ($NOTIFY_SOCKET). Runs until cancelled, then sends STOPPING=1."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")  # our kubectls must not notify in our place
     if not address:
         return
     ready = complained = False
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, board.subscription() as events:
-        manager.setblocking(False)  # one that reads nothing must not stop the program
+        manager.setblocking(False)  # a manager that reads nothing must not block the program
 
         def say(text: str) -> bool:
-            """Whether the manager has got it."""
+            """Send it; whether the manager received it."""
             nonlocal complained
             try:
                 manager.sendto(text.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
-            except (OSError, ValueError) as error:  # ValueError: an address that is none
+            except (OSError, ValueError) as error:  # ValueError: not a valid address
                 reason = (error.strerror if isinstance(error, OSError) else None) or error
-                if not complained:  # this notice is an event, too
+                if not complained:  # this notice is an event too
                     complained = True
                     board.notice(
                         f"the service manager at $NOTIFY_SOCKET ({shorten(address)}) can't be reached: {reason}"

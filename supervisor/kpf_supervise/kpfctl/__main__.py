@@ -1,4 +1,4 @@
-"""`python -m kpf_supervise.kpfctl` is kpfctl."""
+"""`python -m kpf_supervise.kpfctl` runs kpfctl."""
 
 from kpf_supervise.entry import kpfctl
 

@@ -52,8 +52,8 @@ def start(
     timeout: float,
     keep_waiting: bool,
 ) -> None:
-    """Start forwards beside the file's, and print their ids. TARGET is as in the file: pod/…, service/…,
-    deployment/… and so on. All of the ports, or none."""
+    """Start forwards beside the file's, and print their ids. TARGET is written as in the file: pod/…, service/…,
+    deployment/… and so on. Either all of the ports are forwarded, or none."""
     try:
         what = parse_target(target)
         pairs = [parse_port(port, of_service=what.kind == "service") for port in ports]
@@ -74,7 +74,7 @@ def start(
                         remote_port=remote,
                         context=context,
                         address=address,
-                        lazy=lazy or None,  # the file's default, unless it is said
+                        lazy=lazy or None,  # None: the file's default
                         id=f"{base}-{remote}" if len(pairs) > 1 else base,
                     )
                 )
@@ -94,8 +94,8 @@ def start(
 @some_ids
 @all_option
 def stop(ids: Sequence[str], every: bool) -> None:
-    """Stop forwards and release their local ports. Those that the file declares stay listed as stopped. Where one of
-    the ids is wrong, none is stopped."""
+    """Stop forwards and release their local ports. Forwards that the file declares stay listed as stopped. If one id is
+    wrong, no forward is stopped."""
     _check_ids(ids, every)
     with connect() as client:
         if every:
@@ -108,8 +108,8 @@ def stop(ids: Sequence[str], every: bool) -> None:
 @some_ids
 @all_option
 def restart(ids: Sequence[str], every: bool) -> None:
-    """Give forwards a fresh kubectl, or start those that were stopped. The local port stays: connections that come
-    meanwhile are held. Where one of the ids is wrong, none is restarted."""
+    """Restart forwards with a fresh kubectl, or start those that were stopped. The local port stays open: connections
+    made meanwhile are held. If one id is wrong, no forward is restarted."""
     _check_ids(ids, every)
     with connect() as client:
         forwards = client.call("portforward:list")
@@ -125,7 +125,7 @@ def _check_ids(ids: Sequence[str], every: bool) -> None:
 
 
 def _known(ids: Sequence[str], forwards: Forwards) -> list[str]:
-    """Each of the ids once. Raises Refused, which names those that no forward has."""
+    """The ids without duplicates. Raises Refused, which names the ids that no forward has."""
     known = [each["id"] for each in forwards]
     if wrong := [no_such_forward(id, known) for id in ids if id not in known]:
         raise Refused("\n".join(wrong))
@@ -137,8 +137,9 @@ def _known(ids: Sequence[str], forwards: Forwards) -> list[str]:
 @timeout_option
 @keep_waiting_option
 def wait(ids: Sequence[str], timeout: float, keep_waiting: bool) -> None:
-    """Return when the forwards are active: these, or all that are not stopped. A lazy one may be idle. At the timeout,
-    or as soon as one has failed and does not come back by itself, say which are not and why, and exit with 1."""
+    """Return when these forwards are active; without an ID, all that are not stopped. A lazy forward may be idle. At
+    the timeout, or as soon as one has failed and does not recover by itself, say which are not active and why, and
+    exit with 1."""
     with connect() as client:
         _wait(client, ids, timeout, keep_waiting)
 
@@ -171,7 +172,7 @@ def _is_missing(forward: dict[str, Any], ids: Sequence[str]) -> bool:
 
 @main.command(epilog=example("kpfctl reload"))
 def reload() -> None:
-    """Apply the configuration file now. A wrong one changes nothing, and is explained."""
+    """Apply the configuration file now. A file with a mistake changes nothing, and the mistake is printed."""
     with connect() as client:
         client.call("reload")
 

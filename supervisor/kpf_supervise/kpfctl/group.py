@@ -1,4 +1,4 @@
-"""The command kpfctl itself: which instance it means, and the options that several verbs share."""
+"""The command kpfctl itself: how it selects the instance, and the options that several verbs share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kpf_supervise.control.client import Client, NoAnswer, Refused, find
 
 
 class _Program(click.Group):
-    """Says what went wrong in one sentence: exit code 1."""
+    """Prints what went wrong in one sentence, and exits with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -36,8 +36,8 @@ class _Program(click.Group):
 def main(context: click.Context, socket: Path | None, file: Path | None) -> None:
     """Control a running kpf-supervise.
 
-    Where just one instance runs, it is found by itself. Without --socket and -f, the environment variable KPF_SOCKET
-    names the control socket; kpf-supervise sets it for its COMMAND.
+    If exactly one instance runs, kpfctl finds it by itself. Without --socket and -f, the environment variable
+    KPF_SOCKET names the control socket; kpf-supervise sets it for its COMMAND.
 
     Exit codes: 0 done; 1 it failed; 2 usage.
     """
@@ -85,7 +85,7 @@ keep_waiting_option = click.option(
 any_ids = click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=complete_ids)
 some_ids = click.argument("ids", nargs=-1, metavar="ID... | --all", shell_complete=complete_ids)
 all_option = click.option("--all", "every", is_flag=True, help="All of them.")
-follow_option = click.option("--follow", is_flag=True, help="Go on with what is told from now on, until Ctrl-C.")
+follow_option = click.option("--follow", is_flag=True, help="Keep printing new events, until Ctrl-C.")
 
 
 def example(text: str) -> str:

@@ -19,14 +19,14 @@ from kpf_supervise.kpfctl.group import (
 @main.command(epilog=example('eval "$(kpfctl completion bash)"'))
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes the shell complete verbs, options and the names of forwards."""
+    """Print a script that makes the shell complete verbs, options and the names of forwards."""
     kind = get_completion_class(shell)
     assert kind is not None
     click.echo(kind(main, {}, "kpfctl", "_KPFCTL_COMPLETE").source())
 
 
 def program() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # to end a --follow is no failure to be told
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a --follow: not a failure, no message
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # Latin-1, say, has no arrows: a question mark is no failure either
+        sys.stdout.reconfigure(errors="replace")  # Latin-1, for example, has no arrows: print ? instead of failing
     main(prog_name="kpfctl")

@@ -1,4 +1,4 @@
-"""What kpfctl prints of forwards, other than tables."""
+"""How kpfctl prints forwards, other than as tables."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def document(output: str, forwards: Forwards) -> str:
 
 
 def takes_all() -> bool:
-    """Whether stdout takes every character; if not, JSON and YAML have their own ways to write the others."""
+    """Whether stdout can encode every character. If not, JSON and YAML escape the others."""
     return sys.stdout.encoding.lower().startswith("utf")
 
 
 def why(forward: dict[str, Any]) -> str:
-    """Why it is not active, and the next step where there is one."""
+    """Why the forward is not active, and the next step if there is one."""
     return ". ".join(filter(None, (forward["error"], forward["nextStep"]))) or "no answer yet"

@@ -59,7 +59,7 @@ def list_(output: str, watch: bool) -> None:
 @follow_option
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def events(follow: bool, output: str) -> None:
-    """Show what has happened of late."""
+    """Show what happened lately."""
     with connect() as client:
         _tell(client, "events", follow, output, lambda event: event["event"] not in (KUBECTL, ADDED, REMOVED))
 
@@ -69,13 +69,13 @@ def events(follow: bool, output: str) -> None:
 @follow_option
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def logs(id: str, follow: bool, output: str) -> None:
-    """Show what one forward has been through, and what its kubectl has written."""
+    """Show the latest events of one forward, with the lines that its kubectl wrote."""
     with connect() as client:
         _tell(client, "logs", follow, output, lambda event: event.get("forward") == id, id=id)
 
 
 def _tell(client: Client, method: str, follow: bool, output: str, wanted: Callable[[Any], bool], **params: Any) -> None:
-    """Print events: those that the instance has kept, and where asked for those that follow."""
+    """Print the events that the instance has kept and, with `follow`, the new ones."""
 
     def show(event: dict[str, Any]) -> None:
         event.pop("portForward", None)
@@ -86,7 +86,7 @@ def _tell(client: Client, method: str, follow: bool, output: str, wanted: Callab
     kept = client.call(method, **params)
     for event in filter(wanted, kept):
         show(event)
-    if follow:  # what came between the two calls is in both answers
+    if follow:  # events between the two calls are in both answers
         known = {(event["time"], event["message"]) for event in kept}
         for event in filter(wanted, client.events()):
             if (event["time"], event["message"]) not in known:
@@ -107,7 +107,7 @@ def env() -> None:
 
 @main.command(epilog=example("kpfctl panel"))
 def panel() -> None:
-    """Show the panel of the instance; to close it leaves the instance running."""
+    """Show the panel of the instance. Closing it leaves the instance running."""
     given = click.get_current_context().find_root().params
     path = find(given.get("socket"), given.get("file"))
     if not has_terminal():

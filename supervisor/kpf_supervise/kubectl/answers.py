@@ -1,4 +1,4 @@
-"""What kubectl itself prints as JSON (its kubeconfig, its version), and the check of all JSON that enters. Pure."""
+"""What kubectl itself prints as JSON (its kubeconfig, its version), and the check of all JSON input. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 
 class Malformed(ValueError):
-    """It is not what it should be; says in a few words why."""
+    """The data does not have the expected form; the message says why."""
 
 
 class ContextFacts(Struct):
@@ -33,7 +33,7 @@ class NamedCluster(Struct):
 
 
 class KubeConfig(Struct):
-    """What `kubectl config view` says: all files of $KUBECONFIG merged, without credentials."""
+    """The output of `kubectl config view`: all files of $KUBECONFIG merged, without credentials."""
 
     current_context: str = msgspec.field(default="", name="current-context")
     contexts: list[NamedContext] | None = None
@@ -45,7 +45,7 @@ class _ClientVersion(Struct, rename="camel"):
 
 
 class VersionInfo(Struct, rename="camel"):
-    """What `kubectl version --client` says."""
+    """The output of `kubectl version --client`."""
 
     client_version: _ClientVersion
 
@@ -54,7 +54,7 @@ Wanted = TypeVar("Wanted")
 
 
 def decode(data: bytes | Raw, wanted: type[Wanted]) -> Wanted:
-    """The JSON value in `data`. Raises Malformed."""
+    """Decode the JSON value in `data`. Raises Malformed."""
     try:
         return msgspec.json.decode(data, type=wanted)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Why a kubectl failed, from its last words: the cause, a sentence for the user and the next step. Pure.
+"""Why a kubectl failed, from its last output: the cause, a message for the user and the next step. Pure.
 
 Every pattern was recorded from kubectl 1.20 to 1.36 against a real cluster.
 """
@@ -18,8 +18,8 @@ _REFUSED = re.compile(r"The connection to the server (?P<server>\S+) was refused
 _FIX_PROXY = "Check HTTPS_PROXY, or proxy-url in the kubeconfig"
 
 
-# What kubectl's last words mean: pattern → cause, sentence, next step; the first that is found counts. {kubectl} is
-# kubectl as the user calls it for that cluster.
+# What kubectl's last output means: pattern → cause, message, next step. The first match wins. {kubectl} is the kubectl
+# command for that cluster, as the user would type it.
 _CAUSES: list[tuple[re.Pattern[str], Cause, str, str]] = [
     (
         re.compile(
@@ -56,7 +56,7 @@ _CAUSES: list[tuple[re.Pattern[str], Cause, str, str]] = [
         "the proxy wants a user and a password ({status})",
         "Put them into HTTPS_PROXY, or proxy-url in the kubeconfig",
     ),
-    (  # the status of its answer to CONNECT, which is all that kubectl says
+    (  # kubectl reports only the status of the proxy's answer to CONNECT
         re.compile(r"Unable to connect to the server: (?P<status>(?!EOF$)[A-Z][A-Za-z ]+|unknown status code)$"),
         Cause.PROXY,
         "the proxy does not let kubectl through ({status})",
@@ -160,9 +160,9 @@ _BY_LINE = {
 
 
 def explain(words: Sequence[str], code: int | None, cluster: Cluster = ANYWHERE) -> Problem:
-    """The cause behind a kubectl's last words (stderr, oldest first) and its exit code (None: still running).
+    """The cause of a kubectl failure, from its last stderr lines (oldest first) and exit code (None: still running).
 
-    Exit code 0 may be a lost connection too (kubectl 1.20).
+    Exit code 0 can also mean a lost connection (kubectl 1.20).
     """
     lines = [read_line(word) for word in words if word.strip()]
     for said, problem in _BY_LINE.items():

@@ -1,4 +1,4 @@
-"""What we say to kubectl: command lines, and the environment in which they run."""
+"""kubectl's command lines, and the environment they run in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from kpf_supervise.model import Cluster
 
 OLDEST = (1, 20)
-WEDGE_FREE = (1, 32)  # before it, one client that aborts a large download can stop a kubectl for good
+WEDGE_FREE = (1, 32)  # in older ones, a client that aborts a large download can hang kubectl for good
 
 
 def command(binary: str, cluster: Cluster, *words: str) -> list[str]:
@@ -21,26 +21,26 @@ def command(binary: str, cluster: Cluster, *words: str) -> list[str]:
 
 
 def port_forward(binary: str, cluster: Cluster, namespace: str, what: str, remote: int | str) -> list[str]:
-    """One child: always an ephemeral port of 127.0.0.1, since the local port that users see is ours."""
+    """The command of a child. It listens on an ephemeral port of 127.0.0.1: we listen on the port that users see."""
     return command(
         binary, cluster, f"--namespace={namespace}", "port-forward", "--address=127.0.0.1", what, f":{remote}"
     )
 
 
-# One stream through kubectl 1.33 beside our relay, on two cores, 25 rounds: 1.01 of raw kubectl's with these, 0.89
-# without; eight streams 0.94 and 0.89. GOMAXPROCS leaves the relay a core, for 1.20 and 1.27 too. Of GOGC, 50 moves as
-# much as raw kubectl in less memory: 15.3 MiB of an idle 1.33 (13.8 of 1.20), against 17.7 (16.5) with Go's own 100,
-# which was some percent faster, within the spread; 25 was slower.
+# One stream through kubectl 1.33 and our relay, on two cores, 25 rounds: 1.01 of raw kubectl's throughput with these,
+# 0.89 without; eight streams: 0.94 and 0.89. GOMAXPROCS leaves a core to the relay, with 1.20 and 1.27 too. GOGC=50 is
+# as fast as raw kubectl and uses less memory: 15.3 MiB for an idle 1.33 (1.20: 13.8), against 17.7 (16.5) with Go's
+# default of 100. The default was a few percent faster, within the spread; 25 was slower.
 _GO_ON = {"GOMAXPROCS": "1", "GOGC": "50"}
 
 
-# One that only answers a question ends before there is much to collect: 33 ms of CPU time instead of 41 (1.33), 34
-# instead of 46 (1.20), medians of 25.
+# A kubectl that answers one request ends before there is much garbage to collect: 33 ms of CPU time instead of 41
+# (1.33), 34 instead of 46 (1.20), medians of 25.
 _GO_AND_END = {"GOGC": "400"}
 
 
 def to_go_on(base: Mapping[str, str], protocol: str = "auto") -> dict[str, str]:
-    """The environment of one that goes on; what the user has set himself wins. kubectl 1.31 and later choose WebSocket
+    """The environment of a long-running kubectl. The user's own variables win. kubectl 1.31 and later use WebSocket
     unless the variable says otherwise."""
     if protocol == "auto":
         return _GO_ON | dict(base)
@@ -48,5 +48,5 @@ def to_go_on(base: Mapping[str, str], protocol: str = "auto") -> dict[str, str]:
 
 
 def to_answer(base: Mapping[str, str]) -> dict[str, str]:
-    """The environment of one that answers a question, and ends; what the user has set himself wins."""
+    """The environment of a kubectl that answers one request and ends. The user's own variables win."""
     return _GO_AND_END | dict(base)

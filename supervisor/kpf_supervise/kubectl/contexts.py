@@ -1,4 +1,4 @@
-"""What the kubeconfigs say of the clusters that are named, and which kubectl it is that reads them."""
+"""What the kubeconfigs say about the configured clusters, and the version of the kubectl that reads them."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ _TIMEOUT = 15.0  # seconds; no server is asked
 
 
 class Contexts:
-    """As the kubectl `binary` reads them."""
+    """The kubeconfigs as the kubectl `binary` reads them."""
 
     def __init__(self, binary: str, guard: OrphanGuard, notice: Callable[[str], None]) -> None:
         self.binary = binary
-        self.version: tuple[int, int] | None = None  # of kubectl; None until it has said so
+        self.version: tuple[int, int] | None = None  # of kubectl; None until known
         self._guard = guard
         self._notice = notice
         self._known: dict[Cluster, tuple[Cluster, str]] = {}
         self._answers: SingleFlight[tuple[str, ...], bytes] = SingleFlight()
 
     async def of(self, cluster: Cluster) -> tuple[Cluster, str]:
-        """The cluster with its context named, so that a later `kubectl config use-context` in another terminal moves
-        no forward; and the context's namespace. Raises ForwardError where there is no such context, or kubectl can't be
-        run."""
+        """Return the cluster with its context named, and the context's namespace. A later `kubectl config
+        use-context` in another terminal moves no forward. Raises ForwardError if the context does not exist or kubectl
+        can't be run."""
         if cluster not in self._known:
             view = await self._ask(KubeConfig, Cluster(cluster.kubeconfig), "config", "view", "-o", "json")
             self._known[cluster] = resolve(cluster, view, os.environ)
         return self._known[cluster]
 
     async def check_version(self) -> None:
-        """Say so if kubectl is too old. What it then can't do is each forward's own trouble."""
+        """Report a kubectl that is too old. Each forward reports its own errors that result."""
         try:
             answer = await self._ask(VersionInfo, Cluster(), "version", "--client", "-o", "json")
             text = answer.client_version.git_version
             major, minor = map(int, text.lstrip("v").split(".")[:2])
         except (ForwardError, ValueError):
-            return  # whoever needs it will say so
+            return  # the next use of kubectl reports it
         first, self.version = self.version is None, (major, minor)
         if first and self.version < OLDEST:
             oldest = f"{OLDEST[0]}.{OLDEST[1]}"

@@ -1,4 +1,4 @@
-"""Why the kubeconfig's credential plugin gave no credentials: kubectl's words about it, and its own. Pure."""
+"""Why the kubeconfig's credential plugin gave no credentials, from kubectl's output and its own. Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Sequence
 
 from kpf_supervise.model import Cause, Problem
 
-_LONGEST = 300  # characters of the plugin's own words
+_LONGEST = 300  # characters of the plugin's own output
 
 _FAILED = re.compile(r"getting credentials: (?P<why>.*)")
 _NOT_INSTALLED = re.compile(r"exec: executable (?P<name>\S+) not found|fork/exec (?P<path>\S+): no such file")
 _EXIT_CODE = re.compile(r"exec: executable (?P<name>\S+) failed with (?P<code>exit code \d+)")
 _WANTS_A_TERMINAL = "cannot support interactive mode"
 _KUBECTLS = re.compile(r"memcache\.go:\d+\]|couldn't get current server API group list|getting credentials: ")
-_BEFORE_THE_HINT = "#client-go-credential-plugins"  # the end of what kubectl says before the kubeconfig's installHint
+_BEFORE_THE_HINT = "#client-go-credential-plugins"  # ends kubectl's text before the kubeconfig's installHint
 
 
 def plugin_trouble(lines: Sequence[str], kubectl: str) -> Problem | None:
-    """What is wrong with the plugin, if these last words of a kubectl (oldest first, nothing secret in them) are about
-    that. `kubectl` is what to write in a terminal for the same cluster: there the plugin can ask its user."""
+    """What is wrong with the plugin; None if kubectl's last lines (oldest first, already redacted) are about something
+    else. `kubectl` is the command for the same cluster in a terminal: there the plugin can prompt the user."""
     failed = next((found["why"] for line in reversed(lines) if (found := _FAILED.search(line))), None)
     if failed is None:
         return None
@@ -41,6 +41,6 @@ def plugin_trouble(lines: Sequence[str], kubectl: str) -> Problem | None:
 
 
 def _hint(lines: Sequence[str]) -> str:
-    """What the kubeconfig says on how to install it."""
+    """The kubeconfig's hint on how to install the plugin."""
     last = max((number for number, line in enumerate(lines) if _BEFORE_THE_HINT in line), default=len(lines))
     return " ".join(line.strip() for line in lines[last + 1 :] if line.strip())

@@ -1,10 +1,9 @@
 """Ends the children if we are killed.
 
-A `kill -9` leaves us no word to say, so a tiny process outside says it: a shell that leads a process group, waits
-for the end of a pipe that only we hold open, and then kills its whole group. Children join that group before
-they exec (setpgid in the fork), so there is no moment in which one could be missed, and a credential plugin that
-kubectl started ends with it. PR_SET_PDEATHSIG would not do: it follows the thread that spawned (trio's worker
-threads end after 10 s idle) and is Linux's alone.
+A process can't react to `kill -9`, so a tiny second process does: a shell that leads a process group, waits for EOF
+on a pipe that only we hold open, and then kills its whole group. Children join that group before they exec (setpgid
+in the fork), so none is ever missed. A credential plugin that kubectl started is killed as well. PR_SET_PDEATHSIG
+does not work: it follows the thread that spawned (trio's worker threads end after 10 s idle) and exists only on Linux.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ class OrphanGuard:
     def __init__(self, group: int = 0) -> None:
         self.group = group
         self._joining = 0
-        self._groups: list[tuple[trio.Process, int]] = []  # all there were, each with the pipe that it waits for
+        self._groups: list[tuple[trio.Process, int]] = []  # all guards so far, each with its pipe's write end
 
     @contextmanager
     def joining(self) -> Iterator[None]:
-        """Around the start of a child: one that asks for a password on /dev/tty gets an error. Else the kernel would
-        stop the whole group, every kubectl there is for one credential plugin."""
+        """Wrap the start of a child. A child that asks for a password on /dev/tty then gets an error. Otherwise the
+        kernel would stop the whole group: every kubectl because of one credential plugin."""
         self._joining += 1
         for number in _STOPS:
-            signal.signal(number, signal.SIG_IGN)  # children inherit it, and Go leaves these two as they are
+            signal.signal(number, signal.SIG_IGN)  # children inherit it, and Go does not change these two
         try:
             yield
         finally:
@@ -45,15 +44,15 @@ class OrphanGuard:
                     signal.signal(number, signal.SIG_DFL)
 
     async def keep(self, replaced: Callable[[], None]) -> None:
-        """Start another one whenever somebody has killed it, and tell. Until cancelled; for the time in between, and
-        for the children that are older, nobody would stand in."""
+        """Start a new guard whenever one was killed, and call `replaced`. Runs until cancelled. Nothing guards older
+        children, or any child until the new guard runs."""
         while True:
             await self._groups[-1][0].wait()
             await self.begin()
             replaced()
 
     async def begin(self) -> None:
-        """Start one; from now on children join its group."""
+        """Start a guard. New children join its group."""
         reading, writing = os.pipe()
         try:
             process = await trio.lowlevel.open_process(
@@ -72,12 +71,12 @@ class OrphanGuard:
         self.group = process.pid
 
     async def end(self) -> None:
-        """Every process that is still in a group has been killed then."""
+        """Returns once every process still in a group has been killed."""
         with trio.CancelScope(shield=True):
             for process, writing in self._groups:
                 os.close(writing)
                 await process.wait()
-                # one may itself have been killed; usually nobody is left (macOS says EPERM of zombies)
+                # a guard may have been killed itself; usually the group is empty (macOS: EPERM for zombies)
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
 

@@ -33,7 +33,7 @@ _SAID = [
         Said.POD_GONE,
         re.compile(r"error occurred forwarding .*(container not running|pod not found)"),
     ),
-    # "connect: …" is the dial itself; a "read: connection reset" later on was a served connection
+    # "connect: …" is the dial itself; a later "read: connection reset" is about an open connection
     (Said.UNREACHED, re.compile(r"error occurred forwarding .*connect: (connection refused|connection timed out)")),
     (Said.UNREACHED, re.compile(r"error occurred forwarding .*connect: (no route to host|network is unreachable)")),
     (Said.RESET, re.compile(r"error occurred forwarding ")),
@@ -44,7 +44,7 @@ _SAID = [
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a child: its meaning, its text (nothing secret in it), and the port of a READY line."""
+    """One line of a child: its meaning, its redacted text, and the port of a READY line."""
 
     said: Said
     text: str
@@ -52,9 +52,9 @@ class Line:
 
 
 def read_line(raw: str) -> Line:
-    """The meaning of one line, whichever stream it came on.
+    """The meaning of one line of stdout or stderr.
 
-    1.36 glues a `kuberc: …` notice without a newline before the next line, so patterns are searched for.
+    kubectl 1.36 writes no newline after a `kuberc: …` notice, so a pattern may match anywhere in a line.
     """
     text = redact(raw.strip().replace('\\"', '"'))
     for said, pattern in _SAID:

@@ -1,4 +1,4 @@
-"""One kubectl process: started in the guard's group, stopped politely, read line by line."""
+"""One kubectl process: started in the guard's process group, stopped gracefully, read line by line."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import ANYWHERE, Cause, Cluster, ForwardError, Problem
 
 GRACE = 1.0  # seconds between SIGINT and SIGKILL; kubectl needs 10 ms
-LINE = 64 * 1024  # bytes of a line that kubectl writes for people; longer ones are no words of its own
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # that pass
-_LINGER = 0.5  # seconds for the last words after the exit: a grandchild may hold the pipe open without end
+LINE = 64 * 1024  # bytes of a line that kubectl writes for people; longer ones are not its own messages
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # temporary
+_LINGER = 0.5  # seconds for the last output after the exit: a grandchild may hold the pipe open forever
 
 
 @asynccontextmanager
 async def running(
     command: Sequence[str], guard: OrphanGuard, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[trio.Process]:
-    """Run `command` around the block, stdout and stderr piped, stdin closed so that it can't wait for a prompt.
+    """Run `command` around the block. stdout and stderr are pipes; stdin is empty, so it can't wait for a prompt.
 
-    On exit it has ended and been waited for: by itself, or by SIGINT and after GRACE seconds by SIGKILL.
-    Raises ForwardError: KUBECTL where the binary can't be run, OTHER where the system has no room for a process now.
+    After the block the process has ended and is reaped. If it still ran, it got SIGINT, and SIGKILL after GRACE s.
+    Raises ForwardError: KUBECTL if the binary can't be run, OTHER if the system has no resources for a process now.
     """
     try:
         with guard.joining():
@@ -70,8 +70,8 @@ async def running(
 
 
 async def lines(stream: trio.abc.ReceiveStream, limit: int = LINE) -> AsyncGenerator[bytes, None]:
-    """The lines of a stream without their ends; a last one without an end counts. Of one that is longer than `limit`
-    bytes the rest is skipped."""
+    """The lines of a stream without their newlines. The last line needs no newline. A line longer than `limit` bytes is
+    cut."""
     line = bytearray()
     async for chunk in stream:
         begin = 0
@@ -86,7 +86,7 @@ async def lines(stream: trio.abc.ReceiveStream, limit: int = LINE) -> AsyncGener
 
 
 async def read_to_end(process: trio.Process, *readers: trio.Nursery) -> int:
-    """Wait for the exit, then give the nurseries that read its pipes a moment for the rest; returns the exit code."""
+    """Wait for the exit and return its code. The nurseries that read the pipes get _LINGER seconds for the rest."""
     code = await process.wait()
     for nursery in readers:
         nursery.cancel_scope.deadline = trio.current_time() + _LINGER
@@ -94,8 +94,8 @@ async def read_to_end(process: trio.Process, *readers: trio.Nursery) -> int:
 
 
 async def output(command: Sequence[str], guard: OrphanGuard, timeout: float, cluster: Cluster = ANYWHERE) -> bytes:
-    """The stdout of a kubectl that ends by itself, asking `cluster`. Raises ForwardError: what it said, or TOO_SLOW
-    where nothing comes for `timeout` s; a long answer over a slow line may take longer."""
+    """The stdout of a kubectl that asks `cluster` and ends by itself. Raises ForwardError: kubectl's own error, or
+    TOO_SLOW after `timeout` seconds without output. A long answer over a slow line may take longer."""
     out = bytearray()
     said: list[str] = []
 

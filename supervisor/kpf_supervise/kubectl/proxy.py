@@ -1,4 +1,4 @@
-"""Which proxy a kubectl goes through: it does not say so where that refuses the connection. Pure."""
+"""Which proxy a kubectl uses: kubectl does not name a proxy that refuses the connection. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 
 def proxy_of(server: str, proxy_url: str | None, environment: Mapping[str, str]) -> str:
-    """host:port of the proxy before the API server at the URL `server`, or "" for none: the kubeconfig's `proxy-url`,
-    else what the environment says, as Go reads it (golang.org/x/net/http/httpproxy). Never its user or password."""
+    """host:port of the proxy for the API server at the URL `server`, or "" for none. From the kubeconfig's `proxy-url`,
+    else from the environment, as Go reads it (golang.org/x/net/http/httpproxy). User and password are left out."""
     try:
         url = urlsplit(server)
-    except ValueError:  # kubectl itself says what is wrong with it
+    except ValueError:  # kubectl itself reports what is wrong
         return ""
     if not proxy_url:
         name = f"{url.scheme}_proxy"
@@ -30,7 +30,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _excepted(host: str, exceptions: str) -> bool:
-    """Whether NO_PROXY names it: as *, by its name or a domain of it, by its address or a network of it."""
+    """Whether NO_PROXY covers `host`: by *, its name, a parent domain, its address or a network."""
     address = _address(host)
     for each in (word.strip().lower() for word in exceptions.split(",")):
         domain = each.rpartition(":")[0] if each.count(":") == 1 else each

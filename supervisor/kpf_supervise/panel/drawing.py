@@ -1,6 +1,6 @@
-"""How the panel looks: a View in, lines of text out. Pure.
+"""Draws the panel: a View in, lines of text out. Pure.
 
-A line is a list of (look, text); a look is a word such as "bad", which the terminal's side gives a colour to.
+A line is a list of (look, text). A look is a word such as "bad"; terminal.py gives it a colour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SIGNS = {
     "failed": "✗",
     "stopped": "■",
 }
-PLAIN_SIGNS = {  # for terminals that have no more
+PLAIN_SIGNS = {  # for terminals without Unicode
     "active": "*",
     "connecting": ".",
     "reconnecting": "~",
@@ -55,8 +55,8 @@ q       quit; esc closes what is open"""
 
 
 def draw(view: View, width: int, height: int, now: float, signs: Mapping[str, str] = SIGNS) -> list[Line]:
-    """The whole screen: `height` lines; what is too long for `width` is cut by the terminal's side. Tells the view what
-    is where, for the mouse, and how much of it is seen."""
+    """The whole screen: `height` lines. Lines longer than `width` are cut by terminal.py. Stores in the view what is
+    where, for the mouse, and how much of it is visible."""
     return _Drawing(view, width, now, signs).lines(height)
 
 
@@ -104,7 +104,7 @@ class _Drawing:
         return [("title", left), ("", " " * max(self._width - len(left) - right, 1)), *parts]
 
     def _feet(self) -> list[list[Segment]]:
-        """The last line, with keys for the mouse in the place of looks."""
+        """The last line, with keys for the mouse instead of looks."""
         view = self._view
         if view.filtering:
             return [[("", f" filter: {view.filter}▏  "), ("enter", " enter keep "), ("esc", " esc clear ")]]
@@ -129,7 +129,7 @@ class _Drawing:
             ("?", "? help"),
             ("q", quit_),
         ]
-        while words and 18 + sum(len(text) + 2 for _, text in words) > self._width:  # what matters most stays
+        while words and 18 + sum(len(text) + 2 for _, text in words) > self._width:  # the most important keys stay
             words.pop(-3 if len(words) > 3 else 0)
         foot: list[Segment] = [("", " ")]
         for word in words:
@@ -144,7 +144,7 @@ class _Drawing:
             at += len(text)
 
     def _middle(self, height: int) -> list[Line]:
-        """Column heads, rows, what is wrong with the chosen one, and the last events."""
+        """Column heads, rows, the error of the selected forward, and the last events."""
         view = self._view
         shown, current = view.shown(), view.current
         told = view.word or (_trouble(current) if current else "")
@@ -174,7 +174,7 @@ class _Drawing:
         return [("", f" {texts[0]}  "), (LOOKS[forward["state"]], texts[1]), ("", "  " + "  ".join(texts[2:]))]
 
     def _columns(self, shown: Sequence[Forward]) -> list[tuple[str, int, list[str]]]:
-        """(title, width, cells) of the columns that have room; the less important ones give way."""
+        """(title, width, cells) of the columns that fit; the less important ones are left out."""
         made: dict[str, Callable[[Forward], str]] = {
             "NAME": lambda each: each["id"],
             "STATE": self._state,
@@ -248,7 +248,7 @@ def _trouble(forward: Forward) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """At `width`, between words where that is possible."""
+    """Wrap at `width`, between words if possible."""
     pieces, width = [], max(width, 1)
     while len(text) > width:
         at = text.rfind(" ", width // 2, width + 1)
@@ -259,7 +259,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _continued(command: str, width: int) -> list[str]:
-    """A command line that still is one when all its lines are copied."""
+    """Wrap a command line so that its lines, copied together, are still one command."""
     *pieces, last = _wrapped(command, width - 2)
     return [*(f"{piece} \\" for piece in pieces), last]
 

@@ -1,4 +1,4 @@
-"""What the panel knows and what its keys mean, as plain values: forwards, events and keys in, calls out. Pure."""
+"""The panel's state and what its keys mean, as plain values: forwards, events and keys in, calls out. Pure."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ Forward = dict[str, Any]
 
 SORTS = ("file", "name", "state", "traffic")
 URGENCY = ("failed", "reconnecting", "waiting", "connecting", "active", "idle", "stopped")
-_EVENTS = 100  # that are kept
+_EVENTS = 100  # events that are kept
 
 
 @dataclass(slots=True)
 class View:
-    """The state of the panel. `own`: to quit it ends the instance."""
+    """The state of the panel. `own`: quitting it ends the instance."""
 
     own: bool
     title: str = ""
     forwards: dict[str, Forward] = field(default_factory=dict)
     rates: dict[str, tuple[float, float]] = field(default_factory=dict)  # bytes/s in and out
     events: deque[str] = field(default_factory=lambda: deque(maxlen=_EVENTS))
-    mode: str = "table"  # or details, log, help; quit or stop, which ask
-    log: list[str] = field(default_factory=list)  # of the selected one
+    mode: str = "table"  # or details, log, help; quit or stop, which ask for confirmation
+    log: list[str] = field(default_factory=list)  # of the selected forward
     selected: str | None = None
     top: int = 0  # the first row or line that is shown
     at_end: bool = False  # the log is followed
-    page: int = 1  # how many are
+    page: int = 1  # how many rows or lines are shown
     filter: str = ""
     filtering: bool = False  # keys go into the filter
     sort: str = "file"
-    word: str = ""  # what was refused
+    word: str = ""  # the message of a refused call
     spots: dict[int, list[tuple[int, int, str]]] = field(default_factory=dict)  # row → (from, to, key), for the mouse
 
     def listed(self, forwards: Iterable[Forward], elapsed: float) -> None:
-        """Take the list in, `elapsed` seconds after the one before it (0: there was none)."""
+        """Store a new list, `elapsed` seconds after the previous one (0: there was none)."""
         new = {each["id"]: each for each in forwards}
         for id, each in new.items():
             before = self.forwards.get(id)
@@ -51,7 +51,7 @@ class View:
     def heard(self, event: dict[str, Any]) -> None:
         id = event.get("forward")
         if event["portForward"] is not None:
-            # its bytes are counted from list to list
+            # the byte counts change only with a list: rates are computed between lists
             known = self.forwards.get(id or "", event["portForward"])
             counts = {name: known[name] for name in ("bytesIn", "bytesOut")}
             self.forwards[id or ""] = event["portForward"] | counts
@@ -61,11 +61,11 @@ class View:
             self.log.append(event_line(event))
         if event["event"] not in ("kubectl", "added", "removed", "connecting"):
             text = event_line(event)
-            if not self.events or self.events[-1] != text:  # it may have been among those that were asked for
+            if not self.events or self.events[-1] != text:  # it may be among the fetched events already
                 self.events.append(text)
 
     def shown(self) -> list[Forward]:
-        """Those that the filter lets through, in order."""
+        """The forwards that match the filter, in order."""
         word = self.filter.lower()
         found = [
             each
@@ -81,7 +81,7 @@ class View:
 
     @property
     def current(self) -> Forward | None:
-        """The selected one; the first where that is gone."""
+        """The selected forward; the first one if that is gone."""
         shown = self.shown()
         if not any(each["id"] == self.selected for each in shown):
             self.selected = shown[0]["id"] if shown else None
@@ -89,12 +89,12 @@ class View:
 
     @property
     def open(self) -> int:
-        """How many connections are open, held ones among them."""
+        """How many connections are open, including held ones."""
         return sum(each["connections"] + each["held"] for each in self.forwards.values())
 
     def press(self, key: str) -> tuple[str, dict[str, Any]] | str | None:
-        """What a key asks for: a call of the control protocol, "quit", "log" (to be fetched), "copy" (the command line
-        to the clipboard), or nothing more."""
+        """Handle a key. Returns what it asks for: a call of the control protocol, "quit", "log" (fetch it), "copy" (the
+        command line to the clipboard), or nothing more."""
         self.word = ""
         if self.filtering:
             self._edit_filter(key)
@@ -147,7 +147,7 @@ class View:
         return None
 
     def click(self, row: int, column: int) -> tuple[str, dict[str, Any]] | str | None:
-        """The same for the mouse. A click on the chosen row opens its details."""
+        """The same for the mouse. A click on the selected row opens its details."""
         for begin, end, key in self.spots.get(row, ()):
             if begin <= column < end:
                 if not key.startswith("row "):

@@ -1,4 +1,4 @@
-"""Forwards as rows of text. Pure: `now` is given."""
+"""Forwards as rows of text. Pure: `now` is a parameter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOTHING = "–"
 
 
 def age(seconds: float) -> str:
-    """As kubectl has it: 5s, 3m12s, 12m, 2h5m, 9h, 4d."""
+    """As kubectl prints it: 5s, 3m12s, 12m, 2h5m, 9h, 4d."""
     whole = max(int(seconds), 0)
     for unit, letter, less, lesser, below in (
         (86400, "d", 3600, "h", 3),
@@ -26,7 +26,7 @@ def age(seconds: float) -> str:
 
 
 def amount(count: float) -> str:
-    """Bytes: 0, 999, 1.5k, 20M, 3.1G; thousands as 1000."""
+    """Bytes: 0, 999, 1.5k, 20M, 3.1G; 1k is 1000 bytes."""
     for unit in ("", "k", "M", "G"):
         if count < 999.5:
             return f"{count:.1f}{unit}" if unit and count < 9.95 else f"{count:.0f}{unit}"
@@ -35,7 +35,7 @@ def amount(count: float) -> str:
 
 
 def local(forward: dict[str, Any]) -> str:
-    """`localhost:8080`, or a dash where nothing listens."""
+    """`localhost:8080`, or a dash if the forward does not listen."""
     host = forward["address"]
     return f"{f'[{host}]' if ':' in host else host}:{forward['localPort']}" if forward["listening"] else NOTHING
 
@@ -64,5 +64,5 @@ def row(forward: dict[str, Any], now: float, wide: bool) -> list[str]:
 
 
 def table(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
-    """Lines, each cell but the last as wide as `widths` says."""
+    """Lines of text, with each cell but the last padded to its width."""
     return ["  ".join(f"{cell:<{width}}" for cell, width in zip(each, widths, strict=True)).rstrip() for each in rows]

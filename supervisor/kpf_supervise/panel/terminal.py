@@ -1,4 +1,4 @@
-"""The terminal screen: urwid draws what the View says, and its keys become calls over a control connection."""
+"""The terminal screen: urwid draws the View, and keys become calls over a control connection."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from kpf_supervise.events.summary import Digest
 from kpf_supervise.panel.drawing import PLAIN_SIGNS, SIGNS, Line, draw
 from kpf_supervise.panel.state import View
 
-_LIST = 1.0  # seconds between two looks at the counters, which send no events
-_ESCAPE = 0.05  # seconds between an escape and what belongs to it
-_PATIENCE = 1.0  # seconds that the terminal has to be given back
-_FRAME = 0.05  # seconds between two drawings at the least
+_LIST = 1.0  # seconds between two reads of the counters, which send no events
+_ESCAPE = 0.05  # seconds to wait after an escape for the rest of its sequence
+_PATIENCE = 1.0  # seconds to wait for a terminal that does not accept output
+_FRAME = 0.05  # minimum seconds between two drawings
 
-# look: foreground, background, and what shows it where there are no colours. Only the 16 colours that each terminal's
-# theme defines, so that light and dark ones can be read alike.
+# look: foreground, background, and the attribute on a terminal without colours. Only the 16 colours that each
+# terminal's theme defines are used, so that light and dark themes are equally readable.
 _PALETTE = [
     ("title", "default,bold", "default", "bold"),
     ("head", "default,underline", "default", "underline"),
@@ -45,8 +45,8 @@ _PALETTE = [
 
 
 async def show_remote(path: Path) -> bool:
-    """`show` the instance that serves the socket at `path`, as a program of its own: SIGINT, SIGTERM and SIGHUP close
-    it. Raises OSError where nobody serves it, or another user does."""
+    """`show` the instance that serves the socket at `path`, as a separate program: SIGINT, SIGTERM and SIGHUP close it.
+    Raises OSError if no process serves the socket, or another user's does."""
     stream = await connect(path)
     async with trio.open_nursery() as nursery:
 
@@ -57,15 +57,15 @@ async def show_remote(path: Path) -> bool:
                     nursery.cancel_scope.cancel()
 
         await nursery.start(close)
-        quit = True  # also where a signal closes it
+        quit = True  # also if a signal closes it
         quit = await show(stream, own=False)
         nursery.cancel_scope.cancel()
     return quit
 
 
 async def show(stream: trio.abc.Stream, own: bool) -> bool:
-    """Show the instance at the other end of `stream` on the terminal until the user quits (True), or the instance or
-    the terminal ends (False). The terminal is given back as it was, however this ends."""
+    """Show the instance at the other end of `stream` on the terminal until the user quits (True), or the instance
+    ends or the terminal is closed (False). The terminal is always restored."""
     return await _Panel(AsyncClient(stream), View(own)).run()
 
 
@@ -105,10 +105,10 @@ class _Panel:
         if forward is not None and forward["notify"] == "bell" and "state" in event:
             text = self._digest.heard(event["forward"], event["state"], event["message"], trio.current_time())
             if text is not None:
-                self._output.write("\a")  # goes with the next drawing
+                self._output.write("\a")  # is sent with the next drawing
 
     async def _follow(self) -> None:
-        """What has been, and from then on the counters."""
+        """Fetch the current state and the past events once, then the counters repeatedly."""
         try:
             info = await self._link.call("info")
             self._view.title = os.path.basename(info["config"] or "") or "sandbox"
@@ -119,7 +119,7 @@ class _Panel:
             while True:
                 await trio.sleep(_LIST)
                 self._list(await self._link.call("portforward:list"))
-        except Refused:  # it has ended, and _listen knows
+        except Refused:  # the instance has ended; _listen handles that
             pass
 
     def _list(self, forwards: list[dict[str, Any]]) -> None:
@@ -129,7 +129,7 @@ class _Panel:
         self._changed.set()
 
     async def _read(self, fd: int) -> None:
-        """Keys, the mouse, and the terminal's new size. A lone escape is known as such only when nothing follows it.
+        """Read keys, the mouse, and the terminal's new size. A lone escape is recognized only when nothing follows it.
         Returns when the terminal was closed."""
         patience = math.inf
         while True:
@@ -137,7 +137,7 @@ class _Panel:
                 await trio.lowlevel.wait_readable(fd)
             patience = math.inf if waited.cancelled_caught else _ESCAPE
             try:
-                codes = self._screen.get_available_raw_input()  # a SIGTSTP from elsewhere is carried out in here
+                codes = self._screen.get_available_raw_input()  # also handles a SIGTSTP from elsewhere
                 keys, _ = self._screen.parse_input(None, None, codes, wait_for_more=not waited.cancelled_caught)
             except (urwid.InputClosedError, OSError):  # the terminal was closed
                 self._nursery.cancel_scope.cancel()
@@ -148,7 +148,7 @@ class _Panel:
                 self._changed.set()
 
     def _take(self, key: str | tuple[Any, ...]) -> None:
-        if key == "window resize":  # or back from a SIGTSTP: whatever stands on the screen is not ours
+        if key == "window resize":  # or resumed after SIGTSTP: the screen shows something else
             self._drawn = None
             return
         if key == "ctrl z":
@@ -173,7 +173,7 @@ class _Panel:
             self._nursery.start_soon(self._call, *wanted)
 
     def _suspend(self) -> None:
-        """Give the terminal back, stop the whole job, and take the terminal again when the shell goes on with it."""
+        """Restore the terminal, stop the whole job, and take the terminal again when the shell resumes the job."""
         _give_back(self._screen, self._output)
         os.kill(0, signal.SIGTSTP)
         self._drawn = None
@@ -205,7 +205,7 @@ class _Panel:
             lines = draw(self._view, *size, time.time(), self._signs)
             if (lines, size) != self._drawn and lines:
                 known, canvases = canvases, {}
-                for each in lines:  # most are as they were
+                for each in lines:  # most are unchanged
                     key = f"{size[0]} {each}"
                     canvases[key] = known.get(key) or urwid.Text(each or " ", wrap="clip").render((size[0],))
                 rows = [(canvases[f"{size[0]} {each}"], None, False) for each in lines]
@@ -221,12 +221,12 @@ class _Panel:
 
 
 class _Output:
-    """The terminal to write to, in the place of a file. It takes what it can: one that was stopped by Ctrl-S, or whose
-    window hangs, holds up the drawing and nothing else. (Not blocking is a matter of the open file, which the shell
-    shares with us; so it is opened once more.)"""
+    """A file-like object that writes to the terminal without blocking. A terminal that was stopped by Ctrl-S, or whose
+    window hangs, delays only the drawing. (O_NONBLOCK applies to the open file description, which the shell shares
+    with us, so the terminal is opened again.)"""
 
     def __init__(self) -> None:
-        self.held = False  # whether `send` will write
+        self.held = False  # while True, only `send` writes
         self._data = b""
         self._fd = os.open(os.ttyname(1), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -237,7 +237,7 @@ class _Output:
         self._data += text.encode(sys.stdout.encoding, errors="replace")
 
     def flush(self) -> None:
-        """What comes at the start and the end: written at once, or after _PATIENCE seconds given up."""
+        """Write the output of the start and the end at once; give up after _PATIENCE seconds."""
         until = time.monotonic() + _PATIENCE
         while self._data and not self.held and time.monotonic() < until:
             try:
@@ -258,9 +258,9 @@ class _Output:
 
 @contextmanager
 def _screen() -> Iterator[tuple[raw.Screen, _Output]]:
-    """The terminal in its panel's mode around the block."""
+    """Keep the terminal in panel mode during the block."""
     with closing(_Output()) as output:
-        screen = raw.Screen(output=output)  # what it needs of a file
+        screen = raw.Screen(output=output)  # _Output has the file methods that it needs
         if os.environ.get("NO_COLOR"):
             screen.set_terminal_properties(colors=1)
         screen.register_palette(_PALETTE)
@@ -273,17 +273,17 @@ def _screen() -> Iterator[tuple[raw.Screen, _Output]]:
 
 
 def _take(screen: raw.Screen) -> None:
-    """Put the terminal into its panel's mode. Ctrl-Z is a key then, as it is in vim: as a signal, it would stop a shell
-    script or make that has started us before the terminal is given back, and their shell would take that away."""
+    """Put the terminal into panel mode. Ctrl-Z is then a key, as in vim. As a signal, it would stop a shell script or
+    make that started us before the terminal is restored, and their shell would take the terminal away."""
     screen.start()
     screen.tty_signal_keys(susp="undefined")
 
 
 def _give_back(screen: raw.Screen, output: _Output) -> None:
-    """Put the terminal back as it was."""
+    """Restore the terminal."""
     output.held = False
-    with suppress(termios.error):  # it was closed
-        # what Ctrl-S has stopped goes on, or nothing could be given back; ON is only heard after an OFF
+    with suppress(termios.error):  # the terminal was closed
+        # resume output stopped by Ctrl-S, or the terminal could not be restored; ON takes effect only after OFF
         termios.tcflow(1, termios.TCOOFF)
         termios.tcflow(1, termios.TCOON)
     screen.stop()

@@ -7,11 +7,11 @@ from random import random
 
 from kpf_supervise.model import Reconnect
 
-HEALTHY = 10.0  # seconds: a child that lived so long has its attempts counted anew
+HEALTHY = 10.0  # seconds: after a child has lived this long, attempts are counted from zero again
 
 
 class Tries:
-    """Counts the attempts of one round: call `lost` after each end of a child, `fresh` to begin a new round."""
+    """Counts the attempts of one round. Call `lost` each time a child ends, and `fresh` to begin a new round."""
 
     def __init__(self, policy: Reconnect, chance: Callable[[], float] = random) -> None:
         self._policy = policy
@@ -19,10 +19,10 @@ class Tries:
         self.made = 0
 
     def lost(self, lived: float) -> float | None:
-        """Seconds until the next attempt, None where none are left.
+        """Seconds until the next attempt; None if no attempts are left.
 
-        `lived` is how long the child forwarded, in seconds (0: it never did). A child that was healthy begins a
-        new round, whose first attempt comes at once: most losses are one bad connection, and clients wait.
+        `lived` is how long the child forwarded, in seconds (0: it never did). The loss of a healthy child begins a
+        new round. Its first attempt has no delay: most losses are one bad connection, and clients are waiting.
         """
         if lived >= HEALTHY:
             self.made = 0
@@ -39,5 +39,6 @@ class Tries:
 
 
 def delay(initial: float, longest: float, doublings: int, chance: Callable[[], float] = random) -> float:
-    """`initial` doubled so often, at most `longest`, less up to a quarter by chance, lest many come at once."""
+    """`initial` doubled `doublings` times, at most `longest`. Up to a quarter is subtracted at random, so that many
+    retries do not coincide."""
     return min(longest, initial * 2.0 ** min(doublings, 32)) * (1 - chance() / 4)

@@ -1,4 +1,4 @@
-"""Keeps a bug where it is: each part of the program that can fail alone runs behind one of these."""
+"""Contains bugs: each part of the program that can fail on its own runs inside such a boundary."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import trio
 
 from kpf_supervise.primitives.backoff import delay
 
-_AGAIN = (1.0, 60.0)  # seconds: the first and the longest pause before a part that failed is begun anew
-_WELL = 60.0  # seconds after which a part counts as well again
+_AGAIN = (1.0, 60.0)  # seconds: the first and the longest pause before a failed part is restarted
+_WELL = 60.0  # seconds after which a part counts as healthy again
 
 
 async def unbroken(run: Callable[[], Awaitable[object]], failed: Callable[[BaseException, float], None]) -> None:
-    """Run `run` to its end. An exception that comes out of it is a bug, since those that can be foreseen are handled
-    inside: `failed` is told it, and the seconds until `run` is called anew. A cancellation passes through."""
+    """Run `run` to its end, and call it again if it raises. `run` handles all expected exceptions itself; any other is
+    a bug. `failed` gets the exception and the seconds until `run` is called again. Cancellation passes through."""
     failures = 0
     while True:
         begun, pause = trio.current_time(), -1.0
@@ -30,7 +30,7 @@ async def unbroken(run: Callable[[], Awaitable[object]], failed: Callable[[BaseE
 
 
 def bare(error: BaseException) -> BaseException:
-    """The exception itself where a group, as nurseries make them, has only that one."""
+    """Unwrap exception groups (nurseries make them) that contain a single exception."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

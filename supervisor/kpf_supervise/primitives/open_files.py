@@ -1,4 +1,4 @@
-"""How many files, sockets and pipes among them, this process may have open, and what is told when there are no more."""
+"""The limit on open files, which include sockets and pipes, and the notice when this process reaches it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_AGAIN = 60.0  # seconds without a shortage after which the next one is told anew
+_AGAIN = 60.0  # seconds without a shortage after which the next one is reported
 
 
 def raise_limit() -> None:
-    """To the hard limit, as Go programs do: each connection costs two descriptors here and two in kubectl."""
+    """Raise the soft limit to the hard limit, as Go programs do. Each connection uses two descriptors here and two in
+    kubectl."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # macOS says infinity and means OPEN_MAX
+    except (OSError, ValueError):  # macOS reports infinity but accepts at most OPEN_MAX
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 10_240), hard))
 
 
 @contextmanager
 def shortage_told(notice: Callable[[str], None]) -> Iterator[None]:
-    """Around the block, trio's listeners tell `notice` once for each shortage that they can accept no connection for
-    want of descriptors. By themselves they would log a traceback ten times a second."""
+    """Inside the block, `notice` is called once per shortage when trio's listeners can't accept connections because no
+    descriptors are left. Without this, trio would log a traceback ten times a second."""
     log = logging.getLogger("trio.serve_listeners")
     handler, before = _Handler(notice), log.propagate
     log.addHandler(handler)

@@ -1,4 +1,4 @@
-"""Who may start a kubectl: only so many at a time, since more make each other slow."""
+"""Limits how many kubectls start at the same time, since too many slow each other down."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import trio
 
 
 class PriorityLimiter:
-    """`count` may have theirs at a time. Of those that wait, the lowest rank comes first, then who came first."""
+    """Lets `count` tasks run at a time. Waiting tasks are served by lowest rank, then in order of arrival."""
 
     def __init__(self, count: int) -> None:
         self._free = count
         self._waiting: list[tuple[Callable[[], int], trio.Event]] = []
 
     async def take(self, rank: Callable[[], int]) -> None:
-        """Returns when it is the caller's turn; `rank` is asked each time that one is given. `release` ends it."""
+        """Wait for a turn. `rank` is called each time a turn becomes free. Call `release` when done."""
         if self._free:
             self._free -= 1
             return
@@ -23,7 +23,7 @@ class PriorityLimiter:
         self._waiting.append(waiting)
         try:
             await waiting[1].wait()
-        except trio.Cancelled:  # never once it is set
+        except trio.Cancelled:  # never raised once the event is set
             self._waiting.remove(waiting)
             raise
 

@@ -1,4 +1,4 @@
-"""The one thing that the parts of a forward wait for: that some fact has changed."""
+"""Lets the parts of a forward wait until something has changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import trio
 
 
 class Signal:
-    """Wakes whoever waits; the facts themselves are read again after each wake-up."""
+    """Wakes all waiting tasks. Each task checks its condition again after it wakes up."""
 
     def __init__(self) -> None:
         self._event = trio.Event()

@@ -1,4 +1,4 @@
-"""One question for all who want to know the same."""
+"""Merges concurrent requests for the same key into one."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ Answer = TypeVar("Answer")
 
 
 class _Question(Generic[Answer]):
-    """On its way, or answered."""
+    """One request, pending or answered."""
 
     def __init__(self) -> None:
         self.ended = trio.Event()
-        self.answers: list[Answer] = []  # one, once it is told
+        self.answers: list[Answer] = []  # holds one answer once it has arrived
         self.problem: Problem | None = None
 
 
 class SingleFlight(Generic[Key, Answer]):
-    """Whoever asks for the same `key` while it is asked for shares the answer; whoever comes later asks anew."""
+    """Callers that ask for a `key` while a request for it is pending share its answer. Later callers ask again."""
 
     def __init__(self) -> None:
         self._asked: dict[Key, _Question[Answer]] = {}
 
     def __iter__(self) -> Iterator[Key]:
-        """What is asked for now."""
+        """The keys of pending requests."""
         return iter(self._asked)
 
     async def ask(self, key: Key, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """The answer of one of those who ask for `key`. Raises ForwardError, that of another one too."""
+        """The answer for `key`, from this call or a concurrent one. Raises the ForwardError of the call that asked."""
         while (question := self._asked.get(key)) is not None:
             await question.ended.wait()
             if question.problem is not None:
                 raise ForwardError(question.problem)
             if question.answers:
                 return question.answers[0]
-            # else it was cancelled, and somebody else is to ask
+            # otherwise that call was cancelled, and another caller has to ask
         question = self._asked[key] = _Question()
         try:
             question.answers.append(await ask())

@@ -1,4 +1,4 @@
-"""The embedded sandbox cluster: a Kubernetes API server on loopback for real kubectl, with pods that really serve."""
+"""The embedded sandbox cluster: a Kubernetes API server on loopback for real kubectl, with pods that serve traffic."""
 
 from kpf_supervise.sandbox.cluster import Cluster, open_cluster
 from kpf_supervise.sandbox.faults import Faults

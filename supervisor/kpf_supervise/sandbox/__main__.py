@@ -1,4 +1,4 @@
-"""`python -m kpf_supervise.sandbox`: the cluster by itself, for people and for benchmarks of other programs."""
+"""`python -m kpf_supervise.sandbox`: run the cluster alone, for interactive use and to benchmark other programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kpf_supervise.sandbox.content import more_services
 from kpf_supervise.sandbox.timing import Timing
 
 _PREFIX = "kpf-sandbox-"
-_NEW = 60.0  # seconds: a folder that is so young may not be locked yet
+_NEW = 60.0  # seconds; a newer folder may not be locked yet
 
 
 async def _until_signal(scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -33,7 +33,7 @@ async def _until_signal(scope: trio.CancelScope, task_status: trio.TaskStatus[No
 
 
 async def _until_eof(scope: trio.CancelScope) -> None:
-    """Cancel when our standard input ends, so that we don't outlive whoever started us."""
+    """Cancel `scope` at the end of standard input, so that this process does not outlive its parent."""
     async with trio.lowlevel.FdStream(sys.stdin.fileno()) as stdin:
         while await stdin.receive_some():
             pass
@@ -41,7 +41,7 @@ async def _until_eof(scope: trio.CancelScope) -> None:
 
 
 async def run(directory: Path, timing: Timing, until_eof: bool, services: int) -> None:
-    """Serve until SIGINT or SIGTERM (or the end of stdin); then remove the kubeconfig."""
+    """Serve until SIGINT or SIGTERM (or the end of stdin), then remove the kubeconfig."""
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, nursery.cancel_scope)
         if until_eof:
@@ -68,9 +68,9 @@ def main() -> None:
 
 @contextmanager
 def _own_folder() -> Iterator[Path]:
-    """A temporary folder, which is locked for as long as its process lives: those that killed ones left are removed."""
+    """A temporary folder, locked while this process lives. Folders left behind by killed processes are removed."""
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # it is in use, or gone by now
+        with suppress(OSError):  # in use, or already removed
             found = left.lstat()
             if found.st_uid == os.getuid() and found.st_mtime < time.time() - _NEW:
                 with _locked(left):
@@ -81,7 +81,7 @@ def _own_folder() -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Raises OSError where it can't be had."""
+    """Hold an exclusive lock on `folder`. Raises OSError if it can't be locked."""
     fd = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The API server's decisions: a request in, an answer out. Reading and writing HTTP is http.py's."""
+"""The API server's decisions: a request in, an answer out. http.py reads and writes HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPDY = "SPDY/3.1"
 SPDY_PROTOCOL = "portforward.k8s.io"
 WEBSOCKET_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 CHANNELS = "v4.channel.k8s.io"
-WATCH_TIMEOUT = 3600.0  # seconds, when the client names none (the API server: half an hour to an hour)
+WATCH_TIMEOUT = 3600.0  # seconds, if the client sets none (a real API server uses 30 to 60 minutes)
 REMEMBERED = 10_000  # requests
 HEALTH = ("/healthz", "/livez", "/readyz")
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -43,7 +43,7 @@ def not_found(location: Location) -> Response:
 
 
 def verb_of(request: Request, location: Location) -> str:
-    """As RBAC knows it."""
+    """The RBAC verb of the request."""
     if request.method != "GET":
         return VERBS.get(request.method, request.method.lower())
     if location.name:
@@ -52,7 +52,7 @@ def verb_of(request: Request, location: Location) -> str:
 
 
 def forbidden(user: str, verb: str, location: Location) -> Response:
-    """The text of the RBAC authorizer (API server 1.36)."""
+    """A 403 with the RBAC authorizer's text (API server 1.36)."""
     resource = location.resource
     named = f'{resource.qualified} "{location.name}"' if location.name else resource.qualified
     what = f"{resource.name}/{location.subresource}" if location.subresource else resource.name
@@ -62,7 +62,7 @@ def forbidden(user: str, verb: str, location: Location) -> Response:
 
 
 def merge(target: Object, patch: Object) -> None:
-    """RFC 7386, in place. A strategic merge patch differs only in lists, which kubectl doesn't send us."""
+    """RFC 7386, in place. A strategic merge patch differs only in lists, which kubectl doesn't send here."""
     for key, value in patch.items():
         if value is None:
             target.pop(key, None)
@@ -85,7 +85,7 @@ def scale_of(object: Object) -> Object:
 
 
 def patch_object(object: Object, patch: Object) -> None:
-    """Apply the patch; a change of the spec is a new generation, as controllers and `rollout status` expect."""
+    """Apply the patch. A changed spec increments the generation, as controllers and `rollout status` expect."""
     before = object.get("spec")
     before = {**before} if before else None
     merge(object, patch)
@@ -104,7 +104,7 @@ class Api:
         self._documents = documents(address)
         self._open_tunnel = open_tunnel
         self._watches: WeakSet[Watch] = WeakSet()
-        self._pages: dict[str, tuple[int, list[Object]]] = {}  # by continue token: what follows, as of when
+        self._pages: dict[str, tuple[int, list[Object]]] = {}  # by continue token: version, remaining items
 
     def end_watches(self, how: End) -> None:
         for watch in list(self._watches):
@@ -115,7 +115,7 @@ class Api:
             watch.tell(line)
 
     async def handle(self, request: Request) -> Answer:
-        """The answer to one request; takes time only where a fault says so."""
+        """Return the answer to one request. It waits only if a fault requires it."""
         self.requests.append(request)
         if self._faults.latency:
             await trio.sleep(self._faults.latency)
@@ -171,7 +171,7 @@ class Api:
         return lambda object: labels(object) and fields(object)
 
     def _list(self, request: Request, location: Location, wanted: selectors.Predicate) -> Response:
-        """Whole, or as one page of a listing as it was when its first page was asked for."""
+        """The whole list, or one page. Later pages show the list as it was when the first page was requested."""
         resource, token = location.resource, request.query.get("continue", "")
         if token:
             if token not in self._pages or self._pages[token][0] < self._store.oldest:
@@ -232,7 +232,7 @@ class Api:
         return failure(status, message or REASONS.get(status, "Unknown"))
 
     async def _port_forward(self, request: Request, location: Location) -> Answer:
-        """The upgrade to a tunnel. Raises NotFound."""
+        """Upgrade the connection to a tunnel. Raises NotFound."""
         faults = self._faults
         self._store.get("pods", location.namespace, location.name)
         if faults.upgrade_hangs:

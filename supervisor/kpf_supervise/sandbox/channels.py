@@ -1,8 +1,8 @@
-"""The other way of port-forwarding over WebSocket, `v4.channel.k8s.io` or no protocol named: libraries speak it,
-kubectl does not.
+"""The other WebSocket protocol for port-forwarding: `v4.channel.k8s.io`, or no protocol named. Client libraries use
+it; kubectl does not.
 
-A WebSocket is one connection into the pod. Each message begins with its channel: 0 data, 1 errors. The server first
-sends the port on both, in two bytes, little end first.
+A WebSocket is one connection into the pod. Each message begins with its channel: 0 for data, 1 for errors. The server
+first sends the port on both channels, as two bytes, little-endian.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from kpf_supervise.sandbox.pipe import PipeEnd
 from kpf_supervise.sandbox.transport import Transport, WebSocket
 
 DATA, ERROR = b"\0", b"\1"
-GRACE = 1.0  # seconds that the peer gets to close too: what it was sent might be lost else
+GRACE = 1.0  # seconds for the peer to close too; closing earlier could lose data sent to it
 
 
 async def serve_channels(port: int, sandbox: Sandbox, transport: Transport) -> None:
-    """Dial and copy until either side ends; never raises for that."""
+    """Dial and copy until either side ends. The end of a side raises nothing."""
     assert isinstance(transport, WebSocket)
     with suppress(trio.BrokenResourceError):
         for channel in (DATA, ERROR):

@@ -42,7 +42,7 @@ RESOURCES = {"deployment": "deployments", "statefulset": "statefulsets", "replic
 
 
 class Cluster:
-    """A running cluster. Made by `open_cluster`. Synchronous calls take effect at once, their consequences later."""
+    """A running cluster, made by `open_cluster`. Synchronous calls take effect at once, their consequences later."""
 
     def __init__(self, directory: Path, timing: Timing, nursery: trio.Nursery) -> None:
         self.faults = Faults()
@@ -50,7 +50,7 @@ class Cluster:
         self.store = Store()
         self._kubelet = Kubelet(self.store, timing)
         self._server = Server(self._connected)
-        self._tunnels: dict[trio.CancelScope, tuple[str, Gate]] = {}  # each open tunnel's pod, and what stops its bytes
+        self._tunnels: dict[trio.CancelScope, tuple[str, Gate]] = {}  # per open tunnel: its pod, the gate for its bytes
         self._nursery = nursery
         self.port = self._server.port
         self.url = f"http://{HOST}:{self.port}"
@@ -59,7 +59,7 @@ class Cluster:
         self.kubeconfig.write_text(KUBECONFIG.format(url=self.url, namespace=content.NAMESPACE))
 
     async def start(self) -> None:
-        """Bring up all the default content, as fast as can be, and the API server; return when all is ready."""
+        """Start the default content, as fast as possible, and the API server. Return when all is ready."""
         self._kubelet.timing = Timing(create=0, ready=0)
         await self._nursery.start(self._kubelet.run)
         content.fill(self.store)
@@ -72,25 +72,25 @@ class Cluster:
         await self.start_api()
 
     async def settled(self) -> None:
-        """Wait until the controllers have nothing left to do: all pods ready, none terminating."""
+        """Wait until the controllers are idle: all pods are ready and none is terminating."""
         while not controllers.settled(self.store):
             await self.store.wait_past(self.store.version)
 
-    # --- what there is
+    # --- current state
 
     @property
     def requests(self) -> Sequence[Request]:
-        """The last 10,000 API requests, in order of arrival; (method, path, query, headers, body)."""
+        """The last 10,000 API requests in order of arrival: (method, path, query, headers, body)."""
         return self._api.requests
 
     @property
     def connections(self) -> Counter[str]:
-        """How many connections of tunnels have reached a pod's process, by pod name."""
+        """The number of tunnel connections that reached a pod's process, by pod name."""
         return self._kubelet.connections
 
     @property
     def dials(self) -> Sequence[tuple[str, str]]:
-        """The same in order: (pod name, pod uid)."""
+        """The same connections in order: (pod name, pod uid)."""
         return self._kubelet.dials
 
     @property
@@ -99,7 +99,7 @@ class Cluster:
         return [pod for pod, _ in self._tunnels.values()]
 
     def pods(self, namespace: str = content.NAMESPACE, app: str | None = None) -> list[Object]:
-        """The pod objects as they are now, terminating ones too; `app` picks by label."""
+        """The current pod objects, including terminating ones; `app` selects by label."""
         pods = self.store.select("pods", namespace)
         return [pod for pod in pods if app in (None, pod["metadata"].get("labels", {}).get("app"))]
 
@@ -107,18 +107,18 @@ class Cluster:
         """Raises store.NotFound."""
         return self.store.get("pods", namespace, name)
 
-    # --- what people and programs do in a cluster
+    # --- actions of users and programs in a cluster
 
     def delete_pod(self, name: str, namespace: str = content.NAMESPACE, grace: int | None = None) -> None:
-        """`kubectl delete pod`: SIGTERM, after `grace` seconds (None: the pod's own, 30) SIGKILL; 0 is by force."""
+        """`kubectl delete pod`: SIGTERM, then SIGKILL after `grace` seconds (None: the pod's own, 30). 0 forces it."""
         controllers.delete_pod(self.store, namespace, name, grace)
 
     def set_ready(self, name: str, ready: bool, namespace: str = content.NAMESPACE) -> None:
-        """The outcome of the readiness probe. The process serves on all the same."""
+        """Set the result of the readiness probe. The process keeps serving either way."""
         self.store.update("pods", namespace, name, lambda pod: pod_status.ready(pod, ready))
 
     def restart_container(self, name: str, down: float | None = None, namespace: str = content.NAMESPACE) -> None:
-        """The process crashes and is back after `down` seconds (None: Timing.restart), and refused in between."""
+        """Crash the process; it is back after `down` seconds (None: Timing.restart). Until then its ports refuse."""
         worker = self._kubelet.worker(namespace, name)
         worker.pause = down
         if worker.sandbox.process:
@@ -147,57 +147,57 @@ class Cluster:
         kind, _, name = workload.partition("/")
         self.store.update(RESOURCES[kind], namespace, name, change)
 
-    # --- what goes wrong between kubectl and the cluster; for wrong answers see `faults`
+    # --- failures between kubectl and the cluster; for wrong answers see `faults`
 
     async def start_api(self) -> None:
-        """Listen (again), on the same port as ever."""
+        """Listen (again), always on the same port."""
         await self._nursery.start(self._server.run, self._nursery)
 
     async def stop_api(self, keep_tunnels: bool = False) -> None:
-        """The API server dies: new connections are refused, the open ones are cut.
+        """The API server dies: new connections are refused, open ones are cut.
 
-        With `keep_tunnels` it is stopping gracefully, for which a real one takes a minute: watches end in order, the
-        tunnels work on. Call it again to end those too.
+        With `keep_tunnels` it stops gracefully, which takes a real one a minute: watches end cleanly and tunnels keep
+        working. Call it again to end those too.
         """
         await self._server.stop(keep_connections=keep_tunnels)
         if keep_tunnels:
             self._api.end_watches("clean")
 
     def pause_api(self) -> None:
-        """The API server freezes: connections are accepted, no byte goes in or out, in tunnels either."""
+        """The API server freezes: it accepts connections, but no byte goes in or out, not even in tunnels."""
         self._server.gate.close()
 
     def resume_api(self) -> None:
         self._server.gate.open()
 
     def lose_connections(self) -> None:
-        """What a sleep or another network does: open connections go dead without an end, new ones are as ever."""
+        """Act like a sleep or a network change: open connections go dead without closing, new ones work."""
         self._server.vanish()
 
     def lose_tunnels(self) -> None:
-        """As `lose_connections`, but the tunnels alone: watches live on."""
+        """Like `lose_connections`, but only for tunnels: watches keep working."""
         for _, gate in self._tunnels.values():
             gate.close()
 
     def cut_tunnels(self, pod: str | None = None) -> int:
-        """Drop the connection under each tunnel (to that pod); how many they were."""
+        """Drop the connection under each tunnel (to that pod). Return the number of tunnels cut."""
         cut = [scope for scope, (name, _) in self._tunnels.items() if pod in (None, name)]
         for scope in cut:
             scope.cancel()
         return len(cut)
 
     def end_watches(self, how: End = "clean") -> None:
-        """End all watches: in order, by a broken connection, or with 410 (and then all older versions get 410)."""
+        """End all watches: cleanly, by a broken connection, or with 410 (then all older versions get 410)."""
         if how == "expired":
             self.compact()
         self._api.end_watches(how)
 
     def tell_watches(self, line: str) -> None:
-        """Send a line to all who watch, as something between them and the API server might."""
+        """Send a line to all watches, as a proxy in front of the API server might."""
         self._api.tell_watches(line)
 
     def compact(self) -> None:
-        """Answer 410 to whoever wants to go on from a version seen so far."""
+        """Answer 410 to watches that resume from any version up to now."""
         self.store.compact()
 
     def close(self) -> None:
@@ -221,10 +221,10 @@ class Cluster:
 
 @asynccontextmanager
 async def open_cluster(directory: Path, timing: Timing | None = None) -> AsyncIterator[Cluster]:
-    """A cluster on a free port of 127.0.0.1, with all its default content ready.
+    """A cluster on a free port of 127.0.0.1, with its default content ready.
 
-    Writes `directory`/kubeconfig (context `sandbox`, namespace `dev`). All ends with the block, whatever is open, and
-    the file goes too.
+    Writes `directory`/kubeconfig (context `sandbox`, namespace `dev`). The end of the block stops the cluster, closes
+    open connections and removes the file.
     """
     async with trio.open_nursery() as nursery:
         cluster = Cluster(directory, timing or Timing(), nursery)

@@ -1,11 +1,11 @@
-"""What is in a new sandbox cluster."""
+"""The content of a new sandbox cluster."""
 
 from __future__ import annotations
 
 from kpf_supervise.sandbox import objects, pod_status
 from kpf_supervise.sandbox.store import Object, Store
 
-NAMESPACE = "dev"  # the kubeconfig's
+NAMESPACE = "dev"  # in the kubeconfig
 NAMESPACES = ("data", "default", "dev", "kube-system")
 WEB = {"http": 8080, "echo": 9090}
 DB = {"db": 5432, "http": 8080}
@@ -34,7 +34,7 @@ def _services() -> list[Object]:
 
 
 def fill(store: Store) -> None:
-    """Put the default content in; the controllers and the kubelet make the pods of it."""
+    """Add the default content. The controllers and the kubelet create the pods."""
     store.add("nodes", _node())
     for name in NAMESPACES:
         store.add("namespaces", objects.namespace(name))
@@ -51,26 +51,26 @@ def fill(store: Store) -> None:
 
 
 def _managed(value: object) -> Object:
-    """The `fieldsV1` of managedFields, which are half of what a real API server sends of a pod."""
+    """The `fieldsV1` of managedFields, which are half of a pod as a real API server sends it."""
     if isinstance(value, list):
         return {f"k:{number}": {".": {}, **_managed(inner)} for number, inner in enumerate(value)}
     return {f"f:{key}": _managed(inner) for key, inner in value.items()} if isinstance(value, dict) else {}
 
 
 def more_services(store: Store, count: int) -> None:
-    """Put web-0, web-1 and so on in, each of which leads where the service web does."""
+    """Add the services web-0, web-1 and so on. Each selects the same pods as the service web."""
     for number in range(count):
         service = store.get("services", NAMESPACE, "web")
         store.add("services", {**service, "metadata": {"name": f"web-{number}", "namespace": NAMESPACE}})
 
 
 def crowd(store: Store, count: int) -> list[str]:
-    """Put `count` pods of another node in, running and ready, with no process behind them; returns their names.
+    """Add `count` running, ready pods of another node, with no process behind them. Returns their names.
 
-    They have no controller, and who deletes them has to do it by force. Each is 4 KB of JSON, as real ones are.
+    They have no controller and must be deleted by force. Each is 4 KB of JSON, like a real pod.
     """
     names = [f"crowd-{number:04}" for number in range(count)]
-    managed: list[Object] = []  # the same for all
+    managed: list[Object] = []  # shared by all pods
     for number, name in enumerate(names):
         template = objects.template({"app": f"crowd-{number % 50}"}, WEB)
         template["spec"]["containers"][0]["env"] = [{"name": f"VARIABLE_{n}", "value": 20 * "v"} for n in range(9)]

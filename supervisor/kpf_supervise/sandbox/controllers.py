@@ -1,7 +1,7 @@
 """Deployment, ReplicaSet, StatefulSet, DaemonSet and Endpoints controllers.
 
-Each is one synchronous step: it looks at what there is and does the next thing that brings it nearer to what is wanted.
-They are run again after every change, so nothing is remembered between two steps.
+Each is one synchronous step: it compares the actual with the desired state and does the next thing to close the gap.
+The steps run again after every change, so nothing is remembered between them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _namespace(object: Object) -> str:
 
 
 def owned(store: Store, resource: str, owner: Object) -> list[Object]:
-    """What `owner` controls, oldest first."""
+    """The objects that `owner` controls, oldest first."""
 
     def is_owned(object: Object) -> bool:
         reference = objects.owner_of(object)
@@ -47,7 +47,7 @@ def owned(store: Store, resource: str, owner: Object) -> list[Object]:
 
 
 def active(pods: list[Object]) -> list[Object]:
-    """Those that count: neither terminating nor finished."""
+    """The pods that count as replicas: neither terminating nor finished."""
     return [p for p in pods if not pod_status.is_terminating(p) and p["status"]["phase"] in ("Pending", "Running")]
 
 
@@ -56,7 +56,7 @@ def ready_count(pods: list[Object]) -> int:
 
 
 def delete_pod(store: Store, namespace: str, name: str, grace: int | None = None) -> Object:
-    """What DELETE does: mark it, or remove it at once when `grace` (seconds) is 0 or it never got a node."""
+    """DELETE: mark the pod, or remove it at once if `grace` (seconds) is 0 or it never got a node."""
     pod = store.get("pods", namespace, name)
     if grace is None:
         grace = int(pod["spec"].get("terminationGracePeriodSeconds", objects.GRACE))
@@ -68,13 +68,13 @@ def delete_pod(store: Store, namespace: str, name: str, grace: int | None = None
 
 
 def sync_replicas(store: Store, owner: Object, wanted: int, **labels: str) -> list[Object]:
-    """Create or delete pods of `owner` until `wanted` are active; the active ones as they were before."""
+    """Create or delete pods of `owner` until `wanted` are active. Returns the pods that were active before."""
     pods = active(owned(store, "pods", owner))
     for _ in range(wanted - len(pods)):
         name = f"{_name(owner)}-{objects.suffix()}"
         store.add("pods", objects.pod(owner["spec"]["template"], name, _namespace(owner), owner, **labels))
     surplus = sorted(pods, key=lambda p: (pod_status.is_ready(p), p["metadata"]["creationTimestamp"]))
-    for pod in surplus[: max(0, len(pods) - wanted)]:  # the unready first
+    for pod in surplus[: max(0, len(pods) - wanted)]:  # unready ones first
         delete_pod(store, _namespace(pod), _name(pod))
     return pods
 
@@ -123,7 +123,7 @@ def _replicaset_for(deployment: Object, hash: str) -> Object:
 
 
 def sync_deployment(store: Store, deployment: Object) -> None:
-    """A rolling update: the new ReplicaSet grows within the surge, the old ones shrink as the new pods get ready."""
+    """A rolling update: the new ReplicaSet grows within the surge, the old ones shrink as new pods become ready."""
     wanted: int = deployment["spec"]["replicas"]
     hash = template_hash(deployment["spec"]["template"])
     sets = owned(store, "replicasets", deployment)
@@ -152,7 +152,7 @@ def sync_deployment(store: Store, deployment: Object) -> None:
 
 
 def sync_statefulset(store: Store, statefulset: Object) -> None:
-    """In order: NAME-0 first, each after the one before is ready; a name is used again only when its pod is gone."""
+    """Start pods in order from NAME-0, each when the previous one is ready. Reuse a name only when its pod is gone."""
     wanted: int = statefulset["spec"]["replicas"]
     revision = f"{_name(statefulset)}-{template_hash(statefulset['spec']['template'])}"
     pods = {_name(pod): pod for pod in owned(store, "pods", statefulset)}
@@ -181,7 +181,7 @@ def _revision(pod: Object) -> str:
 
 
 def _roll_statefulset(store: Store, pods: dict[str, Object], wanted: int, revision: str) -> None:
-    """All are ready: delete the last one that is surplus, else the last one of an old revision."""
+    """With all pods ready, delete the last surplus pod, or else the last pod of an old revision."""
     if any(pod_status.is_terminating(pod) for pod in pods.values()):
         return
     last_first = sorted(pods.values(), key=lambda pod: int(_name(pod).rpartition("-")[2]), reverse=True)
@@ -192,7 +192,7 @@ def _roll_statefulset(store: Store, pods: dict[str, Object], wanted: int, revisi
 
 
 def sync_service(store: Store, service: Object) -> None:
-    """Its Endpoints: the ready pods that it picks. We need none, but some tools beside us watch them."""
+    """Write its Endpoints: the ready pods that it selects. kpf-supervise needs none; some other tools watch them."""
     if not service["spec"].get("selector"):
         return
     pods = [pod for pod in active(pods_of(store, service)) if pod_status.is_ready(pod)]
@@ -215,14 +215,14 @@ STEPS = {
 
 
 def reconcile(store: Store) -> None:
-    """One step of every controller."""
+    """Run one step of every controller."""
     for resource, step in STEPS.items():
         for object in store.select(resource):
             step(store, object)
 
 
 def settled(store: Store) -> bool:
-    """All that the controllers want is there, ready and of the newest template, and nothing else is terminating."""
+    """Whether all wanted pods exist, ready and of the newest template, and no other pod is terminating."""
     for resource in ("deployments", "statefulsets"):
         for object in store.select(resource):
             counts = {object["status"].get(key) for key in ("replicas", "readyReplicas", "updatedReplicas")}
@@ -234,7 +234,7 @@ def settled(store: Store) -> bool:
 
 
 async def run(store: Store, timing: Timing) -> None:
-    """Reconcile after every change that concerns a controller, until cancelled."""
+    """Reconcile after every change relevant to a controller, until cancelled."""
     version = -1
     while True:
         await store.wait_past(version)
@@ -245,6 +245,6 @@ async def run(store: Store, timing: Timing) -> None:
 
 
 def pods_of(store: Store, object: Object) -> list[Object]:
-    """The pods that a workload's selector or a service's picks."""
+    """The pods that the selector of a workload or service matches."""
     selector = object["spec"].get("selector", {})
     return store.select("pods", _namespace(object), matching(selector.get("matchLabels", selector)))

@@ -1,4 +1,4 @@
-"""What a test can ask the sandbox cluster to do wrong. Plain data, read at the moment it matters."""
+"""The faults that a test can inject into the sandbox cluster. Plain data, read at the moment of use."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ REASONS = {
 
 @dataclass(slots=True)
 class Answer:
-    """A Status, or with a `body` 200 and that, in place of the real answer, to requests whose method and path fit."""
+    """Replaces the answer to requests that match method and path: with a Status, or with 200 and `body` if set."""
 
     status: int
     message: str
     path: re.Pattern[str]  # searched for in the path (without query)
     method: str | None  # None: any
-    times: int | None  # how often; None: always
+    times: int | None  # how many times; None: always
     body: str | None = None
 
 
 @dataclass(slots=True)
 class Faults:
-    """Change the fields or call the methods, at any time. `clear` makes all well again."""
+    """Change the fields or call the methods at any time. `clear` removes all faults."""
 
     user: str = "sandbox"  # the name in "User … cannot …"
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
-    tokens: frozenset[str] | None = None  # the bearer tokens that are accepted; None: nobody need have one
-    latency: float = 0.0  # seconds before each answer of the API
-    mark_initial_events: bool = False  # a bookmark "initial-events-end" after a watch's first ADDED, as 1.36 sends
+    tokens: frozenset[str] | None = None  # accepted bearer tokens; None: no token needed
+    latency: float = 0.0  # seconds before each API answer
+    mark_initial_events: bool = False  # send the bookmark "initial-events-end" after the first ADDED events, as 1.36
     # The upgrade of a port-forward, whether SPDY or WebSocket:
-    upgrade_status: tuple[int, str] | None = None  # refuse it with this status and message ("": the usual one)
-    upgrade_hangs: bool = False  # never answer it
-    upgrade_delay: float = 0.0  # seconds before it is answered
-    no_websocket: bool = False  # a cluster before 1.30: only SPDY
-    no_accept_header: bool = False  # a WebSocket answer without Sec-WebSocket-Accept
+    upgrade_status: tuple[int, str] | None = None  # refuse with this status and message ("": the usual one)
+    upgrade_hangs: bool = False  # never answer
+    upgrade_delay: float = 0.0  # seconds before the answer
+    no_websocket: bool = False  # act like a cluster before 1.30: SPDY only
+    no_accept_header: bool = False  # answer a WebSocket upgrade without Sec-WebSocket-Accept
     # The connections in a tunnel:
     port_errors: dict[tuple[str | None, int], str] = field(default_factory=dict)
     refused_ports: set[tuple[str | None, int]] = field(default_factory=set)
-    no_reply: bool = False  # no SYN_REPLY ever: "error creating error stream"
-    swallow: bool = False  # streams are accepted, nothing of them reaches the pod and nothing comes back
+    no_reply: bool = False  # never send SYN_REPLY: "error creating error stream"
+    swallow: bool = False  # accept streams, but pass no data in either direction
 
     def forbid(self, verb: str, resource: str) -> None:
-        """As RBAC would: `forbid("watch", "pods")`, `forbid("create", "pods/portforward")`. `*` is any verb."""
+        """Forbid it like RBAC: `forbid("watch", "pods")`, `forbid("create", "pods/portforward")`. `*` is any verb."""
         self.forbidden.add((verb, resource))
 
     def allow(self, verb: str, resource: str) -> None:
@@ -64,7 +64,7 @@ class Faults:
         return bool({(verb, resource), ("*", resource)} & self.forbidden)
 
     def accept_tokens(self, *tokens: str) -> None:
-        """Answer 401 to whoever brings none of these bearer tokens (kubectl sends them over TLS only)."""
+        """Answer 401 to requests without one of these bearer tokens (kubectl sends them over TLS only)."""
         self.tokens = frozenset(tokens)
 
     def accepts(self, authorization: str) -> bool:
@@ -79,11 +79,11 @@ class Faults:
         self.answers.append(Answer(status, message, re.compile(path), method, times))
 
     def answer_with(self, body: str, *, path: str, times: int | None = None) -> None:
-        """Answer GET requests whose path contains the regular expression `path` with 200 and this text as it is."""
+        """Answer GET requests whose path contains the regular expression `path` with 200 and this text, unchanged."""
         self.answers.append(Answer(200, "", re.compile(path), "GET", times, body))
 
     def answer_to(self, method: str, path: str) -> Answer | None:
-        """The answer for this request, if one is asked for; counts it."""
+        """The replacement answer for this request, if any. Counts its use."""
         for answer in self.answers:
             if answer.method in (None, method) and answer.path.search(path):
                 if answer.times is not None:
@@ -94,7 +94,7 @@ class Faults:
         return None
 
     def refuse_upgrade(self, status: int, message: str = "") -> None:
-        """Answer it with an error; without a `message`, with what a real cluster says at that status."""
+        """Answer the upgrade with an error. The default `message` is the one of a real cluster for that status."""
         self.upgrade_status = (status, message)
 
     def hang_upgrade(self) -> None:
@@ -105,7 +105,7 @@ class Faults:
         self.port_errors[pod, port] = text
 
     def refuse_port(self, port: int, pod: str | None = None) -> None:
-        """As if nothing listened on that port of the pod (None: of any)."""
+        """Refuse connections to that port of the pod (None: of any), as if nothing listened there."""
         self.refused_ports.add((pod, port))
 
     def error_of(self, pod: str, port: int) -> str | None:
@@ -115,7 +115,7 @@ class Faults:
         return bool({(pod, port), (None, port)} & self.refused_ports)
 
     def clear(self) -> None:
-        """All well again, in place."""
+        """Remove all faults, in place."""
         fresh = Faults()
         for name in self.__dataclass_fields__:
             setattr(self, name, getattr(fresh, name))

@@ -30,7 +30,7 @@ class Request(NamedTuple):
     body: bytes = b""
 
     def json(self) -> Object:
-        """The body as JSON, {} if there is none; raises ValueError."""
+        """The body as JSON, {} if empty. Raises ValueError."""
         value = json.loads(self.body or b"{}")
         if not isinstance(value, dict):
             raise ValueError("the body is not an object")
@@ -45,14 +45,14 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """A chunked 200; it ends when `chunks` does, and is broken off (no last chunk) when that raises BrokenOff."""
+    """A chunked 200 that ends with `chunks`. If `chunks` raises BrokenOff, it breaks off without a last chunk."""
 
     chunks: AsyncGenerator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """Answer 101 with these headers, then hand the connection to `serve` until that returns."""
+    """Answer 101 with these headers, then hand the connection to `serve` until it returns."""
 
     serve: Callable[[Transport], Awaitable[None]]
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -67,12 +67,12 @@ class BrokenOff(Exception):
 
 
 def accept_token(key: str) -> str:
-    """The Sec-WebSocket-Accept to a Sec-WebSocket-Key."""
+    """The Sec-WebSocket-Accept for a Sec-WebSocket-Key."""
     return base64.b64encode(hashlib.sha1((key + WEBSOCKET_GUID).encode()).digest()).decode()
 
 
 class HttpConnection:
-    """Serves one connection. `handle` decides on the answer to each request."""
+    """Serves one connection. `handle` returns the answer to each request."""
 
     def __init__(self, stream: trio.abc.Stream, handle: Callable[[Request], Awaitable[Answer]]) -> None:
         self._stream = stream
@@ -80,7 +80,7 @@ class HttpConnection:
         self._h11 = h11.Connection(h11.SERVER)
 
     async def serve(self) -> None:
-        """Return when either side has closed, or the answer was broken off. The stream is the caller's to close."""
+        """Return when either side has closed or the answer broke off. The caller closes the stream."""
         try:
             while request := await self._request():
                 await self._respond(await self._handle(request))
@@ -91,7 +91,7 @@ class HttpConnection:
             pass
 
     async def _request(self) -> Request | None:
-        """The next request with its body; None when the client has closed."""
+        """The next request with its body, or None if the client has closed."""
         head: h11.Request | None = None
         body = bytearray()
         while True:

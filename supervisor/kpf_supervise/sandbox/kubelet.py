@@ -1,4 +1,4 @@
-"""The node: brings pods to life, restarts what crashes, ends what is deleted, and is dialled by the tunnels."""
+"""The node: starts pods, restarts crashed processes, ends deleted pods, and takes connections from tunnels."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ REFUSED = (
 
 
 class DialError(Exception):
-    """The connection couldn't be made; the text is the container runtime's (containerd 2.1)."""
+    """The connection could not be made. The text is the container runtime's (containerd 2.1)."""
 
 
 class Sandbox:
-    """What the container runtime keeps of a pod. A tunnel is pinned to it, even after the pod is gone."""
+    """The container runtime's record of a pod. A tunnel is pinned to it, even after the pod is gone."""
 
     def __init__(self, pod: Object, count: Callable[[], None]) -> None:
         self.pod: str = pod["metadata"]["name"]
@@ -41,7 +41,7 @@ class Sandbox:
         self._count = count
 
     def dial(self, port: int, refuse: bool = False) -> PipeEnd:
-        """A connection to localhost:`port` inside the pod; with `refuse` nothing listens there. Raises DialError."""
+        """Connect to localhost:`port` inside the pod; `refuse` acts as if nothing listened. Raises DialError."""
         if not self.known:
             raise DialError(f'failed to find sandbox "{self.id}" in store: not found')
         if not self.network:
@@ -54,13 +54,13 @@ class Sandbox:
 
 
 class PodWorker:
-    """One pod from its creation to its end, as kubelet's pod workers do it."""
+    """Runs one pod from its creation to its end, like kubelet's pod workers."""
 
     def __init__(self, pod: Object, kubelet: Kubelet) -> None:
         self.namespace: str = pod["metadata"]["namespace"]
         self.name: str = pod["metadata"]["name"]
         self.sandbox = Sandbox(pod, partial(kubelet.count, pod))
-        self.pause: float | None = None  # seconds between a crash and the next process, when a test says so
+        self.pause: float | None = None  # seconds from a crash to the next process, if a test sets it
         self._pod = pod
         self._uid = pod["metadata"]["uid"]
         self._kubelet = kubelet
@@ -69,19 +69,19 @@ class PodWorker:
         self._gone = False
 
     def _report(self, change: Callable[[Object], None]) -> None:
-        """Write the status, unless the pod (or this one of its name) is gone."""
+        """Write the status, unless the pod is gone or another one has its name."""
         store = self._kubelet.store
         found = store.find("pods", self.namespace, self.name)
         if found is not None and found["metadata"]["uid"] == self._uid:
             store.update("pods", self.namespace, self.name, change)
 
     def end(self, gone: bool) -> None:
-        """The pod is to terminate, or (`gone`) was deleted by force."""
+        """Terminate the pod; with `gone`, it was deleted by force."""
         self._gone = self._gone or gone
         self._alive.cancel()
 
     async def run(self) -> None:
-        """Return when the pod is deleted and nothing is left of it."""
+        """Run the pod. Return when it is deleted and nothing is left of it."""
         with self._alive:
             await self._live()
         if not self._gone:
@@ -94,7 +94,7 @@ class PodWorker:
         self.sandbox.known = False
 
     async def _live(self) -> None:
-        """Start it and keep it running, until cancelled."""
+        """Start the pod and keep it running, until cancelled."""
         image: str = self._pod["spec"]["containers"][0]["image"]
         self._report(pod_status.scheduled)
         if image.startswith(UNPULLABLE):
@@ -118,7 +118,7 @@ class PodWorker:
             self.pause = None
 
     async def _start(self, report: Callable[[Object, str, str], None]) -> workloads.Process:
-        """Start the container's process, then tell so by `report`."""
+        """Start the container's process, then write the status with `report`."""
         container = self._pod["spec"]["containers"][0]
         handlers = {
             port["containerPort"]: workloads.http(self.name) if port["name"] == "http" else workloads.echo
@@ -131,39 +131,39 @@ class PodWorker:
         return process
 
     def _patience(self) -> float:
-        """Seconds from SIGTERM to the end of the process: its own, but no longer than the grace period."""
+        """Seconds from SIGTERM to the end of the process: its own delay, at most the grace period."""
         found = self._kubelet.store.find("pods", self.namespace, self.name) or self._pod
         grace: float = found["metadata"].get("deletionGracePeriodSeconds", 0)
         env = {entry["name"]: entry["value"] for entry in self._pod["spec"]["containers"][0].get("env", ())}
         return min(float(env.get("TERM_DELAY", self._kubelet.timing.terminate)), grace)
 
     async def _terminate(self) -> None:
-        """SIGTERM, the process serves on and ends, and then the object goes in two steps."""
+        """Send SIGTERM; the process keeps serving until it ends. Then remove the object in two steps."""
         if process := self.sandbox.process:
             with trio.move_on_after(self._patience()):
                 await process.ended.wait()
             process.end(0)
-            await trio.sleep(self._kubelet.timing.teardown)  # until then its ports refuse
+            await trio.sleep(self._kubelet.timing.teardown)  # until then its ports refuse connections
             self.sandbox.network = False
             self._report(partial(pod_status.stopped, exit_code=process.exit_code or 0))
         await trio.sleep(self._kubelet.timing.delete)
         self._report(pod_status.finalized)
-        with suppress(NotFound):  # deleted by force meanwhile
+        with suppress(NotFound):  # deleted by force in the meantime
             self._kubelet.store.remove("pods", self.namespace, self.name)
 
 
 def is_ours(pod: Object) -> bool:
-    """Whether it runs on this node, or will: there is no other one that starts any."""
+    """Whether the pod runs on this node, or will: no other node starts pods."""
     return bool(pod["spec"].get("nodeName", NODE) == NODE)
 
 
 class Kubelet:
-    """All pods of the one node."""
+    """All pods of the single node."""
 
     def __init__(self, store: Store, timing: Timing) -> None:
         self.store = store
         self.timing = timing
-        self.connections: Counter[str] = Counter()  # connections that reached a pod's process, by pod name
+        self.connections: Counter[str] = Counter()  # connections to a pod's process, by pod name
         self.dials: deque[tuple[str, str]] = deque(maxlen=10_000)  # the same in order: pod name, uid
         self._workers: dict[str, PodWorker] = {}  # by uid
         self._nursery: trio.Nursery | None = None

@@ -1,6 +1,6 @@
 """Building Kubernetes objects: metadata, pods from a template, and the status of a pod at each step of its life.
 
-The shapes are those that kubelet and API server 1.36 were recorded with, less `managedFields`.
+The objects have the shape recorded from kubelet and API server 1.36, without `managedFields`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from kpf_supervise.sandbox.store import Object
 
 NODE = "sandbox"
 NODE_IP = "127.0.0.1"
-GRACE = 30  # seconds, terminationGracePeriodSeconds unless a template says otherwise
-LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # what Kubernetes makes names of
-UNPULLABLE = "registry.invalid/"  # an image from there stays in ImagePullBackOff
+GRACE = 30  # seconds; terminationGracePeriodSeconds unless a template sets another
+LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # the characters of generated Kubernetes names
+UNPULLABLE = "registry.invalid/"  # images from there stay in ImagePullBackOff
 
 
 def timestamp(after: float = 0) -> str:
-    """Now, or so many seconds later, as Kubernetes writes it."""
+    """Now plus `after` seconds, in Kubernetes' format."""
     return (datetime.now(UTC) + timedelta(seconds=after)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -45,7 +45,7 @@ def metadata(name: str, namespace: str = "", labels: Mapping[str, str] | None = 
 
 
 def controlled_by(owner: Object) -> list[Object]:
-    """The ownerReferences of what `owner` makes."""
+    """The ownerReferences for objects that `owner` creates."""
     names = {key: owner["metadata"][key] for key in ("name", "uid")}
     kind = {"apiVersion": owner["apiVersion"], "kind": owner["kind"]}
     return [{**kind, **names, "controller": True, "blockOwnerDeletion": True}]
@@ -90,7 +90,7 @@ def namespace(name: str) -> Object:
 
 
 def pod(template: Object, name: str, namespace: str, owner: Object | None = None, **labels: str) -> Object:
-    """A pod as its controller creates it: Pending, no node yet. `labels` come on top of the template's."""
+    """A pod as its controller creates it: Pending, with no node yet. `labels` are added to the template's."""
     more: Object = {"generation": 1}
     if owner is not None:
         more |= {"ownerReferences": controlled_by(owner), "generateName": name[: name.rindex("-") + 1]}
@@ -102,7 +102,7 @@ def pod(template: Object, name: str, namespace: str, owner: Object | None = None
 
 
 def status_error(code: int, reason: str, message: str, details: Object | None = None) -> Object:
-    """The Status that an error answer carries. kubectl prints `Error from server (REASON): MESSAGE`."""
+    """The Status in an error answer. kubectl prints `Error from server (REASON): MESSAGE`."""
     return {
         "kind": "Status",
         "apiVersion": "v1",

@@ -1,14 +1,14 @@
-"""A connection inside this process: two ends, each a byte stream with half-close, no socket and no copy."""
+"""A connection inside this process: two byte streams with half-close, without sockets and without copying."""
 
 from __future__ import annotations
 
 import trio
 
-DEPTH = 4  # chunks under way in one direction before the writer waits
+DEPTH = 4  # chunks in transit in one direction before the writer waits
 
 
 class PipeEnd(trio.abc.HalfCloseableStream):
-    """One end. What is sent arrives as it was cut, by reference; `bytes` or `memoryview`, never changed."""
+    """One end. Chunks keep their boundaries and are passed by reference, as unchanged `bytes` or `memoryview`."""
 
     def __init__(
         self,
@@ -19,7 +19,7 @@ class PipeEnd(trio.abc.HalfCloseableStream):
         self._incoming = incoming
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Raises BrokenResourceError when the other end is closed, as a reset does."""
+        """Raises BrokenResourceError if the other end is closed, as after a reset."""
         await self._outgoing.send(bytes(data) if isinstance(data, bytearray) else data)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -33,7 +33,7 @@ class PipeEnd(trio.abc.HalfCloseableStream):
             return b""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The next chunk, copied into bytes if it is a view; `max_bytes` isn't heeded."""
+        """The next chunk, copied into bytes if it is a view. `max_bytes` is ignored."""
         return bytes(await self.receive_chunk())
 
     async def send_eof(self) -> None:
@@ -41,7 +41,7 @@ class PipeEnd(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """Whoever waits in `receive_chunk` or `send_all` of this end gets ClosedResourceError."""
+        """Pending calls of `receive_chunk` and `send_all` on this end raise ClosedResourceError."""
         self._outgoing.close()
         self._incoming.close()
 

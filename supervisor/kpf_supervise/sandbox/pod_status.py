@@ -1,6 +1,6 @@
-"""The status of a pod at each step of its life, as changes to a pod object. For `Store.update`.
+"""The status of a pod at each step of its life, as changes to a pod object for `Store.update`.
 
-Order and content are those of the recorded watch events (kubelet 1.36: a rollout, a crash, a readiness flap).
+Order and content match recorded watch events (kubelet 1.36: a rollout, a crash, a readiness flap).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def scheduled(pod: Object) -> None:
 
 
 def creating(pod: Object, reason: str = "ContainerCreating", message: str = "") -> None:
-    """The kubelet has it, its container isn't there yet (or its image can't be pulled)."""
+    """The kubelet has the pod, but its container isn't there yet (or its image can't be pulled)."""
     pod["status"] |= {"hostIP": NODE_IP, "startTime": timestamp()}
     _set(pod, "PodReadyToStartContainers", False)
     _set(pod, "Initialized", True)
@@ -59,7 +59,7 @@ def creating(pod: Object, reason: str = "ContainerCreating", message: str = "") 
 
 
 def running(pod: Object, container_id: str, ip: str) -> None:
-    """The process runs; whether it is ready is told by `ready`."""
+    """The process runs. `ready` reports readiness."""
     pod["status"] |= {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}
     _set(pod, "PodReadyToStartContainers", True)
     state = {"running": {"startedAt": timestamp()}}
@@ -81,7 +81,7 @@ def _ended(pod: Object, exit_code: int) -> Object:
 
 
 def crashed(pod: Object, exit_code: int) -> None:
-    """The process ended by itself and will be restarted."""
+    """The process exited by itself and will be restarted."""
     _container(pod, state=_ended(pod, exit_code), started=False)
     ready(pod, False)
 
@@ -95,7 +95,7 @@ def restarted(pod: Object, container_id: str, ip: str) -> None:
 
 
 def terminating(pod: Object, grace: int) -> None:
-    """DELETE was asked for: the time lies in the *future* and nothing else changes."""
+    """DELETE was requested: deletionTimestamp lies in the *future*, and nothing else changes."""
     pod["metadata"] |= {"deletionTimestamp": timestamp(grace), "deletionGracePeriodSeconds": grace}
 
 

@@ -1,4 +1,4 @@
-"""The resource types that the sandbox API serves, the paths that lead to them, and the discovery documents."""
+"""The resource types that the sandbox API serves, their paths, and the discovery documents."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Resource:
 
     @property
     def qualified(self) -> str:
-        """As errors name it: `pods`, `deployments.apps`."""
+        """The name in error messages: `pods`, `deployments.apps`."""
         return f"{self.name}.{self.group}" if self.group else self.name
 
 
@@ -57,7 +57,7 @@ RESOURCES = (
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What a path names. An empty `name` is the collection, an empty `namespace` all namespaces."""
+    """What a path names. An empty `name` means the collection, an empty `namespace` all namespaces."""
 
     resource: Resource
     namespace: str = ""
@@ -66,7 +66,7 @@ class Location:
 
 
 def locate(path: str) -> Location | None:
-    """`/api/v1/namespaces/dev/pods/web-1/portforward` → Location; None if it leads nowhere."""
+    """`/api/v1/namespaces/dev/pods/web-1/portforward` → Location, or None for an unknown path."""
     match path.strip("/").split("/"):
         case ["api", "v1", *parts]:
             group = ""

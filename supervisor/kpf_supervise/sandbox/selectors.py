@@ -1,4 +1,4 @@
-"""Label and field selectors as the API takes them in a query: text in, predicate over objects out."""
+"""Label and field selectors from the query of an API request: text in, predicate over objects out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _labels(object: Object) -> dict[str, str]:
 
 
 def labels(text: str) -> Predicate:
-    """`app=web,tier!=x,env in (a,b),!old`; raises ValueError."""
+    """Parse `app=web,tier!=x,env in (a,b),!old`. Raises ValueError."""
     if not text.strip():
         return lambda _: True
     selector = parse_selector(text)
@@ -34,7 +34,7 @@ def _field(object: Object, path: str) -> str:
 
 
 def fields(text: str) -> Predicate:
-    """`metadata.name=x,status.phase!=Running`; raises ValueError. Unlike the API, any path will do."""
+    """Parse `metadata.name=x,status.phase!=Running`. Raises ValueError. Unlike the API, any path is allowed."""
     wanted: list[tuple[str, bool, str]] = []
     for part in filter(str.strip, text.split(",")):
         found = _FIELD.fullmatch(part)
@@ -45,5 +45,5 @@ def fields(text: str) -> Predicate:
 
 
 def matching(wanted: dict[str, str]) -> Predicate:
-    """What a spec's `matchLabels` picks; an empty one picks nothing (a service without selector)."""
+    """The predicate of a spec's `matchLabels`. An empty one matches nothing (a service without selector)."""
     return lambda object: bool(wanted) and wanted.items() <= _labels(object).items()

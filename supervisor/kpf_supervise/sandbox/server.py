@@ -1,4 +1,4 @@
-"""The API server's sockets: they can be taken away, frozen and given back, always on the same port."""
+"""The API server's sockets. They can be closed, frozen and reopened, always on the same port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BACKLOG = 128
 
 
 class Gate:
-    """Open, or closed: then nothing is read and nothing is written, as in a process that was sent SIGSTOP."""
+    """Open or closed. While closed, nothing is read or written, as in a process stopped by SIGSTOP."""
 
     def __init__(self) -> None:
         self._opened = trio.Event()
@@ -55,7 +55,7 @@ class GatedStream(trio.abc.Stream):
 
 
 def bound_socket(port: int = 0) -> socket.socket:
-    """A socket that has the port (0: any free one) but does not listen: connections to it are refused."""
+    """A socket bound to the port (0: any free one) that does not listen, so that connections are refused."""
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind((HOST, port))
@@ -63,7 +63,7 @@ def bound_socket(port: int = 0) -> socket.socket:
 
 
 class Server:
-    """Listens on one port of 127.0.0.1, or only holds it."""
+    """Listens on one port of 127.0.0.1, or only reserves it."""
 
     def __init__(self, serve: Callable[[GatedStream], Awaitable[None]]) -> None:
         self.gate = Gate()
@@ -80,7 +80,7 @@ class Server:
         *,
         task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Listen until `stop`, started when connections are accepted. They are served in `nursery`."""
+        """Listen until `stop`; started once connections are accepted. Serve them in `nursery`."""
         self._socket.listen(BACKLOG)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
         self._refusing = trio.Event()
@@ -101,7 +101,7 @@ class Server:
                 self._connections.discard(scope)
 
     async def stop(self, keep_connections: bool = False) -> None:
-        """Return when new connections are refused; the port stays ours. The open ones are cut, unless kept."""
+        """Return when new connections are refused. Keep the port. Cut open connections unless told to keep them."""
         if self._listening:
             self._listening.cancel()
             await self._refusing.wait()
@@ -112,11 +112,11 @@ class Server:
                 scope.cancel()
 
     def vanish(self) -> None:
-        """The connections that are open now go dead: no byte, no end. New ones are as ever."""
+        """All open connections go dead: no bytes, no close. New ones work."""
         self.gate.close()
         self.gate = Gate()
 
     def close(self) -> None:
-        """Give up the port of a stopped server."""
+        """Release the port of a stopped server."""
         if self._listening is None:
             self._socket.close()

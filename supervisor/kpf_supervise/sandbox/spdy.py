@@ -1,8 +1,8 @@
 """SPDY/3.1 frames, sans-IO: bytes in, events out; one method for each frame that can be sent.
 
-Source: the SPDY/3.1 draft, as far as `kubectl port-forward` uses it (moby/spdystream). No flow control is kept: kubectl
-neither sends nor heeds WINDOW_UPDATE. Header blocks are compressed with one zlib context per direction, so the frames
-that carry headers must be written in the order in which they were made.
+Source: the SPDY/3.1 draft, as far as `kubectl port-forward` uses it (moby/spdystream). There is no flow control:
+kubectl neither sends nor honors WINDOW_UPDATE. Header blocks are compressed with one zlib context per direction, so
+frames with headers must be written in the order in which they were made.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-CONTROL = 0x8003  # how each control frame begins: the control bit and version 3
+CONTROL = 0x8003  # the start of each control frame: the control bit and version 3
 FIN = 0x01
-MAX_DATA = 2**24 - 1  # bytes of payload that one frame can carry
+MAX_DATA = 2**24 - 1  # bytes of payload in one frame
 
 # The zlib dictionary of SPDY/3 (draft, 2.6.10.1): length-prefixed words, then text.
 WORDS = (
@@ -46,7 +46,7 @@ DICTIONARY = b"".join(_prefixed(word.replace("_", " ")) for word in WORDS.split(
 
 
 class ProtocolError(Exception):
-    """The peer sent what is not SPDY/3.1; the session can't go on."""
+    """The peer sent something that is not SPDY/3.1. The session can't continue."""
 
 
 class Type(IntEnum):
@@ -91,7 +91,7 @@ class RstStream:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A part of a DATA frame: a frame that comes in pieces gives one event a piece, `fin` on the last."""
+    """Part of a DATA frame. A frame received in pieces gives one event per piece, with `fin` on the last."""
 
     stream: int
     data: bytes
@@ -124,18 +124,18 @@ Event = SynStream | SynReply | Headers | RstStream | Data | Settings | Ping | Go
 
 
 class Connection:
-    """One end of a session. Both ends are alike; the client's stream ids are odd."""
+    """One end of a session. Both ends work the same; the client's stream ids are odd."""
 
     def __init__(self) -> None:
         self._deflate = zlib.compressobj(zdict=DICTIONARY)
         self._inflate = zlib.decompressobj(zdict=DICTIONARY)
-        self._rest = b""  # the beginning of a frame that isn't complete
-        self._data_left = 0  # bytes to come of the DATA frame that is being received
+        self._rest = b""  # the start of an incomplete frame
+        self._data_left = 0  # bytes missing from the DATA frame being received
         self._data_stream = 0
         self._data_fin = False
 
     def receive(self, chunk: bytes) -> list[Event]:
-        """Take in what came from the peer; raises ProtocolError."""
+        """Process bytes from the peer. Raises ProtocolError."""
         if self._rest:
             chunk = self._rest + chunk
         events: list[Event] = []
@@ -169,7 +169,7 @@ class Connection:
         return events
 
     def _control(self, first: int, flags: int, body: bytes) -> Event | None:
-        """One whole control frame; None for a type that SPDY tells us to skip."""
+        """Parse one whole control frame. Returns None for a type that SPDY says to skip."""
         fin = bool(flags & FIN)
         try:
             match first & 0xFFFF:

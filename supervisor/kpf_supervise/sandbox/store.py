@@ -1,7 +1,7 @@
-"""The cluster's objects and the log of what changed in them: what etcd and the watch cache are to a real one.
+"""The cluster's objects and the log of their changes, like etcd and the watch cache of a real cluster.
 
-Every change takes the next resourceVersion, so the log needs no search: the change after version v is at a known index.
-A watcher keeps only a version; it asks for what came after it and waits for more. Objects are never changed in place.
+Every change takes the next resourceVersion, so the log needs no search: the change after version v has a known index.
+A watcher keeps only a version. It asks for later changes and waits for more. Objects are never changed in place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Object = dict[str, Any]  # a Kubernetes object as JSON
 Key = tuple[str, str, str]  # resource ("pods"), namespace ("" if it has none), name
 
 FIRST_VERSION = 1000
-LOG_SIZE = 10_000  # changes kept; older versions are answered with 410, as after a compaction
+LOG_SIZE = 10_000  # changes kept; older versions get 410, as after a compaction
 
 
 class NotFound(Exception):
@@ -25,7 +25,7 @@ class NotFound(Exception):
 
 
 class Conflict(Exception):
-    """An object of that name is there already. `args` are resource, namespace and name."""
+    """An object of that name already exists. `args` are resource, namespace and name."""
 
 
 class Expired(Exception):
@@ -37,7 +37,7 @@ class Expired(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One step of the log. `previous` is what the object was before (None when it is new)."""
+    """One entry of the log. `previous` is the object before the change (None if it is new)."""
 
     type: Literal["ADDED", "MODIFIED", "DELETED"]
     version: int
@@ -47,11 +47,11 @@ class Change:
 
 
 class Store:
-    """All objects, the newest version and the log. Synchronous but for `wait_past`."""
+    """All objects, the newest version and the log. Synchronous except for `wait_past`."""
 
     def __init__(self) -> None:
         self.version = FIRST_VERSION
-        self.oldest = FIRST_VERSION  # the oldest version from which a watch can go on
+        self.oldest = FIRST_VERSION  # the oldest version from which a watch can resume
         self._objects: dict[Key, Object] = {}
         self._log: list[Change] = []
         self._changed = trio.Event()
@@ -69,7 +69,7 @@ class Store:
     def select(
         self, resource: str, namespace: str = "", match: Callable[[Object], bool] = lambda _: True
     ) -> list[Object]:
-        """By namespace ("": all) and a predicate, sorted by name as etcd does."""
+        """Objects by namespace ("": all) and predicate, sorted by name as in etcd."""
         return [
             object
             for key, object in sorted(self._objects.items())
@@ -85,7 +85,7 @@ class Store:
         return self._record("ADDED", key, object, None)
 
     def update(self, resource: str, namespace: str, name: str, change: Callable[[Object], None]) -> Object:
-        """Apply `change` to a copy and store that; a change that changes nothing isn't one. Raises NotFound."""
+        """Apply `change` to a copy and store it, unless nothing changed. Raises NotFound."""
         previous = self.get(resource, namespace, name)
         object = copy.deepcopy(previous)
         change(object)
@@ -121,11 +121,11 @@ class Store:
         return self._log[version - self.oldest :]
 
     def touched(self, version: int, match: Callable[[Change], bool]) -> bool:
-        """Whether a change after `version` fits, as far as the log goes back: what it has lost may have fitted."""
+        """Whether a change after `version` matches. Changes already dropped from the log count as matching."""
         return version < self.oldest or any(map(match, self.since(version)))
 
     def compact(self) -> None:
-        """Forget the whole log and move on by one version: whatever version was seen so far is now too old."""
+        """Drop the whole log and advance by one version, so that every version seen so far is too old."""
         self._forget(len(self._log))
         self.version += 1
         self.oldest = self.version

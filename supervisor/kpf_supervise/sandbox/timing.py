@@ -1,4 +1,4 @@
-"""How long things take in the sandbox cluster."""
+"""The durations of events in the sandbox cluster."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Timing:
-    """All in seconds; may be changed while the cluster runs. The defaults are quick; `real()` is as it was measured."""
+    """All in seconds. May be changed while the cluster runs. The defaults are short; `real()` has measured values."""
 
-    control: float = 0.02  # from a change to what a controller does about it
+    control: float = 0.02  # from a change to the controller's reaction
     create: float = 0.05  # a pod: from ADDED to Running
     ready: float = 0.05  # from Running to Ready
-    notice: float = 0.1  # from a crash to the pod status that tells it
+    notice: float = 0.1  # from a crash to the pod status that shows it
     restart: float = 0.3  # from a crash to the next process
-    terminate: float = 1.0  # how long a process serves on after SIGTERM (a container's env TERM_DELAY goes before)
+    terminate: float = 1.0  # how long a process serves after SIGTERM (TERM_DELAY in a container's env overrides it)
     teardown: float = 0.05  # from the end of the process to the end of its network; connections are refused meanwhile
     delete: float = 0.2  # from the end of its network to DELETED
     collect: float = 0.5  # from DELETED to the runtime's "failed to find sandbox"
     bookmark: float = 60.0  # between the bookmarks of a watch
-    # None: a tunnel passes on each side's end at once, half-closes too. A number is what containerd does (2.1): the
-    # client's half-close isn't passed on, and so long after one direction has ended the other is ended too. So a
-    # pod's close reaches the client a second late, and a half-closed client has a second to get its answer.
+    # None: a tunnel passes on each side's end at once, including half-closes. A number acts like containerd 2.1: the
+    # client's half-close isn't passed on, and this long after one direction ends, the other is ended too. So a pod's
+    # close reaches the client a second late, and a half-closed client has a second to get its answer.
     linger: float | None = None
 
     @classmethod

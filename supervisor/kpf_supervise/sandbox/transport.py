@@ -1,6 +1,7 @@
 """The byte streams under a tunnel: the upgraded TCP connection itself, or WebSocket messages in it.
 
-Each has `receive`, b"" at the end, and `send`. Both raise trio.BrokenResourceError when the connection breaks.
+Each has `receive`, which returns b"" at the end, and `send`. Both raise trio.BrokenResourceError if the connection
+breaks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from kpf_supervise.sandbox.server import Gate
 
-RECEIVE = 256 * 1024  # bytes taken from the socket at a time
+RECEIVE = 256 * 1024  # bytes read from the socket at a time
 
 
 class Transport(Protocol):
@@ -26,7 +27,7 @@ class Transport(Protocol):
 
 
 class Gated:
-    """A transport whose bytes wait at a gate of its own."""
+    """A transport whose bytes wait at its own gate."""
 
     def __init__(self, transport: Transport, gate: Gate) -> None:
         self._transport = transport
@@ -43,11 +44,11 @@ class Gated:
 
 
 class Raw:
-    """SPDY right on the connection, after `Upgrade: SPDY/3.1`."""
+    """SPDY directly on the connection, after `Upgrade: SPDY/3.1`."""
 
     def __init__(self, stream: trio.abc.Stream, received: bytes) -> None:
         self._stream = stream
-        self._received = received  # what came together with the request
+        self._received = received  # bytes that came with the request
 
     async def receive(self) -> bytes:
         if self._received:
@@ -60,14 +61,14 @@ class Raw:
 
 
 class WebSocket:
-    """SPDY in binary messages, whose edges mean nothing: kubectl sends each field of a frame as one, some empty."""
+    """SPDY in binary messages. Their boundaries mean nothing: kubectl sends one per field of a frame, some empty."""
 
     def __init__(self, stream: trio.abc.Stream, received: bytes) -> None:
         self._stream = stream
         self._received = received
         self._connection = Connection(ConnectionType.SERVER)
-        self._broken = False  # the peer has broken the protocol
-        self._lock = trio.Lock()  # a pong may come between two messages, never inside one
+        self._broken = False  # the peer violated the protocol
+        self._lock = trio.Lock()  # a pong may be sent between messages, never inside one
 
     async def receive(self) -> bytes:
         while True:
@@ -76,7 +77,7 @@ class WebSocket:
                 return joined
 
     async def messages(self) -> AsyncGenerator[bytes]:
-        """Whole messages, until the end: for a protocol in which their edges count."""
+        """Whole messages until the end, for a protocol in which message boundaries matter."""
         message = b""
         while not self._ended:
             for piece in await self._receive():
@@ -116,8 +117,8 @@ class WebSocket:
         await self._write(message)
 
     async def close(self) -> None:
-        """Begin to close: the peer answers with its own."""
-        with suppress(LocalProtocolError):  # it has begun already
+        """Send a close frame. The peer answers with its own."""
+        with suppress(LocalProtocolError):  # already closing
             await self._write(self._connection.send(CloseConnection(code=1000)))
 
     async def _write(self, data: bytes) -> None:

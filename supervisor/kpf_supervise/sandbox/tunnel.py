@@ -1,4 +1,4 @@
-"""A port-forward session: SPDY streams from kubectl, each pair of them one connection into a pod."""
+"""A port-forward session: SPDY streams from kubectl. Each pair of streams is one connection into a pod."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kpf_supervise.sandbox.timing import Timing
 from kpf_supervise.sandbox.transport import Transport
 
 CHUNK = 64 * 1024  # bytes of payload in one DATA frame
-QUEUE = 16  # DATA frames that wait for a slow pod before the whole session waits, as in spdystream
+QUEUE = 16  # DATA frames buffered for a slow pod before the whole session blocks, as in spdystream
 
 
 @dataclass(slots=True)
@@ -26,13 +26,13 @@ class Pair:
     error: int
     data: int = 0
     port: int = 0
-    uploads: trio.MemorySendChannel[bytes] | None = None  # what kubectl sent, on its way to the pod
+    uploads: trio.MemorySendChannel[bytes] | None = None  # data from kubectl to the pod
     connection: PipeEnd | None = None  # once it is dialled
-    reset: trio.Event = field(default_factory=trio.Event)  # kubectl wants no more of it (1.32+: after each one)
+    reset: trio.Event = field(default_factory=trio.Event)  # kubectl reset it (1.32+: always at the end)
 
 
 class Tunnel:
-    """One upgraded connection, pinned to one sandbox of the container runtime for as long as it lasts."""
+    """One upgraded connection, pinned to one sandbox of the container runtime for its lifetime."""
 
     def __init__(self, transport: Transport, sandbox: Sandbox, faults: Faults, timing: Timing) -> None:
         self._transport = transport
@@ -42,13 +42,13 @@ class Tunnel:
         self._spdy = spdy.Connection()
         self._session = trio.CancelScope()
         self._lock = trio.Lock()  # compressed headers must be written in the order in which they were compressed
-        self._waiting: dict[str, Pair] = {}  # by requestid: error streams whose data stream is to come
+        self._waiting: dict[str, Pair] = {}  # by requestid: error streams still without a data stream
         self._pairs: dict[int, Pair] = {}  # by data stream
 
     async def run(self) -> None:
         """Serve until kubectl ends the session or the transport breaks; never raises for either.
 
-        The pod's end doesn't end it: later connections fail, each with a text on its error stream.
+        The session survives the pod: later connections fail, each with a text on its error stream.
         """
         with self._session:
             async with trio.open_nursery() as nursery:
@@ -110,7 +110,7 @@ class Tunnel:
             pair.connection.close()
 
     async def _serve(self, pair: Pair, uploads: trio.MemoryReceiveChannel[bytes]) -> None:
-        """One connection from its dial to the FINs."""
+        """Serve one connection from its dial to the FINs."""
         with uploads:
             error = await self._connect(pair, uploads)
             del self._pairs[pair.data]
@@ -121,7 +121,7 @@ class Tunnel:
                 await self._send(fin_data, spdy.data(pair.error, b"", fin=True))
 
     async def _connect(self, pair: Pair, uploads: trio.MemoryReceiveChannel[bytes]) -> str | None:
-        """Dial and copy; the text for the error stream if it could not be dialled."""
+        """Dial and copy. Returns the text for the error stream if dialing failed."""
         if self._faults.swallow:
             async for _ in uploads:
                 pass
@@ -142,9 +142,9 @@ class Tunnel:
         return None
 
     async def _copy(self, pair: Pair, uploads: trio.MemoryReceiveChannel[bytes], connection: PipeEnd) -> None:
-        """Both directions, until the pod has closed its side or kubectl has reset the stream.
+        """Copy both directions until the pod closes its side or kubectl resets the stream.
 
-        What ends it otherwise closes the connection, and cancels nothing: a frame must not be cut in the middle.
+        Any other end closes the connection and cancels nothing, because a frame must not be cut in the middle.
         """
         linger = self._timing.linger
         uploaded = trio.Event()
@@ -163,7 +163,7 @@ class Tunnel:
     async def _to_pod(
         self, uploads: trio.MemoryReceiveChannel[bytes], connection: PipeEnd, uploaded: trio.Event
     ) -> None:
-        """What kubectl sends, and its end (see Timing.linger)."""
+        """Copy data from kubectl, and pass on its end (see Timing.linger)."""
         linger = self._timing.linger
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async for data in uploads:

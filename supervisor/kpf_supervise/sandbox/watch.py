@@ -18,12 +18,12 @@ End = Literal["clean", "abrupt", "expired"]
 
 
 def event(type: str, object: Object) -> bytes:
-    """One line, as the API server writes it."""
+    """One event line, as the API server writes it."""
     return json.dumps({"type": type, "object": object}, separators=(",", ":")).encode() + b"\n"
 
 
 def seen_as(change: Change, wanted: Predicate) -> tuple[str, Object] | None:
-    """What a change is to a watcher with a selector: an object that starts to fit is ADDED, one that stops DELETED."""
+    """The event for a watcher with a selector. An object that starts to match is ADDED, one that stops is DELETED."""
     fitted = change.previous is not None and wanted(change.previous)
     fits = change.type != "DELETED" and wanted(change.object)
     if fits:
@@ -37,7 +37,7 @@ def seen_as(change: Change, wanted: Predicate) -> tuple[str, Object] | None:
 
 
 class Watch:
-    """One watch of one resource. Iterate over `lines`; `end` ends it from outside."""
+    """One watch of one resource. Iterate over `lines`. `end` ends it from outside."""
 
     def __init__(self, store: Store, resource: Resource, namespace: str, wanted: Predicate) -> None:
         self._store = store
@@ -45,25 +45,25 @@ class Watch:
         self._namespace = namespace
         self._wanted = wanted
         self._end: End | None = None
-        self._foreign: list[bytes] = []  # lines that are to be sent though they tell no change
+        self._foreign: list[bytes] = []  # extra lines to send, unrelated to any change
         self._wait = trio.CancelScope()
 
     def end(self, how: End) -> None:
-        """End it: as a timeout does, by breaking the connection off, or with an ERROR event 410."""
+        """End the watch: like a timeout, by breaking the connection, or with an ERROR event 410."""
         self._end = how
         self._wait.cancel()
 
     def tell(self, line: str) -> None:
-        """Send a line as it is, event or not."""
+        """Send a line unchanged, whether it is an event or not."""
         self._foreign.append(line.encode() + b"\n")
         self._wait.cancel()
 
     async def lines(
         self, version: int | None, timeout: float, bookmark_every: float | None, mark_initial: bool = False
     ) -> AsyncGenerator[bytes]:
-        """Events after `version`; None: first an ADDED for each object that there is. Times in seconds.
+        """Events after `version`. With None, first an ADDED for each existing object. Times are in seconds.
 
-        Ends silently after `timeout`, with an ERROR event when the version is too old. Raises BrokenOff.
+        Ends silently after `timeout`, or with an ERROR event if the version is too old. Raises BrokenOff.
         """
         store, name = self._store, self._resource.name
         if version is None:

@@ -1,6 +1,6 @@
-"""What runs in a pod: a process with a handler for each port, dialled through pipes.
+"""The process in a pod, with a handler for each port. Connections are pipes.
 
-Ports named "http" serve HTTP, all others echo what they get. Beside `/` (the pod's name) and `/healthz`: `/bytes/N`,
+Ports named "http" serve HTTP; all others echo their input. The paths are `/` (the pod's name), `/healthz`, `/bytes/N`,
 `/slow`, `/stream`, `POST /upload` (answers the byte count) and `/exit` (the process crashes).
 """
 
@@ -17,8 +17,8 @@ from kpf_supervise.sandbox.pipe import PipeEnd, pipe
 
 Handler = Callable[[PipeEnd], Awaitable[None]]
 
-SIZE = 64 * 1024  # bytes of one chunk, and so of one DATA frame
-BLOCK = memoryview(random.Random(0).randbytes(16 * SIZE))  # what /bytes/N repeats: no two chunks in a row are alike
+SIZE = 64 * 1024  # bytes in one chunk, and so in one DATA frame
+BLOCK = memoryview(random.Random(0).randbytes(16 * SIZE))  # /bytes/N repeats it; adjacent chunks differ
 CHUNKS = [BLOCK[at : at + SIZE] for at in range(0, len(BLOCK), SIZE)]
 SLOW = 2.0  # seconds that /slow takes
 TICK = 0.1  # seconds between the lines of /stream
@@ -39,7 +39,7 @@ class Process:
         self._nursery: trio.Nursery | None = None
 
     async def run(self, handlers: Mapping[int, Handler], task_status: trio.TaskStatus[None]) -> None:
-        """Serve until `end`; started when `dial` works. All its connections then get EOF, as a dead process's do."""
+        """Serve until `end`; started once `dial` works. At the end all connections get EOF, as if the process died."""
         self._handlers = handlers
         with self._scope:
             async with trio.open_nursery() as self._nursery:
@@ -55,7 +55,7 @@ class Process:
         self._scope.cancel()
 
     def dial(self, port: int) -> PipeEnd | None:
-        """A new connection; None when nothing listens there."""
+        """A new connection, or None if nothing listens there."""
         if self.exit_code is not None or self._nursery is None or port not in self._handlers:
             return None
         near, far = pipe()
@@ -69,11 +69,11 @@ class Process:
             except Crash:
                 self.end(1)
             except (trio.BrokenResourceError, h11.ProtocolError):
-                pass  # the client left or spoke nonsense; its connection ends
+                pass  # the client left or sent invalid HTTP; its connection ends
 
 
 async def echo(stream: PipeEnd) -> None:
-    """Send back all that comes; when the client's end is closed, return (and so close)."""
+    """Send back all input. Return, and so close, when the client's end is closed."""
     while chunk := await stream.receive_chunk():
         await stream.send_all(chunk)
 
@@ -89,7 +89,7 @@ def content(size: int) -> Iterator[bytes | memoryview]:
 
 
 async def _body_size(connection: h11.Connection, stream: PipeEnd) -> int:
-    """Read the request to its end; how many bytes its body has."""
+    """Read the request to its end. Returns the size of its body in bytes."""
     size = 0
     while True:
         event = connection.next_event()
@@ -102,7 +102,7 @@ async def _body_size(connection: h11.Connection, stream: PipeEnd) -> int:
 
 
 async def _answer(connection: h11.Connection, stream: PipeEnd, request: h11.Request, name: str) -> None:
-    """One exchange."""
+    """Answer one request."""
 
     async def send(*events: h11.Event) -> None:
         for event in events:
@@ -145,7 +145,7 @@ async def _answer(connection: h11.Connection, stream: PipeEnd, request: h11.Requ
 
 
 def http(name: str) -> Handler:
-    """The HTTP server of the pod `name`; keeps the connection for as long as the client does."""
+    """The HTTP server of the pod `name`. It keeps the connection open as long as the client does."""
 
     async def serve(stream: PipeEnd) -> None:
         connection = h11.Connection(h11.SERVER)
