@@ -4,6 +4,7 @@ circle."""
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from itertools import takewhile
 from pathlib import Path
@@ -70,6 +71,10 @@ def module(file: Path) -> str:
     return ".".join(file.relative_to(FOLDER).with_suffix("").parts)
 
 
+KNOWN = {module(each) for each in FOLDER.rglob("*.py")}
+
+
+@cache
 def imports(file: Path) -> set[str]:
     """The modules that a file imports anywhere, our own without the package's name."""
     found = set()
@@ -81,8 +86,7 @@ def imports(file: Path) -> set[str]:
             found.add(node.module or "")
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     ours = {name.removeprefix("kpf_supervise.") for name in found if name.startswith("kpf_supervise.")}
-    known = {module(each) for each in FOLDER.rglob("*.py")}
-    return {name for name in ours if name in known} | {name for name in found if not name.startswith("kpf_supervise")}
+    return {name for name in ours if name in KNOWN} | {name for name in found if not name.startswith("kpf_supervise")}
 
 
 def test_every_module_is_in_a_room() -> None:

@@ -28,8 +28,5 @@ def test_another_supervisor_is_in_nobodys_way(program: list[str], where: str, tm
     if where == "installed":
         environment["PYTHONPATH"] = str(tmp_path)
     here = tmp_path if where == "the current folder" else Path("/")
-    for words, text in (["--version"], ", version "), (["--help"], "Exit codes"):
-        done = subprocess.run(
-            [*program, *words], cwd=here, env=environment, capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, text in done.stdout) == (0, True), done.stderr
+    done = subprocess.run([*program, "--help"], cwd=here, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Exit codes" in done.stdout) == (0, True), done.stderr
