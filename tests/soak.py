@@ -28,6 +28,7 @@ from tests.program import Instance, supervising
 PATIENCE = 8.0  # seconds for one request
 NEAR = 2.0  # seconds around a request in which an event explains its loss
 SILENCE = 4.0  # seconds until dead connections are detected, with this cluster's bookmarks
+DEAD = "connections dead"
 QUIET = 5.0  # seconds without faults at the end, for everything to recover
 
 
@@ -67,8 +68,7 @@ class Soak:
         self.cluster, self.instance, self.names = cluster, instance, names
         self.chance = random.Random(seed)
         self.report = Report()
-        self.last = ""  # the last fault
-        self.lost_at: list[float] = []  # times when connections were made to go dead silently
+        self.happened: list[tuple[float, str]] = []  # the faults so far, with their times
 
     # --- the load
 
@@ -90,15 +90,19 @@ class Soak:
 
     async def _judge(self, name: str, begun: float, outcome: str) -> str:
         """Whether an event, or a fault that is not reported, explains a lost request."""
-        last = self.last
+        over = time.time()
         await trio.sleep(NEAR)
         ended = time.time()
+        # a connection that has gone dead hangs, whatever happens after it
+        dead = [at for at, name in self.happened if name == DEAD and at - PATIENCE <= begun <= at + SILENCE]
+        before = [name for at, name in self.happened if at <= over]
+        during = DEAD if dead and outcome == "hung" else (before or ["nothing"])[-1]
         for event in self.instance.events:
             at = datetime.fromisoformat(event["time"]).timestamp()
             if event.get("forward") == name and begun - NEAR <= at <= ended:
-                return f"broken by {last} ({outcome})"
-        if any(at - PATIENCE <= begun <= at + SILENCE for at in self.lost_at):
-            return f"broken by connections dead ({outcome})"
+                return f"broken by {during} ({outcome})"
+        if dead:
+            return f"broken by {DEAD} ({outcome})"
         self.report.strange.append(f"{name}: {outcome} at {datetime.fromtimestamp(begun):%H:%M:%S.%f}, steadily active")
         return "false active"
 
@@ -160,7 +164,6 @@ class Soak:
         self.cluster.faults.clear()
 
     async def _connections_die(self) -> None:
-        self.lost_at.append(time.time())
         self.cluster.lose_connections()
         await trio.sleep(SILENCE)
 
@@ -178,13 +181,13 @@ class Soak:
             "API server down": self._api_down,
             "API server frozen": self._api_frozen,
             "upgrades refused": self._no_upgrades,
-            "connections dead": self._connections_die,
+            DEAD: self._connections_die,
         }
         names = sorted(name for name in faults if any(word in name for word in only.split(",")))
         until = trio.current_time() + seconds
         while trio.current_time() < until:
             name = self.chance.choice(names)
-            self.last = name
+            self.happened.append((time.time(), name))
             self.report.faults[name] += 1
             await faults[name]()
             await trio.sleep(self.chance.uniform(0, 1.5))
