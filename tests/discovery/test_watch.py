@@ -23,7 +23,7 @@ PODS = json.dumps({"metadata": {"resourceVersion": "7"}, "items": []}).encode()
 
 def watch_of(notices: list[str], outage: Outage | None = None) -> Watch:
     here = outage or Outage("here", trio.lowlevel.checkpoint, notices.append)
-    return Watch("kubectl", Cluster(), "dev", OrphanGuard(0), notices.append, here)
+    return Watch(questions.Questions("kubectl", Cluster(), "dev", OrphanGuard(0)), notices.append, here)
 
 
 async def test_what_was_forbidden_is_asked_for_seldom(
@@ -177,7 +177,7 @@ async def test_a_question_between_two_streams_is_not_lost(
 ) -> None:
     """The one that it would have to end is over, the next one has not begun."""
     monkeypatch.setattr(questions, "output", Answers(first=listing("a")))
-    monkeypatch.setattr(module, "running", stream := Stream())
+    monkeypatch.setattr(questions, "running", stream := Stream())
     watch = watch_of([])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch.run)

@@ -11,6 +11,7 @@ import trio
 from kpf_supervise import model
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.pods import Pod, read_pod
+from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watch import Watch
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
 from kpf_supervise.primitives.signal import Signal
@@ -61,7 +62,7 @@ async def test_no_event_is_lost_or_told_twice_when_a_stream_ends_is_cut_or_has_e
         names = content.crowd(store, PODS)
         where = model.Cluster(cluster.kubeconfig)
         outage = Outage("sandbox", trio.lowlevel.checkpoint, notices.append)
-        watch = Watch(NEWEST.path, where, "dev", keeper, notices.append, outage)
+        watch = Watch(Questions(NEWEST.path, where, "dev", keeper), notices.append, outage)
         watch.listeners.add(hear)
         nursery.start_soon(watch.run)
 

@@ -1,10 +1,9 @@
-"""Requests to one API server for single objects and listings, each by a short-lived kubectl. Concurrent requests for
-the same path share one kubectl."""
+"""GET requests to one API server, each by a kubectl of its own. Concurrent requests for the same object share one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
@@ -14,9 +13,9 @@ import trio
 from kpf_supervise.discovery.api_objects import Named, ObjectList
 from kpf_supervise.discovery.pods import Pod, read_pod
 from kpf_supervise.kubectl.answers import Malformed, decode
-from kpf_supervise.kubectl.command_line import command
+from kpf_supervise.kubectl.command_line import command, to_go_on
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
-from kpf_supervise.kubectl.process import output
+from kpf_supervise.kubectl.process import output, running
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.single_flight import SingleFlight
 from kpf_supervise.text import redact
@@ -40,21 +39,15 @@ def no_answer(path: str, error: Malformed) -> Problem:
 
 
 class Questions:
-    """Requests about one namespace of one cluster. `problem` returns why nothing is answered now, if that is known."""
+    """Requests about one namespace of one cluster."""
 
-    def __init__(
-        self,
-        binary: str,
-        cluster: Cluster,
-        namespace: str,
-        guard: OrphanGuard,
-        problem: Callable[[], Problem | None],
-    ) -> None:
+    def __init__(self, binary: str, cluster: Cluster, namespace: str, guard: OrphanGuard) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
         self.pods_path = f"/api/v1/namespaces/{namespace}/pods"
+        self.problem: Problem | None = None  # why nothing is answered now, if that is known; set by the watch
         self._binary = binary
-        self._cluster = cluster
         self._guard = guard
-        self._problem = problem
         self._questions: SingleFlight[str, bytes] = SingleFlight()  # by path
         self._listings: SingleFlight[str, dict[str, bytes]] = SingleFlight()
         self._turns = trio.CapacityLimiter(2 * (os.cpu_count() or 1))
@@ -96,8 +89,8 @@ class Questions:
             if name in listing:
                 return listing[name]
         async with self._turns:
-            if (problem := self._problem()) is not None:  # found while we waited for the limiter
-                raise ForwardError(problem)
+            if self.problem is not None:  # found while we waited for the limiter
+                raise ForwardError(self.problem)
             return await self.read(path)
 
     async def _by_name(self, kind: str) -> dict[str, bytes]:
@@ -124,5 +117,12 @@ class Questions:
 
     async def read(self, path: str) -> bytes:
         """Return the API server's response to a GET of `path`. Raises ForwardError."""
-        words = command(self._binary, self._cluster, "get", "--raw", path)
-        return await output(words, self._guard, TIMEOUT, self._cluster)
+        return await output(self._command(path), self._guard, TIMEOUT, self.cluster)
+
+    def stream(self, path: str) -> AbstractAsyncContextManager[trio.Process]:
+        """Around the block, run a kubectl that writes the API server's response to a GET of `path` to its stdout as it
+        arrives. Raises ForwardError."""
+        return running(self._command(path), self._guard, to_go_on(os.environ))
+
+    def _command(self, path: str) -> list[str]:
+        return command(self._binary, self.cluster, "get", "--raw", path)

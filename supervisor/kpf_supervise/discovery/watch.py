@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from contextlib import aclosing
 
@@ -14,10 +13,8 @@ from kpf_supervise.discovery.pods import Expired, Pod, PodSet
 from kpf_supervise.discovery.questions import Questions, no_answer
 from kpf_supervise.kubectl.answers import Malformed
 from kpf_supervise.kubectl.causes import explain
-from kpf_supervise.kubectl.command_line import command, to_go_on
-from kpf_supervise.kubectl.orphan_guard import OrphanGuard
-from kpf_supervise.kubectl.process import lines, read_to_end, running
-from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
+from kpf_supervise.kubectl.process import lines, read_to_end
+from kpf_supervise.model import Cause, ForwardError, Problem
 from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.text import redact
 
@@ -61,17 +58,9 @@ class Pulse:
 class Watch:
     """`pods` is current to within a moment once `listed` is not 0 and while `problem` is None."""
 
-    def __init__(
-        self,
-        binary: str,
-        cluster: Cluster,
-        namespace: str,
-        guard: OrphanGuard,
-        notice: Callable[[str], None],
-        outage: Outage,
-    ) -> None:
-        self.namespace = namespace
-        self.cluster = cluster
+    def __init__(self, questions: Questions, notice: Callable[[str], None], outage: Outage) -> None:
+        self.questions = questions
+        self.cluster, self.namespace = questions.cluster, questions.namespace
         self.pods = PodSet()
         self.problem: Problem | None = None
         self.denied = False  # watching is forbidden: `pods` is only as fresh as the last `refresh`
@@ -80,9 +69,6 @@ class Watch:
         self.renewed = 0  # increases when connections to the API server were found dead: tunnels may be too
         self.why = DIED  # why `renewed` increased
         self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the changed pod, or None
-        self.questions = Questions(binary, cluster, namespace, guard, lambda: self.problem)
-        self._binary = binary
-        self._guard = guard
         self._notice = notice
         self._outage = outage
         self._pulse = Pulse()
@@ -206,8 +192,7 @@ class Watch:
                 said.append(line.decode(errors="replace"))
                 del said[:-20]
 
-        words = command(self._binary, self.cluster, "get", "--raw", path)
-        async with running(words, self._guard, to_go_on(os.environ)) as process:
+        async with self.questions.stream(path) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             async with trio.open_nursery() as nursery:
@@ -270,6 +255,6 @@ class Watch:
             return self._notice(f"pods in namespace {self.namespace} are followed from now on: that is allowed now")
 
     def _tell(self, problem: Problem | None, pod: Pod | None = None) -> None:
-        self.problem = problem
+        self.problem = self.questions.problem = problem
         for listener in list(self.listeners):
             listener(pod)

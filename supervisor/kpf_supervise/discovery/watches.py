@@ -8,12 +8,10 @@ from functools import partial
 import trio
 
 from kpf_supervise.discovery.outage import Outage
-from kpf_supervise.discovery.questions import TIMEOUT
+from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watch import DIED, Watch
-from kpf_supervise.kubectl.command_line import command
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
-from kpf_supervise.kubectl.process import output
 from kpf_supervise.model import Cause, Cluster, Problem
 from kpf_supervise.primitives.boundary import unbroken
 
@@ -57,22 +55,18 @@ class Watches:
         resolved, own = await self._contexts.of(cluster)
         key = (resolved, namespace or own)
         if key not in self._watches:
-            watch = self._watches[key] = Watch(
-                self._contexts.binary, *key, self._guard, self._notice, self._outage(resolved)
-            )
+            questions = Questions(self._contexts.binary, *key, self._guard)
+            watch = self._watches[key] = Watch(questions, self._notice, self._outage(questions))
             self._nursery.start_soon(unbroken, watch.run, partial(self._failed, watch))
         return self._watches[key]
 
-    def _outage(self, cluster: Cluster) -> Outage:
+    def _outage(self, questions: Questions) -> Outage:
+        cluster = questions.cluster
         if cluster not in self._outages:
             label = cluster.context or "the cluster"
-            self._outages[cluster] = Outage(label, partial(self._ask_version, cluster), self._notice)
+            probe = partial(questions.read, "/version")  # every user may read it: ClusterRole system:public-info-viewer
+            self._outages[cluster] = Outage(label, probe, self._notice)
         return self._outages[cluster]
-
-    async def _ask_version(self, cluster: Cluster) -> None:
-        """Every user may make this request (ClusterRole system:public-info-viewer). Raises ForwardError."""
-        words = command(self._contexts.binary, cluster, "get", "--raw", "/version")
-        await output(words, self._guard, TIMEOUT, cluster)
 
     def _version_unknown(self, error: BaseException, _: float) -> None:
         self._bug(error, "the question for kubectl's version")
