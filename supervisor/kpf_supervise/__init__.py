@@ -1,4 +1,4 @@
 """Keeps Kubernetes port-forwards alive."""
 
-# in the code itself: what the environment says of itself may be of another version once that was upgraded
+# Not read from the installed package's metadata: after an upgrade, that is not the version of a running instance.
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The domain model as plain values, and the table of states. From this project, it imports only the text cleaning."""
+"""The domain model as plain values, and the table of states. Imports nothing from this project except `text`."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ LOGIN = frozenset({Cause.UNAUTHORIZED, Cause.CREDENTIALS})
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem explained to the user, and the next step to take (may be empty). Both are always reduced to one line of
+    """What is wrong, for the user, and the next step to take (may be empty). Each is always reduced to one line of
     printable text."""
 
     cause: Cause

@@ -60,10 +60,11 @@ def redact(text: str) -> str:
 
 
 def shorten(text: str) -> str:
-    """`text` fit for one line of a terminal: at most 60 characters, no control characters."""
+    """At most 60 characters of `text`, for one line of a terminal, without control characters."""
     shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:61])
     return shown if len(shown) <= 60 else f"{shown[:59]}…"
 
 
 def quote(text: str) -> str:
+    """`shorten`, in quotes."""
     return f'"{shorten(text)}"'

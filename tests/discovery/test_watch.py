@@ -15,6 +15,7 @@ from kpf_supervise.discovery import watch as module
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.watch import Watch
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
+from kpf_supervise.kubectl.process import TIMEOUT
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 
 FORBIDDEN = Problem(Cause.FORBIDDEN, "you (me) may not watch pods in namespace dev", "Ask for it")
@@ -124,7 +125,7 @@ async def test_a_listing_that_fails_for_ever_is_told_once_and_holds_up_no_other_
     async def output(*_: object) -> bytes:
         nonlocal asked
         asked += 1
-        await trio.sleep(questions.TIMEOUT)
+        await trio.sleep(TIMEOUT)
         raise ForwardError(SLOW)
 
     monkeypatch.setattr(slow.questions, "read", output)

@@ -276,5 +276,5 @@ async def test_the_file_may_take_over_what_was_started_beside_it(tmp_path: Path)
             assert [listed[id]["declared"] for id in rows] == [True, True]
             notices = [e["message"] for e in instance.events if e["event"] == "notice"]
             assert [text for text in notices if "the file declares it now" in text] == [
-                "other: the file declares it now, and what kpfctl had started ends"
+                "other: the file declares it now, which replaces the one that kpfctl started"
             ]

@@ -77,7 +77,7 @@ async def test_a_keeper_that_is_killed_is_replaced_and_looks_after_all(tmp_path:
             (keeper,) = [each for each in instance.children() if each.name() == "sh"]
             keeper.kill()
             notice = await instance.until("notice")
-            assert notice["message"].startswith("somebody has killed the keeper")
+            assert notice["message"].startswith("the keeper was killed")
             moved = await instance.until("moved", "it")
             assert moved["message"].startswith("its keeper was killed → a fresh kubectl on ")
             assert (await get(active["port"])).decode() == active["pod"] + "\n"

@@ -181,7 +181,7 @@ FAULTS = [
         reset_one,
         New.UNDER_WAY,
         Open.ENDS,
-        (TRIED, "the pod broke one connection off"),
+        (TRIED, "the pod reset one connection"),
         whom=("open",),
         kubectls=((1, 27), (9, 0)),
     ),

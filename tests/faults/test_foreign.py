@@ -38,7 +38,8 @@ async def test_a_target_that_is_none_is_its_own_forwards_failure(tmp_path: Path,
             failed = await instance.until("failed", "odd")
             assert failed["cause"] == "api-unreachable"
             assert failed["message"].startswith(
-                "what answers to /api/v1/namespaces/dev/services/odd is no API server, or another one than we know (no "
+                "what answered /api/v1/namespaces/dev/services/odd is no API server, or one that kpf-supervise does "
+                "not understand (no "
             )
             await instance.all_active("web")
             assert await get(instance.port("web"))

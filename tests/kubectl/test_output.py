@@ -39,7 +39,7 @@ from tests.recordings import recordings
         ("c08-", Cause.LOST, "lost connection to pod"),
         ("d01-", Cause.REMOTE_REFUSED, "nothing in the pod listens on that port (connection refused)"),
         ("c01-", Cause.POD_GONE, "the pod is gone"),
-        ("c11-", Cause.STALLED, "the tunnel to the pod answers no more"),
+        ("c11-", Cause.STALLED, "the tunnel to the pod no longer answers"),
     ],
 )
 def test_causes(case: str, cause: Cause, message: str) -> None:

@@ -25,24 +25,22 @@ from kpf_supervise.model import FINAL, Cause, ForwardError
 
 async def test_output_and_its_failures() -> None:
     async with open_orphan_guard() as keeper:
-        assert await output(["sh", "-c", "echo one; echo two"], keeper, 5) == b"one\ntwo\n"
+        assert await output(["sh", "-c", "echo one; echo two"], keeper) == b"one\ntwo\n"
         with pytest.raises(ForwardError) as caught:
-            await output(
-                ["sh", "-c", "echo 'Error from server (NotFound): pods \"x\" not found' >&2; exit 1"], keeper, 5
-            )
+            await output(["sh", "-c", "echo 'Error from server (NotFound): pods \"x\" not found' >&2; exit 1"], keeper)
         assert caught.value.problem.cause is Cause.NO_SUCH_OBJECT
         with pytest.raises(ForwardError) as caught:
-            await output(["sleep", "60"], keeper, 0.1)
+            await output(["sleep", "60"], keeper, timeout=0.1)
         assert caught.value.problem.cause is Cause.TOO_SLOW
         with pytest.raises(ForwardError) as caught:
-            await output(["no-such-kubectl"], keeper, 5)
+            await output(["no-such-kubectl"], keeper)
         assert str(caught.value).startswith("cannot run no-such-kubectl: No such file or directory. Install kubectl")
 
 
 async def test_an_answer_that_takes_long_is_no_silence() -> None:
     async with open_orphan_guard() as keeper:
         script = "for each in 1 2 3 4 5 6 7 8; do echo $each; sleep 0.25; done"
-        assert await output(["sh", "-c", script], keeper, 1.5) == b"1\n2\n3\n4\n5\n6\n7\n8\n"
+        assert await output(["sh", "-c", script], keeper, timeout=1.5) == b"1\n2\n3\n4\n5\n6\n7\n8\n"
 
 
 async def test_a_shortage_that_passes_is_not_final(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +50,7 @@ async def test_a_shortage_that_passes_is_not_final(monkeypatch: pytest.MonkeyPat
     async with open_orphan_guard() as keeper:
         monkeypatch.setattr(trio.lowlevel, "open_process", open_process)
         with pytest.raises(ForwardError) as caught:
-            await output(["kubectl"], keeper, 5)
+            await output(["kubectl"], keeper)
         monkeypatch.undo()
     assert caught.value.problem.cause not in FINAL
     assert str(caught.value).startswith("kubectl can't be started now: Too many open files")
@@ -114,7 +112,7 @@ async def test_a_grandchild_that_keeps_the_pipe_holds_nothing_up() -> None:
     """As an exec credential plugin does. It ends with the keeper."""
     async with open_orphan_guard() as keeper:
         with trio.fail_after(5):
-            assert await output(["sh", "-c", "sleep 60 & echo $!"], keeper, 30) != b""
+            assert await output(["sh", "-c", "sleep 60 & echo $!"], keeper) != b""
 
 
 async def test_all_end_with_the_keeper_even_if_nobody_stops_them() -> None:

@@ -8,11 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from kpf_supervise.config.selectors import Selector, from_label_selector, from_map, parse_selector
-from kpf_supervise.discovery.api_objects import (
-    Service,
-    ServicePort,
-    Workload,
-)
+from kpf_supervise.discovery.api_objects import Service, ServicePort, Workload
 from kpf_supervise.discovery.pods import PASSING, Pod, PodSet
 from kpf_supervise.kubectl.answers import Malformed, decode
 from kpf_supervise.model import Cause, ForwardError, Problem, Target
@@ -20,7 +16,7 @@ from kpf_supervise.model import Cause, ForwardError, Problem, Target
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """How a target's pods are found, and how its ports are numbered.
+    """How a target's pods and their ports are found.
 
     `selector` is None for a pod given by name. `service` is the Service if the ports are a Service's.
     """
@@ -71,7 +67,8 @@ _STATEFUL = "StatefulSet"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The pod to use now, or None and the reason. The caller passes `family` to the next call."""
+    """The pod to use now, or None and the reason. The caller passes `family`, the controller of a pod given by name, to
+    the next call."""
 
     pod: Pod | None
     family: tuple[str, str] | None = None
@@ -87,8 +84,8 @@ def choose(
     chosen, or the lowest ordinal of a StatefulSet: usually the primary.
 
     A pod given by name is the only candidate while it exists. Once it is gone or terminating, the pods of its family
-    (learnt while it existed) are candidates; for a StatefulSet, only the pod that takes its name. This runs at every
-    change of one of the target's pods, so an unchanged choice is found without looking at the others.
+    (known from the time when it existed) are candidates; for a StatefulSet, only the pod that takes its name. This runs
+    at every change of one of the target's pods, so an unchanged choice is found without looking at the others.
     """
     now = pods.named(current.name) if current is not None else None
     stays = now if now is not None and current is not None and now.incarnation == current.incarnation else None

@@ -12,7 +12,7 @@ from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.primitives.single_flight import SingleFlight
 
 _RETRY = (0.5, 3.0)  # seconds: the first and the longest pause after a failure; forwards wait for this
-_LOGIN = (0.5, 30.0)  # the same if the user has to log in
+_LOGIN = (0.5, 30.0)  # the same while the user has to log in
 _ANSWERS = frozenset({Cause.FORBIDDEN, Cause.NO_SUCH_OBJECT, Cause.NO_SUCH_NAMESPACE})  # the API server itself refuses
 
 
@@ -35,8 +35,8 @@ class Outage:
         return await self._question.ask(None, partial(self._until_answered, problem))
 
     async def _until_answered(self, problem: Problem) -> bool:
-        """A single request may fail, for example by taking too long, so the first probe is made at once. After a failed
-        login there is a pause first, since a credential plugin may open a browser each time."""
+        """The first probe comes at once: a single request may fail, for example by taking too long. After a failed
+        login, a pause comes first, since a credential plugin may open a browser each time."""
         failures = 1 if problem.cause in LOGIN else 0
         self._answers = trio.Event()
         while True:

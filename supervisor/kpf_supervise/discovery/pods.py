@@ -8,14 +8,7 @@ from typing import NamedTuple
 
 from msgspec import Raw
 
-from kpf_supervise.discovery.api_objects import (
-    Failure,
-    Metadata,
-    Named,
-    PodObject,
-    PodStatus,
-    WatchEvent,
-)
+from kpf_supervise.discovery.api_objects import Failure, Metadata, Named, PodObject, PodStatus, WatchEvent
 from kpf_supervise.kubectl.answers import Malformed, decode
 from kpf_supervise.model import Cause, ForwardError, Problem
 from kpf_supervise.text import redact

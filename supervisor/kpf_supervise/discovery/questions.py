@@ -20,7 +20,6 @@ from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.single_flight import SingleFlight
 from kpf_supervise.text import redact
 
-TIMEOUT = 15.0  # seconds of silence; a healthy API server starts to answer at once
 _PAGE = 500  # objects per page of a listing, as in client-go: a slow line gets them in pieces
 _AT_A_TIME = 100  # pods of a listing that are read before other tasks run: about a millisecond
 _MANY = 4  # from this many concurrent requests for one kind on, listing all its objects is faster
@@ -31,9 +30,9 @@ _Wanted = TypeVar("_Wanted")
 def no_answer(path: str, error: Malformed) -> Problem:
     return Problem(
         Cause.API_UNREACHABLE,
-        f"what answers to {path.partition('?')[0]} is no API server, or another one than we know "
+        f"what answered {path.partition('?')[0]} is no API server, or one that kpf-supervise does not understand "
         f"({redact(str(error))})",
-        "Is there a gateway or a login page in between? Open any page in a browser, and log in; else check with: "
+        "Is there a gateway or a login page in between? Open any page in a browser, and log in. Otherwise check with: "
         f"kubectl get --raw {path.partition('?')[0]}",
     )
 
@@ -117,7 +116,7 @@ class Questions:
 
     async def read(self, path: str) -> bytes:
         """Return the API server's response to a GET of `path`. Raises ForwardError."""
-        return await output(self._command(path), self._guard, TIMEOUT, self.cluster)
+        return await output(self._command(path), self._guard, self.cluster)
 
     def stream(self, path: str) -> AbstractAsyncContextManager[trio.Process]:
         """Around the block, run a kubectl that writes the API server's response to a GET of `path` to its stdout as it

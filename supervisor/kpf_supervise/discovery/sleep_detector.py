@@ -1,4 +1,4 @@
-"""Detects that the machine has slept: the wall clock went on, the monotonic clock did not (on some systems)."""
+"""Detects that the machine has slept: the wall clock continued, and the monotonic clock (on some systems) did not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-_LOOK = 5.0  # seconds between two checks: no event reports it on both Linux and macOS
+_LOOK = 5.0  # seconds between two checks: Linux and macOS have no common event for it
 _JUMP = 10.0  # seconds of difference that count as sleep; a clock that was set may jump too, which only costs a check
 
 

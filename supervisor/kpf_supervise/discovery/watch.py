@@ -20,7 +20,7 @@ from kpf_supervise.text import redact
 
 _BRIEF = 0.5  # seconds: a watch that ended sooner is not restarted at once
 _LONGEST = 5.0  # seconds: the longest pause in that case
-_OWN = (0.5, 30.0)  # seconds: the pauses if the API server answers, but this listing fails
+_OWN = (0.5, 30.0)  # seconds: first and longest pause if the API server answers, but this listing fails
 _DENIED = 300.0  # seconds until a forbidden watch is tried again
 _EVENT = 8 * 1024 * 1024  # bytes of a watch event; an object in etcd has at most 1.5 MiB
 _BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until this server's interval is known
@@ -56,7 +56,7 @@ class Pulse:
 
 
 class Watch:
-    """`pods` is current to within a moment once `listed` is not 0 and while `problem` is None."""
+    """`pods` is current once `listed` is not 0, while `problem` is None and watching is not `denied`."""
 
     def __init__(self, questions: Questions, notice: Callable[[str], None], outage: Outage) -> None:
         self.questions = questions
@@ -66,7 +66,7 @@ class Watch:
         self.denied = False  # watching is forbidden: `pods` is only as fresh as the last `refresh`
         self.blind = False  # listing is forbidden too
         self.listed = 0  # successful listings so far: each one means that the API server answers
-        self.renewed = 0  # increases when connections to the API server were found dead: tunnels may be too
+        self.renewed = 0  # increases when connections to the API server were found dead: tunnels may be dead too
         self.why = DIED  # why `renewed` increased
         self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the changed pod, or None
         self._notice = notice
@@ -79,8 +79,8 @@ class Watch:
         self._again = trio.Event()
 
     def suspect(self, why: str = DIED) -> None:
-        """Have every kubectl replaced as soon as the API server answers. The default `why` is that connections to it
-        have died, as after the machine has slept."""
+        """Have every kubectl replaced as soon as the API server answers. `why` is the reason for the user; by default,
+        connections to the API server have died, as after sleep."""
         self.why = why
         if self.denied:  # no stream runs
             self.renewed += 1
@@ -90,12 +90,12 @@ class Watch:
             self._patience.cancel()
 
     def check(self) -> None:
-        """Find out whether the API server answers; `listed` or `problem` soon shows it."""
+        """Find out whether the API server answers; then `listed` increases, or `problem` is set."""
         self._asked = True
         self._patience.cancel()
 
     def ask_again(self) -> None:
-        """Check now, not in a few minutes, whether a forbidden watch is allowed by now."""
+        """End the current pause: check now whether a forbidden watch is allowed, or list again."""
         self._again.set()
 
     def failed(self, problem: Problem) -> None:
@@ -171,7 +171,8 @@ class Watch:
             self._notice(f"a pod in namespace {self.namespace} can't be read, and is left out ({redact(why)})")
 
     async def _follow(self) -> None:
-        """Watch from the listing on. Start a new watch when the server ends one normally (every few minutes).
+        """Watch, beginning with the version of the listing. Start a new watch when the server ends one normally (every
+        few minutes).
 
         Raises Expired if the pods must be listed again, ForwardError if the watch failed, or _Silent."""
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -10,6 +9,7 @@ import trio
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watch import DIED, Watch
+from kpf_supervise.events.board import Board
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import Cause, Cluster, Problem
@@ -19,29 +19,21 @@ from kpf_supervise.primitives.boundary import unbroken
 class Watches:
     """Hands out Watches; they run in `nursery`."""
 
-    def __init__(
-        self,
-        contexts: Contexts,
-        guard: OrphanGuard,
-        nursery: trio.Nursery,
-        notice: Callable[[str], None],
-        bug: Callable[[BaseException, str], str],
-    ) -> None:
+    def __init__(self, contexts: Contexts, guard: OrphanGuard, nursery: trio.Nursery, board: Board) -> None:
         self._contexts = contexts
         self._guard = guard
         self._nursery = nursery
-        self._notice = notice
-        self._bug = bug
+        self._board = board
         self._outages: dict[Cluster, Outage] = {}
         self._watches: dict[tuple[Cluster, str], Watch] = {}
 
     def suspect(self, why: str = DIED) -> None:
-        """Have every kubectl replaced. The default `why` is that all connections to API servers may have died."""
+        """Have every kubectl replaced: see `Watch.suspect`."""
         for watch in self._watches.values():
             watch.suspect(why)
 
     def ask_again(self) -> None:
-        """Retry what failed or was forbidden: the user has changed something, or wants to try again."""
+        """End all pauses: the user has changed something, or wants to try again."""
         for outage in self._outages.values():
             outage.ask_again()
         for watch in self._watches.values():
@@ -51,12 +43,13 @@ class Watches:
         """Return the watch of a namespace; None is the context's own. Raises ForwardError if the context does not exist
         or kubectl can't be run."""
         if self._contexts.version is None:
-            self._nursery.start_soon(unbroken, self._contexts.check_version, self._version_unknown)
+            failing = self._board.failing("reading kubectl's version")
+            self._nursery.start_soon(unbroken, self._contexts.check_version, failing)
         resolved, own = await self._contexts.of(cluster)
         key = (resolved, namespace or own)
         if key not in self._watches:
             questions = Questions(self._contexts.binary, *key, self._guard)
-            watch = self._watches[key] = Watch(questions, self._notice, self._outage(questions))
+            watch = self._watches[key] = Watch(questions, self._board.notice, self._outage(questions))
             self._nursery.start_soon(unbroken, watch.run, partial(self._failed, watch))
         return self._watches[key]
 
@@ -65,12 +58,9 @@ class Watches:
         if cluster not in self._outages:
             label = cluster.context or "the cluster"
             probe = partial(questions.read, "/version")  # every user may read it: ClusterRole system:public-info-viewer
-            self._outages[cluster] = Outage(label, probe, self._notice)
+            self._outages[cluster] = Outage(label, probe, self._board.notice)
         return self._outages[cluster]
 
-    def _version_unknown(self, error: BaseException, _: float) -> None:
-        self._bug(error, "the question for kubectl's version")
-
     def _failed(self, watch: Watch, error: BaseException, pause: float) -> None:
-        sentence = self._bug(error, f"the watch of pods in namespace {watch.namespace}")
+        sentence = self._board.bug(error, f"the watch of pods in namespace {watch.namespace}")
         watch.failed(Problem(Cause.INTERNAL, sentence, f"It is started again in {pause:.0f} s"))

@@ -26,15 +26,12 @@ from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 
 @dataclass(slots=True)
 class _Run:
-    """A forward while it listens. Cancel `scope` to stop it; once `ended` is set, nothing of it runs any more."""
+    """A forward while it listens. Cancel `scope` to stop it; `ended` is set when nothing of it runs any more."""
 
     forwarder: Forwarder
     listening: Listening
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
-
-    async def serve(self) -> None:
-        await self.forwarder.run()
 
 
 @dataclass(slots=True)
@@ -65,23 +62,22 @@ class Supervisor:
         """Run the forwards until cancelled, then report each one as stopped. Started at once, without any forward."""
         async with trio.open_nursery() as self._nursery:
             board = self._board
-            watches = Watches(self._contexts, self._guard, self._nursery, board.notice, board.bug)
+            watches = Watches(self._contexts, self._guard, self._nursery, board)
             self._tools = Tools(self._contexts, self._guard, watches, board, PriorityLimiter(2 * (os.cpu_count() or 1)))
 
             def woken(slept: float) -> None:
-                after = "every kubectl is replaced by a fresh one as soon as the API server answers"
-                self._board.notice(f"the clock is {slept:.0f} s further, as after a sleep: {after}")
+                after = "every kubectl is replaced as soon as the API server answers"
+                self._board.notice(f"the clock has jumped by {slept:.0f} s, as after sleep: {after}")
                 watches.suspect()
 
-            def unkept() -> None:
-                after = "another one is there, and every kubectl is replaced by one that it looks after"
-                self._board.notice(f"somebody has killed the keeper, which ends all kubectls if we are killed: {after}")
+            def guard_replaced() -> None:
+                what = "the keeper was killed, a process that ends every kubectl if kpf-supervise is killed"
+                self._board.notice(f"{what}: a new keeper runs, and every kubectl is replaced")
                 watches.suspect("its keeper was killed")
 
-            self._nursery.start_soon(unbroken, partial(on_wake, woken), board.failing("the look for a sleep"))
-            self._nursery.start_soon(
-                unbroken, partial(self._guard.keep, unkept), board.failing("the look after the keeper")
-            )
+            self._nursery.start_soon(unbroken, partial(on_wake, woken), board.failing("detecting sleep"))
+            keep = partial(self._guard.keep, guard_replaced)
+            self._nursery.start_soon(unbroken, keep, board.failing("replacing the keeper"))
             task_status.started()
             try:
                 await trio.sleep_forever()
@@ -110,7 +106,9 @@ class Supervisor:
             file = {forward.id: forward for forward in declared}
             for forward in (*self.started, *started):
                 if file.get(forward.id, forward) != forward:
-                    self._board.notice(f"{forward.id}: the file declares it now, and what kpfctl had started ends")
+                    self._board.notice(
+                        f"{forward.id}: the file declares it now, which replaces the one that kpfctl started"
+                    )
             beside = {forward.id: forward for forward in (*self.started, *started) if forward.id not in file}
             # a forward that could not bind its port is retried at each edit
             running = {id: None if entry.lost else entry.status.forward for id, entry in self._entries.items()}
@@ -139,8 +137,8 @@ class Supervisor:
                     self._begin(entry, listening)
 
     async def start(self, forward: Forward) -> None:
-        """List and start a forward that is not in the file. Raises ForwardError if its id or its local port is taken;
-        nothing of it is left behind then."""
+        """List and start a forward that is not in the file. Raises ForwardError, and does not list it, if its id or its
+        local port is taken."""
         async with self._change():
             if forward.id in self._entries:
                 raise ForwardError(
@@ -167,11 +165,11 @@ class Supervisor:
                     continue
                 entry.by_user, entry.lost = True, False
                 if entry.status.state is not State.STOPPED:  # it had no port to release
-                    self._board.changed(entry.status, Trigger.STOP, "its local port is not asked for any more")
+                    self._board.changed(entry.status, Trigger.STOP, "it had no local port to release")
 
     async def restart(self, id: str) -> None:
         """Give it a fresh kubectl, or start it if it does not listen. Raises ForwardError if its local port can't be
-        bound; it stays as it was then."""
+        bound; it then stays as it was."""
         async with self._change():
             self._tools.watches.ask_again()
             entry = self._entries.get(id)
@@ -184,7 +182,7 @@ class Supervisor:
 
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:
-        """One change at a time, and each is completed, even if the client that asked for it has left."""
+        """Make one change at a time, and complete it even if the client that asked for it has left."""
         async with self._changing:
             with trio.CancelScope(shield=True):
                 yield
@@ -199,7 +197,7 @@ class Supervisor:
         return entry.run.listening.duplicate() if same else None
 
     async def _end(self, ids: Iterable[str]) -> None:
-        """Cancel all of them before waiting for any."""
+        """Cancel all of them, then wait for all."""
         entries = [self._entries[id] for id in ids]
         async with trio.open_nursery() as nursery:
             for entry in entries:
@@ -234,9 +232,12 @@ class Supervisor:
             self._board.changed(entry.status, Trigger.GIVE_UP, str(problem), problem=problem)
             run.forwarder = Forwarder(entry.status, run.listening, self._tools)
 
+        async def serve() -> None:
+            await run.forwarder.run()  # after a bug, it is another one
+
         try:
             with run.scope:
-                await unbroken(run.serve, failed)
+                await unbroken(serve, failed)
         finally:
             run.listening.close()
             entry.run, entry.status.pod, entry.status.port = None, None, None

@@ -153,8 +153,8 @@ _BY_LINE = {
         "Check the port, and in the pod's log that its program listens on it",
     ),
     Said.POD_GONE: Problem(Cause.POD_GONE, "the pod is gone"),
-    Said.STALLED: Problem(Cause.STALLED, "the tunnel to the pod answers no more"),
-    Said.RESET: Problem(Cause.STREAM, "the pod broke one connection off, and kubectl ended with it"),
+    Said.STALLED: Problem(Cause.STALLED, "the tunnel to the pod no longer answers"),
+    Said.RESET: Problem(Cause.STREAM, "the pod reset one connection, and kubectl ended with it"),
     Said.LOST: Problem(Cause.LOST, "lost connection to pod"),
 }
 

@@ -16,8 +16,6 @@ from kpf_supervise.kubectl.proxy import proxy_of
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.single_flight import SingleFlight
 
-_TIMEOUT = 15.0  # seconds; no server is asked
-
 
 class Contexts:
     """The kubeconfigs as the kubectl `binary` reads them."""
@@ -32,15 +30,15 @@ class Contexts:
 
     async def of(self, cluster: Cluster) -> tuple[Cluster, str]:
         """Return the cluster with its context named, and the context's namespace. A later `kubectl config
-        use-context` in another terminal moves no forward. Raises ForwardError if the context does not exist or kubectl
-        can't be run."""
+        use-context` in another terminal does not move a forward. Raises ForwardError if the context does not exist or
+        kubectl can't be run."""
         if cluster not in self._known:
             view = await self._ask(KubeConfig, Cluster(cluster.kubeconfig), "config", "view", "-o", "json")
             self._known[cluster] = resolve(cluster, view, os.environ)
         return self._known[cluster]
 
     async def check_version(self) -> None:
-        """Report a kubectl that is too old. Each forward reports its own errors that result."""
+        """Read kubectl's version, and report one that is too old. An error is not reported here."""
         try:
             answer = await self._ask(VersionInfo, Cluster(), "version", "--client", "-o", "json")
             text = answer.client_version.git_version
@@ -57,7 +55,7 @@ class Contexts:
 
     async def _ask(self, wanted: type[Wanted], cluster: Cluster, *words: str) -> Wanted:
         line = command(self.binary, cluster, *words)
-        answer = await self._answers.ask(tuple(line), partial(output, line, self._guard, _TIMEOUT, cluster))
+        answer = await self._answers.ask(tuple(line), partial(output, line, self._guard, cluster))
         try:
             return decode(answer, wanted)
         except Malformed:
@@ -67,7 +65,7 @@ class Contexts:
 
 
 def resolve(cluster: Cluster, view: KubeConfig, environment: Mapping[str, str]) -> tuple[Cluster, str]:
-    """Raises ForwardError."""
+    """What `Contexts.of` returns, from kubectl's `view` of the kubeconfig. Raises ForwardError."""
     name = cluster.context or view.current_context or None
     contexts = {each.name: each.context or ContextFacts() for each in view.contexts or ()}
     known = ", ".join(sorted(contexts))
@@ -93,7 +91,7 @@ def resolve(cluster: Cluster, view: KubeConfig, environment: Mapping[str, str]) 
 
 
 def _in_cluster(environment: Mapping[str, str]) -> bool:
-    """Whether kubectl finds the API server by itself, as in a pod."""
+    """Whether kubectl finds the API server without a kubeconfig, as in a pod."""
     return bool(environment.get("KUBERNETES_SERVICE_HOST") and environment.get("KUBERNETES_SERVICE_PORT"))
 
 

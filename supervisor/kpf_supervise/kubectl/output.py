@@ -20,7 +20,7 @@ class Said(StrEnum):
     UNREACHED = "the pod could not be dialled"
     POD_GONE = "the pod's sandbox is gone"
     RESET = "one connection broke inside the pod"
-    STALLED = "the tunnel answers no more"
+    STALLED = "the tunnel no longer answers"
     LOST = "lost the tunnel"
     OTHER = "something else"
 

@@ -16,8 +16,9 @@ from kpf_supervise.kubectl.command_line import to_answer
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import ANYWHERE, Cause, Cluster, ForwardError, Problem
 
+TIMEOUT = 15.0  # seconds of silence; a healthy API server starts to answer at once
 GRACE = 1.0  # seconds between SIGINT and SIGKILL; kubectl needs 10 ms
-LINE = 64 * 1024  # bytes of a line that kubectl writes for people; longer ones are not its own messages
+LINE = 64 * 1024  # bytes of a line that kubectl writes for people; its own messages are shorter
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # temporary
 _LINGER = 0.5  # seconds for the last output after the exit: a grandchild may hold the pipe open forever
 
@@ -93,9 +94,11 @@ async def read_to_end(process: trio.Process, *readers: trio.Nursery) -> int:
     return code
 
 
-async def output(command: Sequence[str], guard: OrphanGuard, timeout: float, cluster: Cluster = ANYWHERE) -> bytes:
-    """The stdout of a kubectl that asks `cluster` and ends by itself. Raises ForwardError: kubectl's own error, or
-    TOO_SLOW after `timeout` seconds without output. A long answer over a slow line may take longer."""
+async def output(
+    command: Sequence[str], guard: OrphanGuard, cluster: Cluster = ANYWHERE, timeout: float = TIMEOUT
+) -> bytes:
+    """The stdout of a kubectl that answers one question about `cluster` and ends. Raises ForwardError: kubectl's own
+    error, or TOO_SLOW after `timeout` seconds without output. A long answer over a slow line may take longer."""
     out = bytearray()
     said: list[str] = []
 

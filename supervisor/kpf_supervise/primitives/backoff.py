@@ -22,7 +22,7 @@ class Tries:
         """Seconds until the next attempt; None if no attempts are left.
 
         `lived` is how long the child forwarded, in seconds (0: it never did). The loss of a healthy child begins a
-        new round. Its first attempt has no delay: most losses are one bad connection, and clients are waiting.
+        new round. Its first attempt has no delay: most losses come from one bad connection, and clients are waiting.
         """
         if lived >= HEALTHY:
             self.made = 0

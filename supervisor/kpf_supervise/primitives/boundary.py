@@ -1,4 +1,4 @@
-"""Contains bugs: each part of the program that can fail on its own runs inside such a boundary."""
+"""Keeps a bug from ending more than the part of the program in which it occurs."""
 
 from __future__ import annotations
 

@@ -48,6 +48,6 @@ class _Handler(logging.Handler):
         if now - last >= _AGAIN:
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             self._notice(
-                f"no more than {limit} files can be open at a time: connections that come now wait until others end. "
+                f"no more than {limit} files can be open at a time: new connections wait until others end. "
                 "Raise the limit with ulimit -n, and start again"
             )

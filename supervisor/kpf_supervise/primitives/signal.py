@@ -1,4 +1,4 @@
-"""Lets the parts of a forward wait until something has changed."""
+"""A condition to wait for: trio has no condition variable that can be notified without a lock."""
 
 from __future__ import annotations
 
