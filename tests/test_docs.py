@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 import kpf_supervise
 from kpf_supervise.cli import main
-from kpf_supervise.config.loader import parse, schema
-from kpf_supervise.config.options import FORWARD, RECONNECT, TOP
+from kpf_supervise.config.loader import parse
+from kpf_supervise.config.options import FORWARD, RECONNECT, TOP, schema
 from kpf_supervise.control.methods import METHODS
 from kpf_supervise.events import serialize
 from kpf_supervise.kpfctl.group import main as ctl
@@ -141,7 +141,7 @@ def test_the_mistakes_are_what_is_printed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["--check", str(ROOT / "config.example.yaml")], 0, "right; it declares 4 forwards"),
+        (["--check", str(ROOT / "config.example.yaml")], 0, "valid; it declares 4 forwards"),
         (["--check", "nosuch.yaml"], 2, "nosuch.yaml: cannot be read: No such file or directory"),
         ([], 2, "Name the configuration file"),
         (["--nosuch"], 2, "No such option"),

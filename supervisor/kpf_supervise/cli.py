@@ -1,4 +1,5 @@
-"""The command kpf-supervise. A run imports its modules late, so that --version and --check are quick."""
+"""The command kpf-supervise. Imports what only a run needs as late as possible, so that --version and --check are
+quick."""
 
 from __future__ import annotations
 
@@ -12,13 +13,15 @@ from pathlib import Path
 
 import click
 
+from kpf_supervise import __version__
+
 EPILOG = """
 \b
 Examples:
   kpf-supervise forwards.yaml                     keep the forwards until Ctrl-C
-  kpf-supervise --check forwards.yaml             only say whether the file is right
+  kpf-supervise --check forwards.yaml             only check the file
   kpf-supervise --sandbox forwards.yaml           try it without a cluster
-  kpf-supervise forwards.yaml -- make test        run a command while they are up
+  kpf-supervise forwards.yaml -- make test        run a command while they are active
 
 Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its own.
 """
@@ -28,16 +31,16 @@ NO_FILE = """Name the configuration file, for example: kpf-supervise forwards.ya
       web: {target: service/web, ports: "8080:80"}
       db: {target: statefulset/db, ports: 5432}
 
-kpf-supervise --schema prints all that may stand there."""
+kpf-supervise --schema prints all options."""
 
 
 def _duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
     """The duration in seconds. A number without a unit is seconds."""
     from kpf_supervise.config.errors import Mistake
-    from kpf_supervise.config.values import parse_duration
+    from kpf_supervise.config.values import parse_timeout
 
     try:
-        return parse_duration(f"{value}s" if value[-1:].isdecimal() else value)
+        return parse_timeout(value)
     except Mistake as mistake:
         raise click.BadParameter(str(mistake)) from None
 
@@ -45,16 +48,16 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("config", required=False, type=click.Path(path_type=Path), metavar="CONFIG")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
-@click.option("--check", is_flag=True, help="Read CONFIG, say what is wrong with it, and exit.")
+@click.option("--check", is_flag=True, help="Check CONFIG, print all mistakes in it, and exit.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
-@click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: no Kubernetes needed, only kubectl.")
+@click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
 @click.option("--kubectl", metavar="PATH", help="The kubectl to run; else the file's, $KUBECTL, or the one on PATH.")
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="One line per event on stderr: for people, or a JSON object for machines.",
+    help="One line per event on stderr: for people, or a JSON object for programs.",
 )
 @click.option(
     "--ready-timeout",
@@ -62,9 +65,9 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
     callback=_duration,
     show_default=True,
     metavar="DURATION",
-    help="With a COMMAND: how long it waits for the forwards to be active; a number alone is seconds.",
+    help="With a COMMAND: how long it waits for the forwards to be active. A number alone is seconds.",
 )
-@click.option("--keep-waiting", is_flag=True, help="With a COMMAND: wait on for a forward whose failure is final, too.")
+@click.option("--keep-waiting", is_flag=True, help="With a COMMAND: also wait for a forward whose failure is final.")
 @click.option(
     "--socket",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -72,9 +75,9 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
     help="The control socket; else the file's, or one that kpfctl finds by itself.",
 )
 @click.option("--persist", is_flag=True, help="Restore what kpfctl has started and stopped, also after this run.")
-@click.option("--no-panel", is_flag=True, help="On a terminal, too, print a line per event instead of the panel.")
+@click.option("--no-panel", is_flag=True, help="Print one line per event instead of the panel, even on a terminal.")
 @click.option("--detach", is_flag=True, help="Run in the background: return when the local ports are bound.")
-@click.version_option(None, "-V", "--version", package_name="kpf-supervise", prog_name="kpf-supervise")
+@click.version_option(__version__, "-V", "--version", prog_name="kpf-supervise")
 def main(
     config: Path | None,
     command: tuple[str, ...],
@@ -98,8 +101,9 @@ def main(
     With a COMMAND: run it once all forwards are active, with KPF_<NAME>_HOST, KPF_<NAME>_PORT and KPF_<NAME>_ADDR in
     its environment. When it ends, stop everything and exit with its exit code.
     """
-    from kpf_supervise.config.loader import ConfigError, load
-    from kpf_supervise.config.loader import schema as schema_of_file
+    from kpf_supervise.config.errors import ConfigError
+    from kpf_supervise.config.loader import load
+    from kpf_supervise.config.options import schema as schema_of_file
     from kpf_supervise.model import Config
 
     if schema:
@@ -114,7 +118,7 @@ def main(
         sys.exit(2)
     if check:
         count = len(settings.forwards)
-        click.echo(f"{config}: right; it declares {count} forward{'s' if count != 1 else ''}")
+        click.echo(f"{config}: valid; it declares {count} forward{'s' if count != 1 else ''}")
         return
 
     source, binary = _kubectl(kubectl, config, settings.kubectl)
@@ -124,9 +128,9 @@ def main(
         sys.exit(1)
     if detach:
         if command:
-            raise click.UsageError("--detach and a COMMAND don't go together: a COMMAND's end is the end of all")
+            raise click.UsageError("--detach can't be combined with a COMMAND: the instance ends when the COMMAND ends")
         if config is not None and settings.mark is None:
-            raise click.UsageError("--detach reads CONFIG twice, and a pipe is read only once: name a file")
+            raise click.UsageError("--detach reads CONFIG twice, and a pipe is read only once. Name a file")
         from kpf_supervise.instance.detach import detach as start_apart
 
         sys.exit(start_apart([word for word in sys.argv[1:] if word != "--detach"], config, socket or settings.socket))
@@ -156,24 +160,24 @@ def main(
 
 
 def _kubectl(option: str | None, config: Path | None, said: str | None) -> tuple[str, str]:
-    """(source, kubectl): the kubectl to run, and the setting that named it."""
+    """The setting that decides which kubectl is run, and the kubectl."""
     found = (("--kubectl", option), (f"{config}: kubectl", said), ("$KUBECTL", os.environ.get("KUBECTL")))
     return next(((source, name) for source, name in found if name), ("$PATH", "kubectl"))
 
 
 def _not_runnable(binary: str) -> str:
-    """Why `binary` cannot be run, as far as can be told without running it; empty if it can."""
+    """Why `binary` cannot be run, as far as that is known without running it; empty if nothing is known against it."""
     if shutil.which(binary):
         return ""
     if "/" not in binary:
-        return "no folder of $PATH has it"
+        return "it is in no folder of $PATH"
     if not os.path.exists(binary):
         return "there is no such file"
     return "it is a folder" if os.path.isdir(binary) else "it is not executable"
 
 
 def program() -> None:
-    """Run the command. Ctrl-C is handled before and after a run too, when there is nothing to stop."""
+    """Run the command. A signal before the run ends the program at once; after it, signals are ignored."""
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in stops:
         signal.signal(number, lambda *_: os._exit(0))
@@ -184,7 +188,3 @@ def program() -> None:
     finally:
         for number in stops:
             signal.signal(number, signal.SIG_IGN)
-
-
-if __name__ == "__main__":
-    program()

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from kpf_supervise.config.loader import ConfigError, parse
+from kpf_supervise.config.errors import ConfigError
+from kpf_supervise.config.loader import parse
 
 
 def lines(text: str, name: str = "f") -> list[str]:
@@ -33,7 +34,7 @@ def unwrapped(said: str) -> str:
 
 OPTIONS = """
 target: -web
-f:4:13: forwards.web.target: the name "-web" begins with "-". Take that off: kubectl would read it as an option.
+f:4:13: forwards.web.target: the name "-web" begins with "-". Remove it: kubectl would read it as an option.
 
 target: svc/
 f:4:13: forwards.web.target: "" is not a name that Kubernetes accepts. Use lower-case letters, digits and '-', a

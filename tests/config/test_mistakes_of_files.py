@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kpf_supervise.config.loader import EXAMPLE, ConfigError, load
+from kpf_supervise.config.errors import ConfigError
+from kpf_supervise.config.loader import EXAMPLE, load
 from tests.config.test_mistakes import lines, unwrapped
 
 FILES = """
@@ -269,7 +270,7 @@ def test_a_pipe_that_is_named_on_purpose_is_read() -> None:
     text = "forwards: {web: {target: service/web, ports: 8080}}"
     command = [sys.executable, "-m", "kpf_supervise", "/dev/stdin"]
     done = run(*command, "--check", text=text)
-    assert (done.returncode, done.stdout) == (0, "/dev/stdin: right; it declares 1 forward\n")
+    assert (done.returncode, done.stdout) == (0, "/dev/stdin: valid; it declares 1 forward\n")
     script = f"{sys.executable} -m kpf_supervise --check <(sleep 0.1; echo '{text}')"
     done = run("bash", "-c", script)
     assert (done.returncode, done.stderr) == (0, "")

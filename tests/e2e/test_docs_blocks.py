@@ -111,7 +111,7 @@ def test_the_readmes_file_is_right(tmp_path: Path) -> None:
             text=True,
             check=False,
         )
-        assert (done.returncode, "right; it declares 3 forwards" in done.stdout) == (0, True), done.stderr
+        assert (done.returncode, "valid; it declares 3 forwards" in done.stdout) == (0, True), done.stderr
 
 
 def test_every_command_of_the_programs_has_a_call_that_is_shown() -> None:

@@ -88,7 +88,7 @@ async def test_list_start_stop_and_all_the_rest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["stop"], 2, "Name the forwards, or say --all"),
+        (["stop"], 2, "Name the forwards, or use --all"),
         (["stop", "search", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
         (["restart", "search", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
         (["wait", "taken", "--timeout", "0"], 1, "taken is stopped: no answer yet"),

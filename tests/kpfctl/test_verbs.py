@@ -70,7 +70,7 @@ def test_all_and_names_do_not_go_together(verb: str) -> None:
     done = run(Instance(), verb, "--all", "web", "db")
     assert (done.exit_code, "--all means every forward. Leave out web db, or --all" in done.stderr) == (2, True)
     done = run(Instance(), verb)
-    assert (done.exit_code, "Name the forwards, or say --all" in done.stderr) == (2, True)
+    assert (done.exit_code, "Name the forwards, or use --all" in done.stderr) == (2, True)
 
 
 def test_the_help_says_which_ids_may_be_left_out() -> None:

@@ -15,13 +15,12 @@ from typing import Any
 
 from kpf_supervise.config.errors import ConfigError, FileMistake, Mistake
 from kpf_supervise.config.file import NotAFile, mark, read
-from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OF_FORWARD, OPTIONS, RECONNECT, TOP, Option, schema
+from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OF_FORWARD, OPTIONS, RECONNECT, TOP, Option
 from kpf_supervise.config.values import parse_forward_name, parse_port
 from kpf_supervise.config.yaml_nodes import Item, compose, elements, entries, kind, scalar
 from kpf_supervise.model import TEMPLATE, Cluster, Config, Forward, Reconnect
 from kpf_supervise.text import quote
 
-__all__ = ["ConfigError", "FileMistake", "load", "parse", "schema"]
 Port = tuple[int | None, int | str]  # (local, None for any free port; remote)
 EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
 LARGEST = 200_000  # bytes; PyYAML reads about 100 kB/s
@@ -29,8 +28,8 @@ BAD: Any = object()  # replaces a value already reported as wrong, so that no fu
 
 
 def load(path: Path, pipe: bool = False) -> Config:
-    """The configuration in the file at `path`, which may be a pipe if `pipe` is set (see `read`). Raises ConfigError
-    with all mistakes."""
+    """The configuration in the file at `path`. With `pipe`, it may be a pipe (see `file.read`). Raises ConfigError with
+    all mistakes."""
     whole = partial(FileMistake, str(path), 0, 0, "")
     try:
         data, found = read(path, LARGEST + 1, pipe)
@@ -64,7 +63,7 @@ def parse(text: str, name: str) -> Config:
 
 
 class _Reader:
-    """Reads one file and collects its problems on the way. Problems are raised only at the end."""
+    """Reads one file. Collects the problems, and raises them at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.problems: list[FileMistake] = []

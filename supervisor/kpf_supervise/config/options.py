@@ -191,7 +191,7 @@ def _group(description: str, properties: dict[str, Schema]) -> Schema:
 
 # The keys allowed at each level, with their schemas.
 RECONNECT = _properties(_RECONNECT)
-_TIMES = _group("How a lost child is tried again.", RECONNECT)
+_TIMES = _group("How a lost child is restarted.", RECONNECT)
 DEFAULTS = _properties(_DEFAULTS, reconnect=_TIMES)
 _PORTS = {
     "anyOf": [PORT, {"type": "array", "items": PORT, "minItems": 1}],

@@ -20,6 +20,7 @@ LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")  # DNS-1123 label
 FORWARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+BARE = re.compile(r"[0-9]+(\.[0-9]+)?")  # a duration without its unit
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 LONGEST = 366 * 24 * 3600.0
 SHORT_NAMES = {
@@ -52,7 +53,7 @@ def parse_target(text: str) -> Target:
 def parse_object_name(text: str, *, dots: bool) -> str:
     """A DNS-1123 label of up to 63 characters (services, namespaces), or with `dots` a subdomain of up to 253."""
     if text.startswith("-"):
-        raise Mistake(f'the name {quote(text)} begins with "-"', "Take that off: kubectl would read it as an option.")
+        raise Mistake(f'the name {quote(text)} begins with "-"', "Remove it: kubectl would read it as an option.")
     limit = 253 if dots else 63
     if len(text) > limit or not all(LABEL.fullmatch(part) for part in (text.split(".") if dots else [text])):
         allowed = "lower-case letters, digits, '-' and '.'" if dots else "lower-case letters, digits and '-'"
@@ -157,7 +158,7 @@ def parse_duration(text: str) -> float:
     """Seconds, from numbers with the units ms, s, m or h, such as 500ms, 1.5s, 1h30m."""
     parts = DURATION.findall(text)
     if not text or "".join(number + unit for number, unit in parts) != text:
-        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        if BARE.fullmatch(text):
             raise Mistake(f"{quote(text)} has no unit", f"Write {text[:20]}s for seconds; the units are ms, s, m, h.")
         if text.startswith("-"):
             raise Mistake(f"{quote(text)} is a negative duration", "Write a duration such as 30s.")
@@ -166,6 +167,11 @@ def parse_duration(text: str) -> float:
     if seconds > LONGEST:
         raise Mistake(f"{quote(text)} is longer than a year", "Write a shorter duration.")
     return seconds
+
+
+def parse_timeout(text: str) -> float:
+    """A duration on a command line, where a number without a unit is seconds."""
+    return parse_duration(f"{text}s" if BARE.fullmatch(text) else text)
 
 
 def parse_positive_duration(text: str) -> float:

@@ -14,18 +14,18 @@ from kpf_supervise.config.file import mark
 from kpf_supervise.config.loader import load
 from kpf_supervise.model import Config
 
-_LOOK = 0.5  # seconds between two checks; a stat costs microseconds, and works however the file is saved
-_PATIENCE = 5.0  # seconds that the disk or the network home may take to answer a read
+_LOOK = 0.5  # seconds between two checks; a stat costs microseconds, and it does not matter how the file is saved
+_PATIENCE = 5.0  # seconds that the disk or network file system may take to answer a read
 
 _Mark = tuple[int, int, int, int]
 _T = TypeVar("_T")
 
 
 class FileWatcher:
-    """Checks the file at the path and follows symbolic links, so that an editor may rename a new file over it.
+    """Checks what is at the path, and follows symbolic links: an editor may rename a new file over the old one.
 
-    Each check runs in a worker thread, since a hanging network home blocks the calling thread. Only one check runs at a
-    time. `mark` is the mark of the file read at the start; None: it was a pipe, which can't be edited.
+    Each check runs in a worker thread, since a network file system that hangs blocks the calling thread. Only one check
+    runs at a time. `mark` identifies the version read at the start; None: that was a pipe, which can't be edited.
     """
 
     def __init__(self, path: Path, mark: _Mark | None) -> None:

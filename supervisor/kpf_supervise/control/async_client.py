@@ -10,11 +10,8 @@ from typing import Any
 import trio
 
 from kpf_supervise.control import jsonrpc
+from kpf_supervise.control.client import Refused
 from kpf_supervise.control.unix_socket import check_owner
-
-
-class Refused(Exception):
-    """The instance answered with an error; the text is its message."""
 
 
 async def connect(path: Path) -> trio.SocketStream:

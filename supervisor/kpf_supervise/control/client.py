@@ -1,5 +1,5 @@
-"""The client of the control socket: finds the running instance and calls it. Standard library only, no trio, so that
-kpfctl starts quickly."""
+"""The client of the control socket: finds the running instance and calls it. It uses no trio, so that kpfctl starts
+quickly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NoAnswer(Exception):
 
 
 class Refused(Exception):
-    """The instance answered with an error."""
+    """The instance answered with an error; the text is its message."""
 
 
 class Client:
@@ -43,7 +43,7 @@ class Client:
         except OSError as error:
             self._socket.close()
             gone = isinstance(error, FileNotFoundError | ConnectionRefusedError)
-            reason = "no instance serves it; start one with: kpf-supervise CONFIG" if gone else error.strerror or error
+            reason = "no instance serves it. Start one with: kpf-supervise CONFIG" if gone else error.strerror or error
             raise NoAnswer(f"{path}: {reason}") from None
 
     def __enter__(self) -> Self:
@@ -157,7 +157,7 @@ def _answers(path: Path) -> bool:
 
 
 def _named(path: Path) -> str:
-    """The kpfctl command line for the instance at `path`, quoted for a shell, with its pid and its file."""
+    """The kpfctl command line that names the instance at `path`, quoted for a shell, with its pid and its file."""
     by_socket = f"  kpfctl --socket {shlex.quote(str(path))} …"
     try:
         with Client(path, timeout=1) as client:

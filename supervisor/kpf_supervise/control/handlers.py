@@ -25,7 +25,7 @@ class Handlers:
 
     supervisor: Supervisor
     board: Board
-    declared: DesiredState
+    desired: DesiredState
     shutdown: Callable[[], None]
 
     async def call(self, method: str, params: dict[str, Any]) -> Any:
@@ -43,9 +43,9 @@ class Handlers:
                     return await self._stop(list(self.board.statuses))
                 case "restart":
                     await self.supervisor.restart(self._known(values["id"]))
-                    return self.declared.save()
+                    return self.desired.save()
                 case "reload":
-                    return await self.declared.reload()
+                    return await self.desired.reload()
                 case "shutdown":
                     return self.shutdown()
                 case "logs":
@@ -70,7 +70,7 @@ class Handlers:
         context: str | None = None,
         **others: Any,
     ) -> str:
-        template = self.declared.template()
+        template = self.desired.template()
         if isinstance(remote_port, str) and resource_type != "service" and len(remote_port) > 15:
             raise Refusal(INVALID_PARAMS, f"remote_port: {quote(remote_port)} is too long for a container's port name")
         forward = replace(
@@ -83,7 +83,7 @@ class Handlers:
             **others,
         )
         await self.supervisor.start(forward)
-        self.declared.save()
+        self.desired.save()
         return forward.id
 
     def _free_id(self, name: str) -> str:
@@ -97,7 +97,7 @@ class Handlers:
 
     async def _stop(self, ids: list[str]) -> None:
         await self.supervisor.stop(ids)
-        self.declared.save()
+        self.desired.save()
 
     def _known(self, id: str) -> str:
         """Return `id`. Raises Refusal if no forward has it."""
@@ -109,5 +109,5 @@ class Handlers:
         return {
             "pid": os.getpid(),
             "version": __version__,
-            "config": str(self.declared.path.absolute()) if self.declared.path else None,
+            "config": str(self.desired.path.absolute()) if self.desired.path else None,
         }

@@ -39,7 +39,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A call. `silent`: it is what JSON-RPC calls a notification, which gets no answer."""
+    """A call. `silent`: a notification in the sense of JSON-RPC, which gets no answer."""
 
     method: str
     params: dict[str, Any]

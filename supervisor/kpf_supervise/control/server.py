@@ -20,7 +20,7 @@ from kpf_supervise.model import Event
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.text import quote
 
-_MOST = 100  # open connections; beyond that, the one that was quiet longest is closed
+_MOST = 100  # open connections; beyond that, the one that has been idle the longest is closed
 _PATIENCE = 5.0  # seconds that a peer has to receive what was sent
 _BRIEF = 0.1  # seconds that it has to receive the last message
 _BEHIND = 1000  # events that may be queued for a subscriber
@@ -28,7 +28,7 @@ _BEHIND = 1000  # events that may be queued for a subscriber
 
 async def serve(bound: socket.socket, handlers: Handlers) -> None:
     """Answer all clients until cancelled. Nothing that a client does ends the server or affects another client."""
-    connections: OrderedDict[Connection, None] = OrderedDict()  # ordered: the one that was quiet longest comes first
+    connections: OrderedDict[Connection, None] = OrderedDict()  # the one that has been idle the longest comes first
 
     async def attend(stream: trio.SocketStream) -> None:
         def heard() -> None:
@@ -41,9 +41,11 @@ async def serve(bound: socket.socket, handlers: Handlers) -> None:
             if peer_uid(stream.socket) != os.getuid():
                 connection.dismiss(Refusal(NOT_DONE, "this instance belongs to another user"))
             elif len(connections) > _MOST:
-                quiet = next((each for each in connections if not each.answering), connection)
-                del connections[quiet]  # at once: the next connection must find another one
-                quiet.dismiss(Refusal(TOO_MANY, f"more than {_MOST} connections are open; this was quiet longest"))
+                idle = next((each for each in connections if not each.answering), connection)
+                del connections[idle]  # at once: the next connection must find another one
+                idle.dismiss(
+                    Refusal(TOO_MANY, f"more than {_MOST} connections are open; this one was idle the longest")
+                )
             await connection.run()
         except* Exception as bugs:
             handlers.board.bug(bugs, "a control connection")
@@ -62,7 +64,7 @@ class Connection:
     def __init__(self, stream: trio.abc.Stream, handlers: Handlers, heard: Callable[[], None]) -> None:
         self.answering = False
         self._stream = stream
-        self._steering = handlers
+        self._handlers = handlers
         self._heard = heard
         self._sending = trio.Lock()
         self._events: trio.MemoryReceiveChannel[Event] | None = None
@@ -86,7 +88,7 @@ class Connection:
                 except* (trio.BrokenResourceError, trio.ClosedResourceError):
                     pass
                 except* Exception as bugs:
-                    self._steering.board.bug(bugs, "a control connection was closed")
+                    self._handlers.board.bug(bugs, "a control connection was closed")
             if self._last_word is not None:
                 with trio.move_on_after(_BRIEF), suppress(trio.BrokenResourceError):
                     await self._stream.send_all(jsonrpc.encode(jsonrpc.error(self._last_word)))
@@ -135,20 +137,20 @@ class Connection:
         if isinstance(request, Refusal):
             return jsonrpc.error(request)
         try:
-            value = await self._steering.call(request.method, request.params)
+            value = await self._handlers.call(request.method, request.params)
             if request.method == "subscribe" and self._events is None:  # nothing was awaited since the snapshot
-                self._events = self._stack.enter_context(self._steering.board.subscription(_BEHIND))
+                self._events = self._stack.enter_context(self._handlers.board.subscription(_BEHIND))
         except Refusal as refusal:
             return None if request.silent else jsonrpc.error(refusal, request.id)
         except Exception as error:  # a bug: an error of this request only
-            told = Refusal(INTERNAL_ERROR, self._steering.board.bug(error, f"the call {quote(request.method)}"))
+            told = Refusal(INTERNAL_ERROR, self._handlers.board.bug(error, f"the call {quote(request.method)}"))
             return None if request.silent else jsonrpc.error(told, request.id)
         return None if request.silent else jsonrpc.result(request.id, value)
 
     async def _tell(self, events: trio.MemoryReceiveChannel[Event]) -> None:
         """Send the events, each with the forward as it is now (null if it is no longer listed). A subscriber that is
         too far behind is dropped."""
-        statuses = self._steering.board.statuses
+        statuses = self._handlers.board.statuses
         async for event in events:
             status = statuses.get(event.forward or "")
             facts = serialize.event(event) | {"portForward": serialize.port_forward(status) if status else None}

@@ -21,7 +21,7 @@ _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # macOS, sys/un.h
 
 
 class Running(Exception):
-    """Another process serves this socket: `pid`, or 0 if the system does not tell."""
+    """Another process serves this socket: `pid`, or 0 if that is not known."""
 
     def __init__(self, path: Path, pid: int) -> None:
         super().__init__(f"{path} is served by pid {pid}" if pid else f"{path} is served by another process")
@@ -51,7 +51,7 @@ def _bind(path: Path) -> socket.socket:
     with _locked(path.parent):
         if path.exists():
             if not stat.S_ISSOCK(path.stat().st_mode):
-                raise FileExistsError(f"{path} is there, and is no socket")
+                raise FileExistsError(f"{path} exists, and is not a socket")
             if (pid := _served_by(path)) is not None:
                 raise Running(path, pid)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -23,8 +23,8 @@ from kpf_supervise.kpfctl.group import (
     some_ids,
     timeout_option,
 )
-from kpf_supervise.kpfctl.rendering import Forwards, why
-from kpf_supervise.panel.tables import local
+from kpf_supervise.kpfctl.rendering import Forwards
+from kpf_supervise.panel.tables import local, reason
 
 _LONGEST_END = 30.0  # seconds
 
@@ -36,8 +36,8 @@ _LONGEST_END = 30.0  # seconds
 @click.option("--context", help="The kubeconfig's context. Default: the file's, else the current one.")
 @click.option("--name", help="The forward's id; with several ports NAME-REMOTE. Default: the target's name.")
 @click.option("--address", help='Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.')
-@click.option("--lazy", is_flag=True, help="Open no tunnel until the first connection.")
-@click.option("--wait", is_flag=True, help="Return when it is active.")
+@click.option("--lazy", is_flag=True, help="Start no kubectl before the first connection.")
+@click.option("--wait", is_flag=True, help="Return when they are active.")
 @timeout_option
 @keep_waiting_option
 def start(
@@ -52,8 +52,8 @@ def start(
     timeout: float,
     keep_waiting: bool,
 ) -> None:
-    """Start forwards beside the file's, and print their ids. TARGET is written as in the file: pod/…, service/…,
-    deployment/… and so on. Either all of the ports are forwarded, or none."""
+    """Start forwards in addition to those of the file, and print their ids. TARGET is written as in the file: pod/…,
+    service/…, deployment/… and so on. Either all ports are forwarded, or none."""
     try:
         what = parse_target(target)
         pairs = [parse_port(port, of_service=what.kind == "service") for port in ports]
@@ -121,7 +121,7 @@ def _check_ids(ids: Sequence[str], every: bool) -> None:
     if ids and every:
         raise click.UsageError(f"--all means every forward. Leave out {' '.join(ids)}, or --all.")
     if not ids and not every:
-        raise click.UsageError("Name the forwards, or say --all.")
+        raise click.UsageError("Name the forwards, or use --all.")
 
 
 def _known(ids: Sequence[str], forwards: Forwards) -> list[str]:
@@ -137,9 +137,9 @@ def _known(ids: Sequence[str], forwards: Forwards) -> list[str]:
 @timeout_option
 @keep_waiting_option
 def wait(ids: Sequence[str], timeout: float, keep_waiting: bool) -> None:
-    """Return when these forwards are active; without an ID, all that are not stopped. A lazy forward may be idle. At
-    the timeout, or as soon as one has failed and does not recover by itself, say which are not active and why, and
-    exit with 1."""
+    """Return when these forwards are active; without an ID, when all are that are not stopped. A lazy forward may be
+    idle. At the timeout, or as soon as a failure is final, print which forwards are not active and why, and exit with
+    1."""
     with connect() as client:
         _wait(client, ids, timeout, keep_waiting)
 
@@ -154,9 +154,9 @@ def _wait(client: Client, ids: Sequence[str], timeout: float, keep_waiting: bool
         event = next(events, None) if not hopeless else None
         if event is None:
             for each in hopeless or missing:
-                click.echo(f"{each['id']} is {each['state']}: {why(each)}", err=True)
+                click.echo(f"{each['id']} is {each['state']}: {reason(each) or 'no answer yet'}", err=True)
             if hopeless:
-                click.echo("kpfctl: not waited for any longer; --keep-waiting does, until the timeout", err=True)
+                click.echo("kpfctl: a final failure is not waited for, unless you use --keep-waiting", err=True)
             sys.exit(1)
         if event["portForward"] is not None:
             forwards[event["forward"]] = event["portForward"]

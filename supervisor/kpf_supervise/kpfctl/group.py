@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from kpf_supervise import __version__
 from kpf_supervise.config.errors import Mistake
-from kpf_supervise.config.values import parse_duration
+from kpf_supervise.config.values import parse_timeout
 from kpf_supervise.control.client import Client, NoAnswer, Refused, find
 
 
 class _Program(click.Group):
-    """Prints what went wrong in one sentence, and exits with 1."""
+    """On an error, prints it without a traceback and exits with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -31,7 +31,7 @@ class _Program(click.Group):
     "--socket", type=click.Path(path_type=Path), metavar="PATH", help="The instance with this control socket."
 )
 @click.option("-f", "--file", type=click.Path(path_type=Path), metavar="CONFIG", help="The instance of this file.")
-@click.version_option(None, "-V", "--version", package_name="kpf-supervise", prog_name="kpfctl")
+@click.version_option(__version__, "-V", "--version", prog_name="kpfctl")
 @click.pass_context
 def main(context: click.Context, socket: Path | None, file: Path | None) -> None:
     """Control a running kpf-supervise.
@@ -45,15 +45,19 @@ def main(context: click.Context, socket: Path | None, file: Path | None) -> None
         raise click.UsageError("--socket and -f both name an instance. Use one of them.")
 
 
+def chosen_socket(context: click.Context) -> Path:
+    """The control socket of the instance that the options select. Raises NoAnswer."""
+    given = context.find_root().params
+    return find(given.get("socket"), given.get("file"))
+
+
 def connect() -> Client:
-    given = click.get_current_context().find_root().params
-    return Client(find(given.get("socket"), given.get("file")))
+    return Client(chosen_socket(click.get_current_context()))
 
 
 def complete_ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    given = context.find_root().params
     try:
-        with Client(find(given.get("socket"), given.get("file")), timeout=1) as client:
+        with Client(chosen_socket(context), timeout=1) as client:
             forwards = client.call("portforward:list")
     except (NoAnswer, Refused):
         return []
@@ -62,7 +66,7 @@ def complete_ids(context: click.Context, parameter: click.Parameter, incomplete:
 
 def read_duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
     try:
-        return parse_duration(f"{value}s" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else value)
+        return parse_timeout(value)
     except Mistake as mistake:
         raise click.BadParameter(str(mistake)) from None
 
@@ -73,18 +77,18 @@ timeout_option = click.option(
     show_default=True,
     callback=read_duration,
     metavar="DURATION",
-    help="How long it waits: 30, 30s, 500ms, 1m30s.",
+    help="How long to wait: 30, 30s, 500ms, 1m30s.",
 )
 
 
 keep_waiting_option = click.option(
-    "--keep-waiting", is_flag=True, help="Wait on for one that has failed and does not come back by itself."
+    "--keep-waiting", is_flag=True, help="Also wait for a forward whose failure is final."
 )
 
 
 any_ids = click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=complete_ids)
 some_ids = click.argument("ids", nargs=-1, metavar="ID... | --all", shell_complete=complete_ids)
-all_option = click.option("--all", "every", is_flag=True, help="All of them.")
+all_option = click.option("--all", "every", is_flag=True, help="All forwards.")
 follow_option = click.option("--follow", is_flag=True, help="Keep printing new events, until Ctrl-C.")
 
 

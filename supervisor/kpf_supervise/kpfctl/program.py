@@ -10,10 +10,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from kpf_supervise.kpfctl import change, show  # noqa: F401  each declares its verbs
-from kpf_supervise.kpfctl.group import (
-    example,
-    main,
-)
+from kpf_supervise.kpfctl.group import example, main
 
 
 @main.command(epilog=example('eval "$(kpfctl completion bash)"'))
@@ -26,7 +23,7 @@ def completion(shell: str) -> None:
 
 
 def program() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a --follow: not a failure, no message
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is the normal end of --follow: no message
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # Latin-1, for example, has no arrows: print ? instead of failing
     main(prog_name="kpfctl")

@@ -22,8 +22,3 @@ def document(output: str, forwards: Forwards) -> str:
 def takes_all() -> bool:
     """Whether stdout can encode every character. If not, JSON and YAML escape the others."""
     return sys.stdout.encoding.lower().startswith("utf")
-
-
-def why(forward: dict[str, Any]) -> str:
-    """Why the forward is not active, and the next step if there is one."""
-    return ". ".join(filter(None, (forward["error"], forward["nextStep"]))) or "no answer yet"

@@ -9,17 +9,11 @@ from typing import Any
 
 import click
 
-from kpf_supervise.control.client import Client, NoAnswer, find
+from kpf_supervise.control.client import Client, NoAnswer
 from kpf_supervise.events.serialize import line
 from kpf_supervise.instance.environment import alike, exports
 from kpf_supervise.instance.paths import has_terminal
-from kpf_supervise.kpfctl.group import (
-    complete_ids,
-    connect,
-    example,
-    follow_option,
-    main,
-)
+from kpf_supervise.kpfctl.group import chosen_socket, complete_ids, connect, example, follow_option, main
 from kpf_supervise.kpfctl.rendering import document, takes_all
 from kpf_supervise.model import ADDED, KUBECTL, NOTICE, REMOVED
 from kpf_supervise.panel.tables import COLUMNS, WIDE, row, table
@@ -29,7 +23,7 @@ from kpf_supervise.panel.tables import COLUMNS, WIDE, row, table
 @click.option(
     "-o", "--output", type=click.Choice(["table", "wide", "json", "yaml", "name"]), default="table", show_default=True
 )
-@click.option("--watch", is_flag=True, help="Go on with a line for each change, until Ctrl-C; with json an object.")
+@click.option("--watch", is_flag=True, help="Then print one line per change, until Ctrl-C; with json, an object.")
 def list_(output: str, watch: bool) -> None:
     """List the forwards."""
     with connect() as client:
@@ -59,7 +53,7 @@ def list_(output: str, watch: bool) -> None:
 @follow_option
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def events(follow: bool, output: str) -> None:
-    """Show what happened lately."""
+    """Show the latest events of all forwards."""
     with connect() as client:
         _tell(client, "events", follow, output, lambda event: event["event"] not in (KUBECTL, ADDED, REMOVED))
 
@@ -86,7 +80,7 @@ def _tell(client: Client, method: str, follow: bool, output: str, wanted: Callab
     kept = client.call(method, **params)
     for event in filter(wanted, kept):
         show(event)
-    if follow:  # events between the two calls are in both answers
+    if follow:  # events between the two calls come twice
         known = {(event["time"], event["message"]) for event in kept}
         for event in filter(wanted, client.events()):
             if (event["time"], event["message"]) not in known:
@@ -99,17 +93,17 @@ def env() -> None:
     with connect() as client:
         listening = [each for each in client.call("portforward:list") if each["listening"]]
     if pair := alike(each["id"] for each in listening):
-        click.echo(f"kpfctl: {pair[0]} and {pair[1]} share their variables; the last one counts", err=True)
+        click.echo(f"kpfctl: {pair[0]} and {pair[1]} have the same variables; those of the last one are used", err=True)
     for each in listening:
         for command in exports(each["id"], each["address"], each["localPort"]):
             click.echo(command)
 
 
 @main.command(epilog=example("kpfctl panel"))
-def panel() -> None:
+@click.pass_context
+def panel(context: click.Context) -> None:
     """Show the panel of the instance. Closing it leaves the instance running."""
-    given = click.get_current_context().find_root().params
-    path = find(given.get("socket"), given.get("file"))
+    path = chosen_socket(context)
     if not has_terminal():
         raise click.UsageError("The panel needs a terminal. See: kpfctl list --watch")
     import trio

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from kpf_supervise.panel.state import URGENCY, Forward, View
-from kpf_supervise.panel.tables import NOTHING, age, amount, local
+from kpf_supervise.panel.tables import NOTHING, age, amount, local, reason
 
 Segment = tuple[str, str]  # look, text
 Line = list[Segment]
@@ -42,21 +42,21 @@ PLAIN_SIGNS = {  # for terminals without Unicode
     "stopped": "-",
 }
 HELP = """\
-↑ ↓ j k PgUp PgDn Home End   choose a forward; the wheel and a click do so too
+↑ ↓ j k PgUp PgDn Home End   select a forward, as the wheel and a click do
 enter   its details: full cause, next step, kubectl's command line (c copies that where the terminal allows)
-s       stop it, or start it where it is stopped
+s       stop it, or start it if it is stopped
 r       restart it with a fresh kubectl
 l       its log
-/       filter by name, state, target or pod; esc takes the filter away
+/       filter by name, state, target or pod; esc clears the filter
 o       sort as in the file, by name, by state or by traffic
-S       stop all; asks first where connections are open
+S       stop all; asks first if connections are open
 ?       this help
 q       quit; esc closes what is open"""
 
 
 def draw(view: View, width: int, height: int, now: float, signs: Mapping[str, str] = SIGNS) -> list[Line]:
-    """The whole screen: `height` lines. Lines longer than `width` are cut by terminal.py. Stores in the view what is
-    where, for the mouse, and how much of it is visible."""
+    """The whole screen: `height` lines. Lines longer than `width` are cut by terminal.py. Stores in the view where the
+    mouse can click, and how much of the text is visible."""
     return _Drawing(view, width, now, signs).lines(height)
 
 
@@ -147,7 +147,7 @@ class _Drawing:
         """Column heads, rows, the error of the selected forward, and the last events."""
         view = self._view
         shown, current = view.shown(), view.current
-        told = view.word or (_trouble(current) if current else "")
+        told = view.word or (f"{current['id']}: {reason(current)}" if current and current["error"] else "")
         bottom: list[Line] = [[("bad", f" {piece}")] for piece in _wrapped(told, self._width - 2)[:3]] if told else []
         events = min(len(view.events), max((height - 6 - len(bottom)) // 3, 0), 8)
         if events:
@@ -240,11 +240,6 @@ class _Drawing:
 
 def seconds_of(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
-
-
-def _trouble(forward: Forward) -> str:
-    parts = (forward["error"], forward["nextStep"])
-    return f"{forward['id']}: {'. '.join(filter(None, parts))}" if forward["error"] else ""
 
 
 def _wrapped(text: str, width: int) -> list[str]:

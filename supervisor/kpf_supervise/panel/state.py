@@ -29,7 +29,7 @@ class View:
     log: list[str] = field(default_factory=list)  # of the selected forward
     selected: str | None = None
     top: int = 0  # the first row or line that is shown
-    at_end: bool = False  # the log is followed
+    at_end: bool = False  # the log scrolls with new lines
     page: int = 1  # how many rows or lines are shown
     filter: str = ""
     filtering: bool = False  # keys go into the filter
@@ -93,8 +93,8 @@ class View:
         return sum(each["connections"] + each["held"] for each in self.forwards.values())
 
     def press(self, key: str) -> tuple[str, dict[str, Any]] | str | None:
-        """Handle a key. Returns what it asks for: a call of the control protocol, "quit", "log" (fetch it), "copy" (the
-        command line to the clipboard), or nothing more."""
+        """Handle a key. Returns what the caller is to do: a call of the control protocol, "quit", "log" (fetch it),
+        "copy" (the command line to the clipboard), or nothing."""
         self.word = ""
         if self.filtering:
             self._edit_filter(key)
@@ -147,7 +147,7 @@ class View:
         return None
 
     def click(self, row: int, column: int) -> tuple[str, dict[str, Any]] | str | None:
-        """The same for the mouse. A click on the selected row opens its details."""
+        """Handle a click, as `press`. A click on the selected row opens its details."""
         for begin, end, key in self.spots.get(row, ()):
             if begin <= column < end:
                 if not key.startswith("row "):

@@ -40,6 +40,11 @@ def local(forward: dict[str, Any]) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{forward['localPort']}" if forward["listening"] else NOTHING
 
 
+def reason(forward: dict[str, Any]) -> str:
+    """Why the forward is not active, and the next step; empty if neither is known."""
+    return ". ".join(filter(None, (forward["error"], forward["nextStep"])))
+
+
 def row(forward: dict[str, Any], now: float, wide: bool) -> list[str]:
     since = datetime.fromisoformat(forward["since"]).timestamp()
     cells = [

@@ -18,13 +18,14 @@ import trio
 import urwid
 from urwid.display import raw
 
-from kpf_supervise.control.async_client import AsyncClient, Refused, connect
+from kpf_supervise.control.async_client import AsyncClient, connect
+from kpf_supervise.control.client import Refused
 from kpf_supervise.events.serialize import line
 from kpf_supervise.events.summary import Digest
 from kpf_supervise.panel.drawing import PLAIN_SIGNS, SIGNS, Line, draw
 from kpf_supervise.panel.state import View
 
-_LIST = 1.0  # seconds between two reads of the counters, which send no events
+_LIST = 1.0  # seconds between two reads of the counters, whose changes are not events
 _ESCAPE = 0.05  # seconds to wait after an escape for the rest of its sequence
 _PATIENCE = 1.0  # seconds to wait for a terminal that does not accept output
 _FRAME = 0.05  # minimum seconds between two drawings
@@ -45,8 +46,8 @@ _PALETTE = [
 
 
 async def show_remote(path: Path) -> bool:
-    """`show` the instance that serves the socket at `path`, as a separate program: SIGINT, SIGTERM and SIGHUP close it.
-    Raises OSError if no process serves the socket, or another user's does."""
+    """`show` the instance that serves the socket at `path`, from another process: SIGINT, SIGTERM and SIGHUP close the
+    panel. Raises OSError if no process serves the socket, or another user's does."""
     stream = await connect(path)
     async with trio.open_nursery() as nursery:
 
@@ -70,8 +71,8 @@ async def show(stream: trio.abc.Stream, own: bool) -> bool:
 
 
 class _Panel:
-    def __init__(self, link: AsyncClient, view: View) -> None:
-        self._link = link
+    def __init__(self, client: AsyncClient, view: View) -> None:
+        self._client = client
         self._view = view
         self._signs = SIGNS if urwid.supports_unicode() else PLAIN_SIGNS
         self._changed = trio.Event()
@@ -91,7 +92,7 @@ class _Panel:
         return self._quit
 
     async def _listen(self) -> None:
-        await self._link.run(self._heard)
+        await self._client.run(self._heard)
         self._nursery.cancel_scope.cancel()
 
     def _heard(self, event: dict[str, Any]) -> None:
@@ -110,15 +111,15 @@ class _Panel:
     async def _follow(self) -> None:
         """Fetch the current state and the past events once, then the counters repeatedly."""
         try:
-            info = await self._link.call("info")
+            info = await self._client.call("info")
             self._view.title = os.path.basename(info["config"] or "") or "sandbox"
-            self._list(await self._link.call("subscribe"))
-            kept = await self._link.call("events")
+            self._list(await self._client.call("subscribe"))
+            kept = await self._client.call("events")
             self._view.events.clear()
             self._view.events.extend(line(each) for each in kept if each["event"] != "connecting")
             while True:
                 await trio.sleep(_LIST)
-                self._list(await self._link.call("portforward:list"))
+                self._list(await self._client.call("portforward:list"))
         except Refused:  # the instance has ended; _listen handles that
             pass
 
@@ -184,14 +185,14 @@ class _Panel:
 
     async def _call(self, method: str, params: dict[str, Any]) -> None:
         try:
-            await self._link.call(method, **params)
+            await self._client.call(method, **params)
         except Refused as refused:
             self._view.word = str(refused)
             self._changed.set()
 
     async def _fetch_log(self, id: str | None) -> None:
         try:
-            self._view.log = [line(each) for each in await self._link.call("logs", id=id)]
+            self._view.log = [line(each) for each in await self._client.call("logs", id=id)]
         except Refused as refused:
             self._view.log = [str(refused)]
         self._changed.set()
