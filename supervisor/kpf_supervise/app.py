@@ -72,7 +72,7 @@ async def run(job: Job) -> int:
         except OSError as error:
             if job.socket is not None:
                 return _refuse(f"cannot make the control socket: {error}")
-            unreachable = f"kpfctl can't reach this instance, for want of a control socket: {error}"
+            unreachable = f"kpfctl can't control this instance, because it has no control socket: {error}"
         return await _run(job, control, path, unreachable)
 
 
@@ -83,10 +83,10 @@ def _refuse(why: str) -> int:
 
 async def _run(job: Job, control: socket.socket | None, path: Path, unreachable: str) -> int:
     board = Board()
-    guest = Command(job.command, {"KPF_SOCKET": str(path)} if control else {}) if job.command else None
+    command = Command(job.command, {"KPF_SOCKET": str(path)} if control else {}) if job.command else None
     ending = _Ending()
-    async with trio.open_nursery() as around:  # until the very end: signals, the client that asked for the shutdown
-        await around.start(_end_on_signal, ending, guest)
+    async with trio.open_nursery() as around:  # to the very end: signals, and the client that asked for the shutdown
+        await around.start(_end_on_signal, ending, command)
 
         async with trio.open_nursery() as showing:
 
@@ -105,12 +105,12 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
             if unreachable:
                 board.notice(unreachable)
             with ending.scope, shortage_told(board.notice):
-                await _keep(job, board, guest, ending, open_to_others)
+                await _keep(job, board, command, ending, open_to_others)
             panel.cancel()
             board.close()
             showing.cancel_scope.deadline = trio.current_time() + _LAST_LINES
         around.cancel_scope.cancel()
-    return ending.code or (guest.code if guest is not None else 0)
+    return ending.code or (command.code if command is not None else 0)
 
 
 async def _show_panel(
@@ -145,7 +145,7 @@ async def _print(board: Board, format: str, *, task_status: trio.TaskStatus[None
 
     def failed(error: BaseException, _: float) -> None:
         traceback.print_exception(error)
-        board.bug(error, "the printer of events")
+        board.bug(error, "printing events")
 
     await unbroken(once, failed)
 
@@ -159,22 +159,22 @@ class _Ending:
 
 
 async def _end_on_signal(
-    ending: _Ending, guest: Command | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ending: _Ending, command: Command | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """End the instance on SIGINT, SIGTERM or SIGHUP, or pass the signal on to the guest (the user's command). Runs to
-    the end of the shutdown, so that a second Ctrl-C cannot interrupt it."""
+    """On SIGINT, SIGTERM or SIGHUP, end the instance, or pass the signal on to the user's command. Runs until the
+    shutdown is complete, so that a second Ctrl-C cannot interrupt it."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
-            if guest is None:
+            if command is None:
                 ending.scope.cancel()
-            elif not guest.pass_on(number):
+            elif not command.pass_on(number):
                 ending.code = 128 + number
                 ending.scope.cancel()
 
 
 async def _keep(
-    job: Job, board: Board, guest: Command | None, ending: _Ending, open_to_others: Callable[[Handlers], None]
+    job: Job, board: Board, command: Command | None, ending: _Ending, open_to_others: Callable[[Handlers], None]
 ) -> None:
     async with AsyncExitStack() as stack:
         guard = await stack.enter_async_context(open_orphan_guard())
@@ -185,28 +185,28 @@ async def _keep(
         nursery = await stack.enter_async_context(trio.open_nursery())
         supervisor = Supervisor(job.kubectl, guard, board)
         await nursery.start(supervisor.run)
-        declared = DesiredState(job.config, job.path, job.persist, cluster, supervisor, board)
-        await declared.begin()
+        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, board)
+        await desired.begin()
 
         def shut_down() -> None:
-            if guest is None or not guest.end():  # the instance ends when the guest has ended
+            if command is None or not command.end():  # the instance ends when the command has ended
                 ending.scope.cancel()
 
-        open_to_others(Handlers(supervisor, board, declared, shut_down))
+        open_to_others(Handlers(supervisor, board, desired, shut_down))
         say_up()
         for what, run in (
-            ("the word to the service manager", partial(tell_service_manager, board)),
+            ("notifying the service manager", partial(tell_service_manager, board)),
             ("notifications", partial(notify, board, partial(ring_on, _STDERR))),
         ):
             nursery.start_soon(unbroken, run, board.failing(what))
-        if guest is not None:
-            await _attend(guest, board, job)
+        if command is not None:
+            await _run_command(command, board, job)
             ending.scope.cancel()
-        await unbroken(declared.follow, board.failing("the look for edits of the file"))
+        await unbroken(desired.follow, board.failing("watching the file for edits"))
 
 
-async def _attend(guest: Command, board: Board, job: Job) -> None:
-    """Run the guest once all forwards are ready."""
+async def _run_command(command: Command, board: Board, job: Job) -> None:
+    """Run the user's command once all forwards are ready; if they are not in time, report why instead."""
     missing = await until_ready(board, job.ready_timeout, job.keep_waiting)
     for status in missing:
         if status.hopeless and not job.keep_waiting:
@@ -215,7 +215,7 @@ async def _attend(guest: Command, board: Board, job: Job) -> None:
             how = f"is {status.state} after {job.ready_timeout:g} s"
         board.notice(f"{status.forward.id} {how}: {status.problem or 'no answer yet'}")
     if not missing:
-        await guest.run(board)
+        await command.run(board)
 
 
 @asynccontextmanager

@@ -145,7 +145,7 @@ async def test_detached_it_returns_when_it_is_up_and_ends_by_kpfctl(kubectl: Kub
         file.write_text('forwards: {shop: {target: service/web, ports: ":http"}}')
         done = await detached(instance, str(file), "--kubectl", kubectl.path)
         assert done.returncode == 0, done.stderr
-        told, _, end = done.stdout.decode().partition("; its end: ")
+        told, _, end = done.stdout.decode().partition("; to end it: ")
         assert shlex.split(end) == ["kpfctl", "-f", str(file), "shutdown"]
         words = told.split()
         pid, log = int(words[words.index("pid") + 1].strip(";")), Path(told.partition("log: ")[2])

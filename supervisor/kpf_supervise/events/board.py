@@ -109,7 +109,7 @@ class Board:
         known, self._bugs = place in self._bugs, self._bugs | {place}
         trace = () if known else tuple(_lines(error))
         after = "its traceback is in the log already" if known else "please report it with the traceback"
-        text = f"{sentence}. All else goes on; {after}"
+        text = f"{sentence}. Everything else continues; {after}"
         self._publish(Event(time=time.time(), forward=None, kind=NOTICE, message=text, traceback=trace))
         return sentence
 

@@ -1,4 +1,4 @@
-"""Prints events: as lines for people, or as JSON objects for machines. Nothing else prints them."""
+"""Prints events: as lines for people, or as JSON objects for programs. Nothing else prints them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LIMIT = 10_000  # events that may queue while the terminal accepts no output
 
 
 def as_text(event: Event) -> str | None:
-    """A line for people, followed by the traceback if the event is a bug; None for events that only machines need."""
+    """A line for people, followed by the traceback if the event is a bug; None for events that only programs need."""
     if event.kind == State.CONNECTING or event.kind in UNPRINTED:
         return None
     return "\n".join((serialize.line(serialize.event(event)), *event.traceback))
 
 
 def as_json(event: Event) -> str | None:
-    """One JSON object: time (RFC 3339, UTC), forward, event, message, and the event's other fields."""
+    """One JSON object; None for events that are sent only to subscribers."""
     return None if event.kind in UNPRINTED else json.dumps(serialize.event(event), ensure_ascii=False)
 
 

@@ -1,7 +1,6 @@
 """Serializes forwards and events for other programs: JSON objects on the control socket and in the log. Pure.
 
-A forward has all fields of the specification's PortForward, plus additional ones. Each string is one line of printable
-text, whatever the API, kubectl or a kubeconfig contains.
+Each string is one line of printable text, whatever the API, kubectl or a kubeconfig contains.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ def moment(seconds: float) -> str:
 
 
 def port_forward(status: Status) -> dict[str, Any]:
-    """The first seven fields are the specification's. A port that isn't known (yet) is 0: the local port if it is any
-    free port and nothing listens yet, and the remote port if it has only a name and no pod was found yet."""
+    """A forward. A port that is not known is 0: the local port if any free port may be used and nothing listens yet,
+    and the remote port if it has only a name and no pod was found yet."""
     forward, problem = status.forward, status.problem
     facts = {
         "id": forward.id,
@@ -60,7 +59,7 @@ def port_forward(status: Status) -> dict[str, Any]:
 
 
 def event(event: Event) -> dict[str, Any]:
-    """Time, forward, event and message, and the event's other fields."""
+    """An event, without the fields that do not apply."""
     facts = {
         "time": moment(event.time),
         "forward": event.forward,

@@ -1,4 +1,5 @@
-"""Decides which events are worth a bell or a desktop notification: lost, back, failed. A flapping forward is summed up.
+"""Decides which events are worth a bell or a desktop notification: lost, back, failed. Many events of one forward are
+summarized.
 
 Pure: the caller passes the time, in seconds of any monotonic clock.
 """

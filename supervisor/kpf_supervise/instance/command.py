@@ -16,8 +16,8 @@ GRACE = 10.0  # seconds between SIGTERM and SIGKILL, as in docker compose and su
 
 
 async def until_ready(board: Board, timeout: float, keep_waiting: bool) -> list[Status]:
-    """Wait until no forward is missing; returns those still missing after `timeout` seconds. If some will not come
-    back by themselves, returns those at once, unless `keep_waiting` is set."""
+    """Wait until no forward is missing; returns those still missing after `timeout` seconds. If some have failed and
+    will not recover by themselves, returns those at once, unless `keep_waiting` is set."""
     with board.subscription() as events, trio.move_on_after(timeout):
         while left := missing(board):
             if not keep_waiting and (hopeless := [status for status in left if status.hopeless]):
@@ -38,8 +38,8 @@ def missing(board: Board) -> list[Status]:
 
 
 class Command:
-    """The user's command. It shares our terminal and process group, and gets `facts` in its environment in addition to
-    the forwards. `code` is its exit code, as in a shell; 1 as long as it has not run."""
+    """The user's command. It shares our terminal and process group. Its environment gets the addresses of the forwards
+    and `facts`. `code` is its exit code as in a shell, and 1 before it has run."""
 
     def __init__(self, words: Sequence[str], facts: Mapping[str, str]) -> None:
         self.code = 1
@@ -51,7 +51,7 @@ class Command:
     async def run(self, board: Board) -> None:
         """Run it to its end. Then `code` is 127 or 126 if it can't be run, 128 or more if a signal ended it. On
         cancellation or after `end`, it gets SIGTERM, and SIGKILL after GRACE seconds. It must end its own children:
-        the process group is ours, and may be that of a whole script."""
+        its process group is ours, and may be that of a whole script."""
         environment = {**os.environ, **self._facts}
         for status in board.statuses.values():
             if status.port is not None:

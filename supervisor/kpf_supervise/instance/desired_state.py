@@ -1,4 +1,4 @@
-"""What an instance should forward: the file with its edits, and the user's changes in addition to it."""
+"""What an instance should forward: the file with its edits, and what the user has changed with kpfctl."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DesiredState:
         await self._supervisor.apply(self._placed(self._config.forwards), self._placed(saved.started), stopped)
 
     async def follow(self) -> None:
-        """Apply each edit of the file. Never returns."""
+        """Apply each edit of the file. Never returns by itself."""
         if self._edits is None:
             await trio.sleep_forever()
         else:
@@ -66,6 +66,7 @@ class DesiredState:
         self.save()
 
     def template(self) -> Forward:
+        """A forward with the defaults of the file."""
         return self._placed([self._config.template])[0]
 
     def save(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kpf_supervise.instance.paths import make_private, name_of, socket_of, state_folder
 
-_UP = "KPF_UP_FD"  # in the detached process's environment: the pipe on which it says that it is up
+_UP = "KPF_UP_FD"  # an environment variable of the detached process: the pipe on which it reports that it is up
 _LARGEST_LOG = 5_000_000  # bytes; a larger log is renamed to .1 at the next start
 
 
@@ -24,8 +24,8 @@ def shutdown_line(config: Path | None, socket: Path | None) -> str:
 
 
 def detach(words: Sequence[str], config: Path | None, socket: Path | None) -> int:
-    """Start kpf-supervise with these words in its own session. `socket` is the control socket if one was given.
-    Returns 0 when its local ports are bound and its control socket answers, otherwise its exit code."""
+    """Start kpf-supervise with the arguments `words` in a session of its own. `socket` is the control socket if one was
+    given. Returns 0 when its local ports are bound and its control socket answers, otherwise its exit code."""
     log = _open_log(state_folder() / f"{name_of(config)}.log")
     reading, writing = os.pipe()
     with log.open("ab") as file:
@@ -46,10 +46,10 @@ def detach(words: Sequence[str], config: Path | None, socket: Path | None) -> in
         with os.fdopen(reading, "rb") as up:
             if up.read():
                 end = shutdown_line(config, socket)
-                print(f"kpf-supervise runs as pid {process.pid}; its log: {log}; its end: {end}")
+                print(f"kpf-supervise runs as pid {process.pid}; its log: {log}; to end it: {end}")
                 return 0
         code = process.wait()
-    except KeyboardInterrupt:  # a user who interrupts this does not want the instance
+    except KeyboardInterrupt:  # the user no longer wants the instance
         process.terminate()
         process.wait()
         return 130

@@ -1,4 +1,4 @@
-"""The paths of an instance's socket, log and state. Standard library only, since kpfctl imports this too."""
+"""The paths of an instance's socket, log and state. Imports little, since kpfctl needs this too and starts quickly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def runtime_folder() -> Path:
 
 
 def _room(folder: Path) -> int:
-    """How many bytes a socket's name may have in this folder."""
+    """How many bytes the name of a socket in this folder may have."""
     return LONGEST_SOCKET - len(os.fsencode(folder)) - 1
 
 
@@ -47,8 +47,8 @@ def _digest(config: Path) -> str:
 
 
 def socket_of(config: Path | None, more: str = "") -> Path:
-    """The control socket of this configuration's instance, unless it was given another one. `more` distinguishes
-    several instances of one configuration. The file's name is cut to fit; the digest alone would be enough."""
+    """The default control socket of this configuration's instance. `more` distinguishes several instances of one
+    configuration. The part from the file's name is cut to fit: the digest alone is unique."""
     folder = runtime_folder()
     end = "-".join(filter(None, ("sandbox" if config is None else _digest(config), more))) + ".sock"
     room = min(max(_room(folder) - len(end) - 1, 0), 24)
@@ -79,7 +79,7 @@ def distrust(folder: Path, also_writable: bool = False) -> str:
 
 
 def user_name(uid: int) -> str:
-    """`alice (uid 1000)`."""
+    """The name and the id of a user: `alice (uid 1000)`."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:

@@ -62,7 +62,7 @@ def _write(path: Path, started: Mapping[str, Any], stopped: Mapping[str, Any], a
 
 def restore(path: Path, notice: Callable[[str], None]) -> SavedState:
     """The valid part of the saved state. If some of it is invalid, the file is renamed, a file with the valid part
-    takes its place, and `notice` is told why. Never raises because of the file's content."""
+    takes its place, and `notice` gets the reason. Never raises because of the file's content."""
     wrong: list[str] = []
     started: dict[str, tuple[Forward, ...]] = {}
     state: dict[str, Any] = {}
@@ -94,7 +94,7 @@ def restore(path: Path, notice: Callable[[str], None]) -> SavedState:
             _write(path, {name: state["started"][name] for name in started}, stopped, aside)
         except OSError as error:
             fate = f"can't be set aside: {path}: {error.strerror or error}"
-        notice(f"the saved state is not right, and {fate}: {'; '.join(wrong)}")
+        notice(f"the saved state is damaged, and {fate}: {'; '.join(wrong)}")
     return SavedState(tuple(forward for each in started.values() for forward in each), stopped)
 
 

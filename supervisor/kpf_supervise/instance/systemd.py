@@ -18,7 +18,7 @@ _AGAIN = 5.0  # seconds until an unreachable manager is tried again
 
 async def tell_service_manager(board: Board) -> None:
     """Send READY=1 once all forwards that should run and are not lazy are active at the same time, and STATUS at each
-    change. If the manager can't be reached, the user is told once, and sending is retried until it succeeds. Does
+    change. If the manager can't be reached, a notice says so once, and sending is retried until it succeeds. Does
     nothing without a service manager ($NOTIFY_SOCKET). Runs until cancelled, then sends STOPPING=1."""
     address = os.environ.pop("NOTIFY_SOCKET", "")  # our kubectls must not notify in our place
     if not address:
@@ -28,7 +28,7 @@ async def tell_service_manager(board: Board) -> None:
         manager.setblocking(False)  # a manager that reads nothing must not block the program
 
         def say(text: str) -> bool:
-            """Send it; whether the manager received it."""
+            """Send it. Returns whether the manager received it."""
             nonlocal complained
             try:
                 manager.sendto(text.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
