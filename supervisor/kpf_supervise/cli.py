@@ -51,7 +51,9 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
 @click.option("--check", is_flag=True, help="Check CONFIG, print all mistakes in it, and exit.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
-@click.option("--kubectl", metavar="PATH", help="The kubectl to run; else the file's, $KUBECTL, or the one on PATH.")
+@click.option(
+    "--kubectl", metavar="PATH", help="The kubectl to run. Default: the file's, then $KUBECTL, then the one on PATH."
+)
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -72,9 +74,11 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
     "--socket",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="The control socket; else the file's, or one that kpfctl finds by itself.",
+    help="The control socket. Default: the file's, or one that kpfctl finds by itself.",
 )
-@click.option("--persist", is_flag=True, help="Restore what kpfctl has started and stopped, also after this run.")
+@click.option(
+    "--persist", is_flag=True, help="Restore what kpfctl started and stopped, and save its changes for the next start."
+)
 @click.option("--no-panel", is_flag=True, help="Print one line per event instead of the panel, even on a terminal.")
 @click.option("--detach", is_flag=True, help="Run in the background: return when the local ports are bound.")
 @click.version_option(__version__, "-V", "--version", prog_name="kpf-supervise")

@@ -218,7 +218,7 @@ async def test_detached_it_says_what_keeps_it_from_starting(tmp_path: Path) -> N
         done = await detached(instance, str(wrong))
         assert (done.returncode, b"wrong.yaml:1:11: forwards" in done.stderr) == (2, True), done.stderr
         done = await detached(instance, str(tmp_path / "config.yaml"), "--", "true")
-        assert (done.returncode, b"don't go together" in done.stderr) == (2, True)
+        assert (done.returncode, b"can't be combined" in done.stderr) == (2, True)
         done = await detached(instance, str(tmp_path / "config.yaml"), "--socket=/proc/no.sock")
         assert (done.returncode, b"cannot make the control socket" in done.stderr) == (1, True), done.stderr
 

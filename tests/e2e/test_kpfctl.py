@@ -105,7 +105,7 @@ async def test_list_start_stop_and_all_the_rest(tmp_path: Path) -> None:
             2,
             "--socket and -f both name an instance. Use one of them",
         ),
-        (["--socket", "/nosuch", "list"], 1, "/nosuch: no instance serves it; start one with"),
+        (["--socket", "/nosuch", "list"], 1, "/nosuch: no instance serves it. Start one with"),
         (["-f", "other.yaml", "list"], 1, "no instance of other.yaml runs. Start one with: kpf-supervise other.yaml"),
     ],
 )
@@ -259,7 +259,7 @@ async def test_text_that_stdout_can_not_take_is_no_error(tmp_path: Path) -> None
         file.write_text(config)
         command = [sys.executable, "-m", "kpf_supervise", "--check", str(file)]
         checked = await trio.run_process(command, env=instance.environment, capture_stdout=True, stdin=b"")
-        assert b".yaml: right" in checked.stdout
+        assert b".yaml: valid" in checked.stdout
 
 
 def test_it_starts_without_trio_and_what_is_as_heavy() -> None:

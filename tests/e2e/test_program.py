@@ -192,12 +192,12 @@ async def test_no_context_says_so(tmp_path: Path) -> None:
     ("source", "path", "said"),
     [
         ("--kubectl", "/nowhere", "--kubectl: cannot run /nowhere: there is no such file"),
-        ("--kubectl", "no-such", "--kubectl: cannot run no-such: no folder of $PATH has it"),
+        ("--kubectl", "no-such", "--kubectl: cannot run no-such: it is in no folder of $PATH"),
         ("--kubectl", "/", "--kubectl: cannot run /: it is a folder"),
         ("--kubectl", "plain", "--kubectl: cannot run FOLDER/plain: it is not executable"),
         ("$KUBECTL", "/nowhere", "$KUBECTL: cannot run /nowhere: there is no such file"),
-        ("kubectl:", "no-such", "FOLDER/config.yaml: kubectl: cannot run no-such: no folder of $PATH has it"),
-        ("$PATH", "kubectl", "$PATH: cannot run kubectl: no folder of $PATH has it"),
+        ("kubectl:", "no-such", "FOLDER/config.yaml: kubectl: cannot run no-such: it is in no folder of $PATH"),
+        ("$PATH", "kubectl", "$PATH: cannot run kubectl: it is in no folder of $PATH"),
     ],
 )
 @pytest.mark.parametrize("words", [[], ["--detach"], ["--sandbox"]])

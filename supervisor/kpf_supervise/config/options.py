@@ -79,7 +79,7 @@ _RECONNECT = {
         parse_attempts,
         {
             "anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}],
-            "description": "How often a lost child is restarted before the forward fails; reset once it was healthy.",
+            "description": "How often a lost kubectl is restarted before the forward fails; reset once it was healthy.",
             "default": 3,
         },
         write=lambda value: "unlimited" if value is None else value,
@@ -102,12 +102,12 @@ _DEFAULTS = _CLUSTER | {
         parse_address, 'Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.', default="localhost"
     ),
     "hold": _duration(parse_duration, "How long a new connection waits for a pod; 0s: not at all.", default="30s"),
-    "lazy": _flag("Open no tunnel until the first connection.", default=False),
+    "lazy": _flag("Start no kubectl before the first connection.", default=False),
     "idle_timeout": Option(
         parse_idle_timeout,
         {
             "anyOf": [DURATION, {"const": "never"}],
-            "description": "End the kubectl of a lazy forward after so long without a connection.",
+            "description": "End the kubectl of a lazy forward after this time without a connection.",
             "default": "never",
         },
         write=lambda value: "never" if value is None else _seconds(value),
@@ -118,7 +118,7 @@ _DEFAULTS = _CLUSTER | {
             "type": "integer",
             "minimum": 1,
             "maximum": 16,
-            "description": "Over how many kubectls its connections are spread; one spare is kept if there are several.",
+            "description": "How many kubectls share its connections; if several, one more is kept as a spare.",
             "default": 1,
         },
     ),
@@ -127,7 +127,7 @@ _DEFAULTS = _CLUSTER | {
     ),
     "notify": _choice(
         parse_notify,
-        "How to tell that it was lost, is back, or has failed, in addition to the log line.",
+        "How the user is told that it was lost, is back, or has failed, in addition to the log line.",
         "none",
         "bell",
         "desktop",
@@ -191,7 +191,7 @@ def _group(description: str, properties: dict[str, Schema]) -> Schema:
 
 # The keys allowed at each level, with their schemas.
 RECONNECT = _properties(_RECONNECT)
-_TIMES = _group("How a lost child is restarted.", RECONNECT)
+_TIMES = _group("How a lost kubectl is restarted.", RECONNECT)
 DEFAULTS = _properties(_DEFAULTS, reconnect=_TIMES)
 _PORTS = {
     "anyOf": [PORT, {"type": "array", "items": PORT, "minItems": 1}],

@@ -137,9 +137,8 @@ def _known(ids: Sequence[str], forwards: Forwards) -> list[str]:
 @timeout_option
 @keep_waiting_option
 def wait(ids: Sequence[str], timeout: float, keep_waiting: bool) -> None:
-    """Return when these forwards are active; without an ID, when all are that are not stopped. A lazy forward may be
-    idle. At the timeout, or as soon as a failure is final, print which forwards are not active and why, and exit with
-    1."""
+    """Wait until forwards are active: those with an ID, or all that are not stopped. A lazy forward may be idle. At the
+    timeout, or as soon as a failure is final, print which forwards are not active and why, and exit with 1."""
     with connect() as client:
         _wait(client, ids, timeout, keep_waiting)
 

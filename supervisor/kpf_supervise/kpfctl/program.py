@@ -16,7 +16,7 @@ from kpf_supervise.kpfctl.group import example, main
 @main.command(epilog=example('eval "$(kpfctl completion bash)"'))
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a script that makes the shell complete verbs, options and the names of forwards."""
+    """Print a script with which the shell completes verbs, options and ids."""
     kind = get_completion_class(shell)
     assert kind is not None
     click.echo(kind(main, {}, "kpfctl", "_KPFCTL_COMPLETE").source())

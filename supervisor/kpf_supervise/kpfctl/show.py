@@ -89,7 +89,8 @@ def _tell(client: Client, method: str, follow: bool, output: str, wanted: Callab
 
 @main.command(epilog=example('eval "$(kpfctl env)"; curl "$KPF_WEB_HTTP_ADDR"'))
 def env() -> None:
-    """Print shell commands that set KPF_<NAME>_HOST, _PORT and _ADDR of every forward that listens."""
+    """Print shell commands that set the addresses of forwards: KPF_<NAME>_HOST, _PORT and _ADDR of every forward that
+    listens."""
     with connect() as client:
         listening = [each for each in client.call("portforward:list") if each["listening"]]
     if pair := alike(each["id"] for each in listening):
