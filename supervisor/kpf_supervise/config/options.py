@@ -1,5 +1,5 @@
 """Declares every option of the configuration file once: how its text is parsed, how a value is written back, and its
-JSON Schema (draft 2020-12). To add an option, add an entry here and a field of Forward or Config in `model`.
+JSON Schema (draft 2020-12). To add an option, add an entry here, and a field with the default in `model`.
 
 This is not done with pydantic or msgspec. All mistakes are reported at once, each with its line, column, key and fix,
 and from the text as written (`2222:22` is not a base-60 number). Those libraries see values, not text, and their
@@ -10,27 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 from kpf_supervise.config.values import (
+    FORWARD_NAME,
     parse_address,
     parse_attempts,
     parse_bool,
     parse_children,
+    parse_choice,
     parse_context,
     parse_duration,
     parse_idle_timeout,
     parse_kubeconfig,
     parse_kubectl,
     parse_namespace,
-    parse_notify,
     parse_positive_duration,
-    parse_protocol,
     parse_selector_target,
     parse_socket,
     parse_target,
 )
-from kpf_supervise.model import TARGET_KINDS, Config, Forward
+from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Config, Forward, Reconnect
 
 Schema = dict[str, Any]
 
@@ -62,16 +63,16 @@ def _text(parse: Callable[..., Any], description: str, relative: bool = False, *
     return Option(parse, {"type": "string", "minLength": 1, "description": description, **more}, relative)
 
 
-def _flag(description: str, default: bool) -> Option:
-    return Option(parse_bool, {"type": "boolean", "description": description, "default": default})
+def _flag(description: str) -> Option:
+    return Option(parse_bool, {"type": "boolean", "description": description})
 
 
-def _duration(parse: Callable[[str], float], description: str, default: str) -> Option:
-    return Option(parse, DURATION | {"description": description, "default": default}, write=_seconds)
+def _duration(parse: Callable[[str], float], description: str) -> Option:
+    return Option(parse, DURATION | {"description": description}, write=_seconds)
 
 
-def _choice(parse: Callable[[str], str], description: str, *words: str) -> Option:
-    return Option(parse, {"enum": list(words), "description": description, "default": words[0]})
+def _choice(what: str, description: str, *words: str) -> Option:
+    return Option(partial(parse_choice, what=what, words=words), {"enum": list(words), "description": description})
 
 
 _RECONNECT = {
@@ -80,14 +81,11 @@ _RECONNECT = {
         {
             "anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}],
             "description": "How often a lost kubectl is restarted before the forward fails; reset once it was healthy.",
-            "default": 3,
         },
         write=lambda value: "unlimited" if value is None else value,
     ),
-    "initial": _duration(
-        parse_positive_duration, "The wait before the first attempt; it doubles each time.", default="500ms"
-    ),
-    "max": _duration(parse_positive_duration, "The longest wait between two attempts.", default="30s"),
+    "initial": _duration(parse_positive_duration, "The wait before the first attempt; it doubles each time."),
+    "max": _duration(parse_positive_duration, "The longest wait between two attempts."),
 }
 _CLUSTER = {
     "context": _text(parse_context, "The kubeconfig's context. Default: its current one."),
@@ -98,17 +96,14 @@ _CLUSTER = {
 }
 # Options allowed both in a forward and in `defaults`.
 _DEFAULTS = _CLUSTER | {
-    "address": _text(
-        parse_address, 'Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.', default="localhost"
-    ),
-    "hold": _duration(parse_duration, "How long a new connection waits for a pod; 0s: not at all.", default="30s"),
-    "lazy": _flag("Start no kubectl before the first connection.", default=False),
+    "address": _text(parse_address, 'Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.'),
+    "hold": _duration(parse_duration, "How long a new connection waits for a pod; 0s: not at all."),
+    "lazy": _flag("Start no kubectl before the first connection."),
     "idle_timeout": Option(
         parse_idle_timeout,
         {
             "anyOf": [DURATION, {"const": "never"}],
             "description": "End the kubectl of a lazy forward after this time without a connection.",
-            "default": "never",
         },
         write=lambda value: "never" if value is None else _seconds(value),
     ),
@@ -119,14 +114,11 @@ _DEFAULTS = _CLUSTER | {
             "minimum": 1,
             "maximum": 16,
             "description": "How many kubectls share its connections; if several, one more is kept as a spare.",
-            "default": 1,
         },
     ),
-    "protocol": _choice(
-        parse_protocol, "The tunnel's protocol; auto leaves it to kubectl.", "auto", "spdy", "websocket"
-    ),
+    "protocol": _choice("a protocol", "The tunnel's protocol; auto leaves it to kubectl.", "auto", "spdy", "websocket"),
     "notify": _choice(
-        parse_notify,
+        "a way to notify",
         "How the user is told that it was lost, is back, or has failed, in addition to the log line.",
         "none",
         "bell",
@@ -143,7 +135,7 @@ _TARGET = {
         "Instead of a target, a label selector as for kubectl -l: app=search,tier in (backend,edge).",
     ),
 }
-_ENABLED = {"enabled": _flag("Whether this forward is started with the others.", default=True)}
+_ENABLED = {"enabled": _flag("Whether this forward is started with the others.")}
 _TOP = _CLUSTER | {
     "kubectl": _text(
         parse_kubectl,
@@ -154,7 +146,7 @@ _TOP = _CLUSTER | {
     "socket": _text(
         parse_socket, "The control socket, relative to this file. Default: one in the user's runtime folder.", True
     ),
-    "persist": _flag("Restore what was started and stopped with kpfctl at the next start.", default=False),
+    "persist": _flag("Restore what was started and stopped with kpfctl at the next start."),
 }
 
 # All options with a single value. Those of reconnect are flat here, so that each overrides only its own default.
@@ -176,8 +168,11 @@ def written(forward: Forward) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value is not None}
 
 
-def _properties(options: Mapping[str, Option], **groups: Schema) -> dict[str, Schema]:
-    return {key: option.schema for key, option in options.items()} | groups
+def _properties(options: Mapping[str, Option], model: object = None, **groups: Schema) -> dict[str, Schema]:
+    """The schemas of options and groups. The fields of `model` are the options' defaults."""
+    found = {key: option.write(getattr(model, key)) for key, option in options.items() if hasattr(model, key)}
+    defaults = {key: {"default": value} for key, value in found.items() if value is not None}
+    return {key: option.schema | defaults.get(key, {}) for key, option in options.items()} | groups
 
 
 def _group(description: str, properties: dict[str, Schema]) -> Schema:
@@ -190,22 +185,23 @@ def _group(description: str, properties: dict[str, Schema]) -> Schema:
 
 
 # The keys allowed at each level, with their schemas.
-RECONNECT = _properties(_RECONNECT)
+RECONNECT = _properties(_RECONNECT, Reconnect())
 _TIMES = _group("How a lost kubectl is restarted.", RECONNECT)
-DEFAULTS = _properties(_DEFAULTS, reconnect=_TIMES)
+DEFAULTS = _properties(_DEFAULTS, TEMPLATE, reconnect=_TIMES)
 _PORTS = {
     "anyOf": [PORT, {"type": "array", "items": PORT, "minItems": 1}],
     "description": 'One port or a list, [LOCAL:]REMOTE: 5432, "8080:http"; ":80" takes any free local port.',
 }
-FORWARD = _properties(_TARGET, ports=_PORTS) | DEFAULTS | _properties(_ENABLED)
+FORWARD = _properties(_TARGET, ports=_PORTS) | DEFAULTS | _properties(_ENABLED, TEMPLATE)
 TOP = _properties(
     _TOP,
+    Config(()),
     defaults=_group("Options for all forwards that don't set their own.", DEFAULTS),
     forwards={
         "type": "object",
         "description": "The forwards by name.",
         "minProperties": 1,
-        "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"},
+        "propertyNames": {"pattern": f"^{FORWARD_NAME.pattern}$"},
         "additionalProperties": {
             "type": "object",
             "additionalProperties": False,

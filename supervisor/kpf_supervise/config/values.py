@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
@@ -201,15 +202,10 @@ def parse_children(text: str) -> int:
     return int(text)
 
 
-def parse_protocol(text: str) -> str:
-    if text not in ("auto", "spdy", "websocket"):
-        raise Mistake(f"{quote(text)} is not a protocol", "Write auto, spdy or websocket.")
-    return text
-
-
-def parse_notify(text: str) -> str:
-    if text not in ("none", "bell", "desktop"):
-        raise Mistake(f"{quote(text)} is no way to notify", "Write none, bell or desktop.")
+def parse_choice(text: str, what: str, words: Sequence[str]) -> str:
+    """One of `words`. `what` is what each of them is, such as "a protocol"."""
+    if text not in words:
+        raise Mistake(f"{quote(text)} is not {what}", f"Write {', '.join(words[:-1])} or {words[-1]}.")
     return text
 
 

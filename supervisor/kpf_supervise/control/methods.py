@@ -32,6 +32,10 @@ class Parameter:
     required: bool = True
 
 
+def _optional(parse: Callable[[str], Any]) -> Parameter:
+    return Parameter(lambda value: parse(_text(value)), required=False)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise Mistake(f"{_shown(value)} is not a string", 'Write it in quotes, such as "web".')
@@ -76,13 +80,13 @@ METHODS: dict[str, dict[str, Parameter]] = {
     "portforward:start": {
         "resource_type": Parameter(_kind),
         "name": Parameter(_text),
-        "namespace": Parameter(lambda value: parse_namespace(_text(value)), required=False),
+        "namespace": _optional(parse_namespace),
         "local_port": Parameter(lambda value: _number(value, 0)),
         "remote_port": Parameter(_remote),
-        "context": Parameter(lambda value: parse_context(_text(value)), required=False),
-        "address": Parameter(lambda value: parse_address(_text(value)), required=False),
+        "context": _optional(parse_context),
+        "address": _optional(parse_address),
         "lazy": Parameter(_flag, required=False),
-        "id": Parameter(lambda value: parse_forward_name(_text(value)), required=False),
+        "id": _optional(parse_forward_name),
     },
     "portforward:stop": ID,
     "portforward:list": {},

@@ -21,11 +21,7 @@ _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # macOS, sys/un.h
 
 
 class Running(Exception):
-    """Another process serves this socket: `pid`, or 0 if that is not known."""
-
-    def __init__(self, path: Path, pid: int) -> None:
-        super().__init__(f"{path} is served by pid {pid}" if pid else f"{path} is served by another process")
-        self.pid = pid
+    """Another process serves this socket. The message names the path, and the pid if it is known."""
 
 
 @contextmanager
@@ -53,7 +49,7 @@ def _bind(path: Path) -> socket.socket:
             if not stat.S_ISSOCK(path.stat().st_mode):
                 raise FileExistsError(f"{path} exists, and is not a socket")
             if (pid := _served_by(path)) is not None:
-                raise Running(path, pid)
+                raise Running(f"{path} is served by {f'pid {pid}' if pid else 'another process'}")
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         new = path.with_name(f".{os.getpid()}")
         before = os.umask(0o177)

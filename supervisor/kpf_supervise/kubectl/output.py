@@ -29,10 +29,7 @@ _SAID = [
     (Said.HANDLING, re.compile(r"Handling connection for \d+")),
     (Said.READY, re.compile(r"Forwarding from \S+:(?P<local>\d+) -> \d+")),
     (Said.POD_GONE, re.compile(r"error occurred forwarding .*(failed to find sandbox|network namespace for sandbox)")),
-    (
-        Said.POD_GONE,
-        re.compile(r"error occurred forwarding .*(container not running|pod not found)"),
-    ),
+    (Said.POD_GONE, re.compile(r"error occurred forwarding .*(container not running|pod not found)")),
     # "connect: …" is the dial itself; a later "read: connection reset" is about an open connection
     (Said.UNREACHED, re.compile(r"error occurred forwarding .*connect: (connection refused|connection timed out)")),
     (Said.UNREACHED, re.compile(r"error occurred forwarding .*connect: (no route to host|network is unreachable)")),
