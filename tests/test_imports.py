@@ -57,7 +57,7 @@ PURE = [
     "control.methods",
     "panel.state",
     "panel.drawing",
-    "panel.tables",
+    "panel.cells",
 ]
 FOLDER = Path(kpf_supervise.__file__).parent
 LONGEST = 300  # lines of a file

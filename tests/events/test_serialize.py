@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,9 @@ def test_an_error_may_have_several_lines_each_of_them_printable() -> None:
     assert message.split("\n")[0] == "a b"
     assert all(map(str.isprintable, message.split("\n")))
     assert read["error"]["data"]["file"].isprintable()
+
+
+def test_a_line_of_the_log_is_in_local_time() -> None:
+    text = line({"time": "2026-11-23T12:00:00.000Z", "event": "notice", "message": "m"})
+    clock = datetime(2026, 11, 23, 12, tzinfo=UTC).astimezone().strftime("%H:%M:%S")
+    assert text == f"{clock} -                notice        m"

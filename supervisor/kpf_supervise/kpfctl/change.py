@@ -24,7 +24,7 @@ from kpf_supervise.kpfctl.group import (
     timeout_option,
 )
 from kpf_supervise.kpfctl.rendering import Forwards
-from kpf_supervise.panel.tables import local, reason
+from kpf_supervise.panel.cells import local, reason
 
 _LONGEST_END = 30.0  # seconds
 

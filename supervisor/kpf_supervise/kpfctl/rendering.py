@@ -1,12 +1,47 @@
-"""How kpfctl prints forwards, other than as tables."""
+"""How kpfctl prints forwards: as tables and as documents."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
+from kpf_supervise.panel.cells import NOTHING, age, amount, local
+
 Forwards = list[dict[str, Any]]
+
+_Columns = dict[str, Callable[[dict[str, Any], float], str]]  # by title: the cell, from a forward and the time
+
+COLUMNS: _Columns = {
+    "ID": lambda each, _: each["id"],
+    "STATE": lambda each, _: each["state"],
+    "LOCAL": lambda each, _: local(each),
+    "TARGET": lambda each, _: each["target"],
+    "POD": lambda each, _: each["pod"] or NOTHING,
+    "AGE": lambda each, now: age(now - datetime.fromisoformat(each["since"]).timestamp()),
+    "CONN": lambda each, _: str(each["connections"]),
+}
+WIDE: _Columns = {
+    "NAMESPACE": lambda each, _: each["namespace"] or NOTHING,
+    "CONTEXT": lambda each, _: each["context"] or NOTHING,
+    "RESTARTS": lambda each, _: str(each["restarts"]),
+    "HELD": lambda each, _: str(each["held"]),
+    "IN": lambda each, _: amount(each["bytesIn"]),
+    "OUT": lambda each, _: amount(each["bytesOut"]),
+}
+
+
+def row(forward: dict[str, Any], now: float, wide: bool) -> list[str]:
+    """The cells of COLUMNS, with `wide` also of WIDE, and the error. `now` is in seconds since the epoch."""
+    columns = COLUMNS | WIDE if wide else COLUMNS
+    return [*(cell(forward, now) for cell in columns.values()), forward["error"] or ""]
+
+
+def table(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    """Lines of text, with each cell but the last padded to its width."""
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(each, widths, strict=True)).rstrip() for each in rows]
 
 
 def document(output: str, forwards: Forwards) -> str:

@@ -14,9 +14,8 @@ from kpf_supervise.events.serialize import line
 from kpf_supervise.instance.environment import alike, exports
 from kpf_supervise.instance.paths import has_terminal
 from kpf_supervise.kpfctl.group import chosen_socket, complete_ids, connect, example, follow_option, main
-from kpf_supervise.kpfctl.rendering import document, takes_all
+from kpf_supervise.kpfctl.rendering import COLUMNS, WIDE, document, row, table, takes_all
 from kpf_supervise.model import ADDED, KUBECTL, NOTICE, REMOVED
-from kpf_supervise.panel.tables import COLUMNS, WIDE, row, table
 
 
 @main.command("list", epilog=example("kpfctl list -o wide"))

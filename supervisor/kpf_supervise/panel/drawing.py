@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
+from kpf_supervise.panel.cells import NOTHING, age, amount, local, reason
 from kpf_supervise.panel.state import URGENCY, Forward, View
-from kpf_supervise.panel.tables import NOTHING, age, amount, local, reason
 
 Segment = tuple[str, str]  # look, text
 Line = list[Segment]

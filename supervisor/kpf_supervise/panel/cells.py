@@ -1,13 +1,9 @@
-"""Forwards as rows of text. Pure: `now` is a parameter."""
+"""The cells of a table of forwards, for the panel and for `kpfctl list`. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-COLUMNS = ("ID", "STATE", "LOCAL", "TARGET", "POD", "AGE", "CONN")
-WIDE = ("NAMESPACE", "CONTEXT", "RESTARTS", "HELD", "IN", "OUT")
 NOTHING = "–"
 
 
@@ -43,31 +39,3 @@ def local(forward: dict[str, Any]) -> str:
 def reason(forward: dict[str, Any]) -> str:
     """Why the forward is not active, and the next step; empty if neither is known."""
     return ". ".join(filter(None, (forward["error"], forward["nextStep"])))
-
-
-def row(forward: dict[str, Any], now: float, wide: bool) -> list[str]:
-    since = datetime.fromisoformat(forward["since"]).timestamp()
-    cells = [
-        forward["id"],
-        forward["state"],
-        local(forward),
-        forward["target"],
-        forward["pod"] or NOTHING,
-        age(now - since),
-        f"{forward['connections']}",
-    ]
-    if wide:
-        cells += [
-            forward["namespace"] or NOTHING,
-            forward["context"] or NOTHING,
-            f"{forward['restarts']}",
-            f"{forward['held']}",
-            amount(forward["bytesIn"]),
-            amount(forward["bytesOut"]),
-        ]
-    return [*cells, forward["error"] or ""]
-
-
-def table(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
-    """Lines of text, with each cell but the last padded to its width."""
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(each, widths, strict=True)).rstrip() for each in rows]

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from kpf_supervise.panel.cells import age, amount
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (59.9, "59s"), (60, "1m"), (192, "3m12s"), (720, "12m"), (7500, "2h5m"), (32400, "9h"), (1e6, "11d")],
+)
+def test_ages(seconds: float, text: str) -> None:
+    assert age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (999, "999"), (1000, "1.0k"), (1540, "1.5k"), (20_100_000, "20M"), (3.14e9, "3.1G"), (2e13, "20.0T")],
+)
+def test_amounts(count: float, text: str) -> None:
+    assert amount(count) == text
