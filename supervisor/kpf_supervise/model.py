@@ -205,7 +205,7 @@ class ForwardError(Exception):
 
 
 # Event kinds in addition to the names of the states.
-MOVED = "moved"  # the forward is now active on another pod
+MOVED = "moved"  # the forward is now active on another pod, or through another kubectl
 NOTICE = "notice"  # concerns the whole instance
 KUBECTL = "kubectl"  # a line of output from the forward's kubectl
 ADDED = "added"  # the forward is now listed

@@ -154,7 +154,7 @@ async def test_keys_and_clicks_reach_the_chosen_forward(tmp_path: Path) -> None:
             terminal.type("\x1b")
             await terminal.shows(lambda _: bool(row(terminal, "db")))
             terminal.type("?")
-            await terminal.shows("choose a forward; the wheel and a click do so too")
+            await terminal.shows("select a forward, as the wheel and a click do")
 
 
 async def test_bytes_and_connections_are_counted_and_quitting_asks_while_some_are_open(tmp_path: Path) -> None:

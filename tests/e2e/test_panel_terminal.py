@@ -76,7 +76,7 @@ async def test_after_ctrl_z_the_shell_has_the_terminal_and_after_fg_the_panel(wr
                 terminal.type("clear; fg\r")
                 await terminal.shows(lambda text: "2 active" in text and "enter details" in text)
                 terminal.type("?")  # it takes keys
-                await terminal.shows("choose a forward; the wheel and a click do so too")
+                await terminal.shows("select a forward, as the wheel and a click do")
                 terminal.type("?")
                 await terminal.shows("enter details")
             terminal.type("q")

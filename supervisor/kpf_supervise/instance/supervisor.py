@@ -233,7 +233,7 @@ class Supervisor:
             run.forwarder = Forwarder(entry.status, run.listening, self._tools)
 
         async def serve() -> None:
-            await run.forwarder.run()  # after a bug, it is another one
+            await run.forwarder.run()  # looked up at each start: after a bug it is a new one
 
         try:
             with run.scope:

@@ -98,7 +98,7 @@ class _Panel:
     def _heard(self, event: dict[str, Any]) -> None:
         self._view.heard(event)
         self._changed.set()
-        if not self._view.own:  # the instance itself has no terminal to ring on
+        if not self._view.own:  # otherwise the instance itself rings on this terminal
             self._ring(event)
 
     def _ring(self, event: dict[str, Any]) -> None:
