@@ -24,8 +24,8 @@ cli.program()
 # A kubectl that takes long to start counts as busy all the while, however slow the machine is.
 PATIENT = """\
 from kpf_supervise import cli
-from kpf_supervise.forwarding import pool
-pool._BUSY = 60.0
+from kpf_supervise.forwarding import forwarder
+forwarder._BUSY = 60.0
 cli.program()
 """
 

@@ -61,8 +61,8 @@ async def broken(
 
 
 async def test_in_a_forward(tmp_path: Path) -> None:
-    of_it = "args[0]._settings.id == 'it'"
-    async with broken(tmp_path, "forwarding.pool", "TunnelPool.retire", of_it) as (instance, cluster):
+    of_it = "args[0].settings.id == 'it' and args[2].state != 'serving'"
+    async with broken(tmp_path, "forwarding.forwarder", "Forwarder._become", of_it) as (instance, cluster):
         port = instance.port("it")
         cluster.delete_pod("db-0", grace=0)
         failed = await instance.until("failed", "it", cause="internal")

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from kpf_supervise.decision.tunnel_states import Endpoint
 from kpf_supervise.forwarding.relay import HEAD, LARGE, Client, carry
 from kpf_supervise.forwarding.tunnel import Tunnel
 from kpf_supervise.model import Cause, Forward, Problem, Status, Target
@@ -26,7 +27,7 @@ def new_status() -> Status:
 async def child_that(handler: Handler) -> AsyncIterator[Tunnel]:
     """A child whose port `handler` serves."""
     async with trio.open_nursery() as nursery:
-        child = Tunnel("web", lambda: None, print)
+        child = Tunnel(Endpoint(None, "web", 80), lambda: None, print)
         [listener, *_] = await nursery.start(
             trio.serve_tcp,
             handler,
@@ -63,7 +64,7 @@ async def test_bytes_pass_both_ways_and_half_close_too() -> None:
         await user.send_all(b"hello")
         await user.send_eof()
         assert await read_all(user) == b"HELLO"
-    assert (status.bytes_in, status.bytes_out, child.proven, child.connections) == (5, 5, True, 0)
+    assert (status.bytes_in, status.bytes_out, child.proven) == (5, 5, True)
 
 
 async def test_the_pod_may_end_its_side_first() -> None:
@@ -153,7 +154,7 @@ async def test_a_close_without_a_byte_by_the_pod_itself_is_passed_on() -> None:
 async def test_refused_before_the_end_was_never_served_and_keeps_its_bytes() -> None:
     async with child_that(close_at_once) as child, client_pair() as (user, client):
         await user.send_all(b"GET")
-        child.handled, child.unreached, child.suspicion = 1, True, REFUSED
+        child.handled, child.unreached, child.said = 1, True, REFUSED
         status = new_status()
         assert not await carry(client, child, status)
         assert bytes(client.head or b"") == b"GET"
@@ -173,14 +174,14 @@ async def test_of_unknown_fate_is_never_tried_again() -> None:
     """The tunnel was lost while the request was on its way: the pod may have served it."""
     async with child_that(close_at_once) as child, client_pair() as (user, client):
         await user.send_all(b"POST")
-        child.handled, child.problem = 1, Problem(Cause.LOST, "lost connection to pod")
+        child.handled, child.exited = 1, Problem(Cause.LOST, "lost connection to pod")
         assert await carry(client, child, new_status())
 
 
 async def test_a_child_that_never_took_it_did_not_serve_it() -> None:
     async with child_that(close_at_once) as child, client_pair() as (user, client):
         await user.send_all(b"POST")
-        child.handled, child.problem = 0, Problem(Cause.LOST, "lost connection to pod")
+        child.handled, child.exited = 0, Problem(Cause.LOST, "lost connection to pod")
         assert not await carry(client, child, new_status())
 
 
@@ -189,12 +190,12 @@ async def test_nothing_sent_yet_means_nothing_served() -> None:
         await stream.aclose()
 
     async with child_that(hang_up) as child, client_pair() as (_, client):
-        child.handled, child.problem = 1, Problem(Cause.LOST, "lost connection to pod")
+        child.handled, child.exited = 1, Problem(Cause.LOST, "lost connection to pod")
         assert not await carry(client, child, new_status())
 
 
 async def test_a_gone_port_did_not_serve_it() -> None:
-    child = Tunnel("web", lambda: None, print)
+    child = Tunnel(Endpoint(None, "web", 80), lambda: None, print)
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     child.port = listener.socket.getsockname()[1]
     await listener.aclose()
@@ -210,7 +211,7 @@ async def test_more_than_the_head_can_not_be_sent_again() -> None:
         await stream.aclose()
 
     async with child_that(swallow) as child, client_pair() as (user, client), trio.open_nursery() as nursery:
-        child.unreached, child.suspicion = True, REFUSED
+        child.unreached, child.said = True, REFUSED
         nursery.start_soon(user.send_all, bytes(2 * HEAD))
         assert await carry(client, child, new_status())
 
@@ -253,12 +254,13 @@ async def test_without_an_answer_new_connections_get_a_fresh_child_and_a_late_on
         nursery.start_soon(carry, client, child, new_status())
         await user.send_all(b"GET")
         with trio.fail_after(5):
-            while not child.retiring:
+            while child.unanswered is None:
                 await child._signal.wait()
-        assert (child.retiring, child.suspect) == ("nothing has come back for 0.05 s, as from a dead tunnel", True)
+        assert child.unanswered == 0.05
         answer.set()
         assert await user.receive_some(100) == b"at last"
         assert child.patience.limit == 0.1
+        assert child.unanswered is None
         nursery.cancel_scope.cancel()
 
 
@@ -274,7 +276,7 @@ async def test_it_is_no_sign_of_a_dead_tunnel_if(why: str) -> None:
                 await user.send_all(b"GET")
             await trio.testing.wait_all_tasks_blocked(0.1)
             nursery.cancel_scope.cancel()
-        assert not child.retiring
+        assert child.unanswered is None
 
 
 async def read_and_say_nothing(stream: trio.SocketStream) -> None:

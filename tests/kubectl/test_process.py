@@ -16,6 +16,7 @@ import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kpf_supervise.decision.tunnel_states import Endpoint
 from kpf_supervise.forwarding.tunnel import Tunnel
 from kpf_supervise.kubectl import process as module
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
@@ -146,35 +147,39 @@ async def test_kill_9_of_the_supervisor_leaves_nobody() -> None:
     assert alive == []
 
 
+def new_child() -> Tunnel:
+    return Tunnel(Endpoint(None, "web-1", 8080), lambda: None, print)
+
+
 @pytest.mark.parametrize("pause", ["", "sleep 0.05;"])
 async def test_a_child_is_ready_when_it_says_so_and_its_last_words_are_kept(pause: str) -> None:
     script = f"""
         echo 'Forwarding from 127.0.0.1:34911 -> 8080'; echo 'Handling connection for 34911'; {pause}
         echo 'error: lost connection to pod' >&2; exit 1"""
-    child = Tunnel("web-1", lambda: None, print)
-    async with open_orphan_guard() as keeper, trio.open_nursery() as nursery:
-        await nursery.start(child.run, ["sh", "-c", script], keeper, os.environ)
-        assert child.port == 34911
-        await child.ended_within(5)
-    assert child.handled == 1
-    assert child.problem is not None
-    assert (child.problem.cause, child.problem.message) == (Cause.LOST, "lost connection to pod")
+    child = new_child()
+    async with open_orphan_guard() as keeper:
+        await child.run(["sh", "-c", script], keeper, os.environ)
+    assert (child.port, child.handled) == (34911, 1)
+    assert child.ready is not None
+    assert child.exited is not None
+    assert (child.exited.cause, child.exited.message) == (Cause.LOST, "lost connection to pod")
 
 
-async def test_a_child_that_never_gets_ready_raises_its_cause() -> None:
-    child = Tunnel("web-1", lambda: None, print)
+async def test_a_child_that_never_gets_ready_has_its_cause() -> None:
+    child = new_child()
     script = "echo 'error: unable to forward port because pod is not running. Current status=Pending' >&2; exit 1"
     async with open_orphan_guard() as keeper:
-        with pytest.raises(ForwardError) as caught:
-            await child.run(["sh", "-c", script], keeper, os.environ)
-    assert caught.value.problem.cause is Cause.POD_NOT_RUNNING
+        await child.run(["sh", "-c", script], keeper, os.environ)
+    assert child.ready is None
+    assert child.exited is not None
+    assert child.exited.cause is Cause.POD_NOT_RUNNING
 
 
 async def test_a_million_lines_do_not_stop_a_child() -> None:
     """kubectl writes a line for each connection; a full pipe would stop it."""
     script = "echo 'Forwarding from 127.0.0.1:1 -> 2'; yes 'Handling connection for 1' | head -n 200000"
-    child = Tunnel("web-1", lambda: None, print)
-    async with open_orphan_guard() as keeper, trio.open_nursery() as nursery:
-        await nursery.start(child.run, ["sh", "-c", script], keeper, os.environ)
-        await child.ended_within(20)
+    child = new_child()
+    async with open_orphan_guard() as keeper:
+        with trio.fail_after(20):
+            await child.run(["sh", "-c", script], keeper, os.environ)
     assert child.handled == 200_000

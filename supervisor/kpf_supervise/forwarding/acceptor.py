@@ -1,115 +1,105 @@
-"""The connections to one forward's local port: held while no tunnel accepts connections, then relayed."""
+"""The connections to one forward's local port: each is held until it is given a tunnel, then relayed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
+from kpf_supervise.decision.facts import HeldClient
 from kpf_supervise.forwarding.listener import Listening
 from kpf_supervise.forwarding.relay import Client, carry
 from kpf_supervise.forwarding.tunnel import Tunnel
-from kpf_supervise.model import Forward, Status
-from kpf_supervise.primitives.signal import Signal
+from kpf_supervise.model import Status
 
-_STALL = 0.1  # seconds; a client that blocks its kubectl for longer delays the other connections there
-_NOTICE = 0.005  # seconds in which the abort of an earlier client is noticed
 _VERDICT = 1.0  # seconds to wait for a tunnel's fault after it did not serve a connection
-_FALLBACK = 1.0  # seconds of holding after which the tunnel on the old pod is used (a start takes 0.1)
+
+
+class _Held(HeldClient):
+    """`decided` is set when it was given a tunnel, or is let go."""
+
+    def __init__(self, since: float, number: int) -> None:
+        super().__init__(since, number)
+        self.tunnel: Tunnel | None = None
+        self.decided = trio.Event()
 
 
 class ConnectionAcceptor:
-    """A new connection goes to the accepting tunnel with the fewest connections, among the first `children` of them.
-    While no tunnel accepts, connections are held. `closing`: held connections are closed."""
+    """Accepts connections. `decide` is called when a client waits, and has it given a tunnel or let go: at once where a
+    tunnel serves. `changed` is called when a client has left."""
 
-    def __init__(self, settings: Forward, status: Status, listening: Listening, signal: Signal) -> None:
-        self.tunnels: list[Tunnel] = []  # oldest first; those beyond the configured number are spares
-        self.fallback: Tunnel | None = None  # its pod is about to go but still runs; for long-held connections
-        self.closing = False
+    def __init__(
+        self, status: Status, listening: Listening, decide: Callable[[], None], changed: Callable[[], None]
+    ) -> None:
+        self.held: list[_Held] = []  # oldest first
         self.clients = 0  # connected now, held or not
         self.arrived = 0  # connections accepted so far
         self.quiet_since = trio.current_time()  # valid while there are no clients
-        self._hold_for = settings.hold
-        self._spread = settings.children
         self._status = status
         self._listening = listening
-        self._signal = signal
+        self._decide = decide
+        self._changed = changed
 
     async def run(self) -> None:
         """Accept until cancelled, then close the connections. The listeners stay open, since others hold them too."""
         await trio.serve_listeners(self._serve, list(self._listening.duplicate().listeners))
 
-    @property
-    def accepting(self) -> list[Tunnel]:
-        return [tunnel for tunnel in self.tunnels if tunnel.accepts]
+    def admit(self, client: HeldClient, tunnel: Tunnel) -> None:
+        """The connection counts as the tunnel's from now on: a retired tunnel ends with its last connection."""
+        for held in self._take(client):
+            held.tunnel = tunnel
+            tunnel.connections += 1
+            held.decided.set()
 
-    def admitting(self) -> Tunnel | None:
-        return min(self.accepting[: self._spread], key=lambda tunnel: tunnel.connections, default=None)
+    def let_go(self, client: HeldClient) -> None:
+        for held in self._take(client):
+            held.decided.set()
 
-    def _choose(self, since: float) -> Tunnel | None:
-        """The tunnel for a client that connected at `since`."""
-        tunnel, fallback = self.admitting(), self.fallback
-        if tunnel is None and fallback is not None and fallback.accepts and trio.current_time() >= since + _FALLBACK:
-            return fallback
-        return tunnel
+    def _take(self, client: HeldClient) -> list[_Held]:
+        """Empty if it is no longer held."""
+        found = [held for held in self.held if held is client]
+        for held in found:
+            self.held.remove(held)
+        return found
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """Hold until there is a tunnel, then relay. Repeat if that tunnel never served it. Closes `stream`."""
         client = Client(stream)
-        since = trio.current_time()
         self.clients += 1
         self.arrived += 1
-        self.closing = False
-        self._signal.tell()
+        since, number = trio.current_time(), self.arrived
         try:
-            await self._spare_stalled_children()
-            while await self._hold(client, since):
-                tunnel = self._choose(since)
-                if tunnel is None:  # retired just as the wait ended
-                    continue
+            while (tunnel := await self._hold(client, _Held(since, number))) is not None:
                 self._status.connections += 1
                 try:
                     if await carry(client, tunnel, self._status):
                         break
                 finally:
                     self._status.connections -= 1
+                    tunnel.connections -= 1
+                    self._changed()
                 await tunnel.wait_for_fault(_VERDICT)
-                if trio.current_time() >= since + self._hold_for:
-                    break
         finally:
             self.clients -= 1
             self.quiet_since = trio.current_time()
-            self._signal.tell()
+            self._changed()
             await trio.aclose_forcefully(stream)
 
-    async def _spare_stalled_children(self) -> None:
-        if any(tunnel.wedges and tunnel.connections for tunnel in self.tunnels):
-            await trio.sleep(_NOTICE)
-        for tunnel in self.tunnels:
-            if tunnel.stalled > _STALL:
-                tunnel.retire("a client reads nothing, which stalls all connections of its kubectl")
+    async def _hold(self, client: Client, held: _Held) -> Tunnel | None:
+        """Wait until it is given a tunnel. None if the client left, or is let go."""
+        self.held.append(held)
+        self._decide()
+        if not held.decided.is_set():
+            try:
+                async with trio.open_nursery() as nursery:
 
-    async def _hold(self, client: Client, since: float) -> bool:
-        """Wait until there is a tunnel to use. False if the client left, its time is up, or `closing` is set."""
+                    async def leave() -> None:
+                        await client.left()
+                        nursery.cancel_scope.cancel()
 
-        def over() -> bool:
-            return self.closing or self._choose(since) is not None
-
-        if self._choose(since) is not None:
-            return True
-        self._status.held += 1
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.cancel_scope.deadline = since + self._hold_for
-
-                async def leave() -> None:
-                    await client.left()
+                    nursery.start_soon(leave)
+                    await held.decided.wait()
                     nursery.cancel_scope.cancel()
-
-                nursery.start_soon(leave)
-                with trio.move_on_at(since + _FALLBACK):
-                    await self._signal.until(over)
-                await self._signal.until(over)
-                nursery.cancel_scope.cancel()
-                return not self.closing
-        finally:
-            self._status.held -= 1
-        return False
+            finally:
+                self._take(held)
+        return held.tunnel

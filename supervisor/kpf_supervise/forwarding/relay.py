@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from kpf_supervise.forwarding.tunnel import Tunnel
+from kpf_supervise.forwarding.tunnel import SETTLE, Tunnel
 from kpf_supervise.model import Status
 
 LARGE = 256 * 1024  # bytes per read, at most
@@ -18,7 +18,6 @@ SMALL = 16 * 1024  # bytes; up to this size, data that waits for its reader is c
 _SPARE = 8  # large buffers that are kept for reuse
 TURN = 1024 * 1024  # bytes after which other connections get their turn
 HEAD = 64 * 1024  # bytes of a client that are kept for a retry, until the pod's first byte
-SETTLE = 0.2  # seconds to wait until kubectl says why it closed a connection without a byte
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -74,7 +73,6 @@ async def carry(client: Client, tunnel: Tunnel, status: Status) -> bool:
     connection that got a byte, or whose fate is unknown, is never retried. Raises no network errors.
     """
     tunnel.opened += 1
-    tunnel.connections += 1  # before the first await: a retired tunnel ends with its last connection
     turn = tunnel.opened
     remote = None
     try:
@@ -86,13 +84,13 @@ async def carry(client: Client, tunnel: Tunnel, status: Status) -> bool:
         exchange = _Exchange(client, tunnel, remote, status, turn)
         await exchange.run()
         if exchange.left and exchange.answered and tunnel.wedges:
-            tunnel.retire("a client broke a download off, which wedges kubectl before 1.32")
+            tunnel.broken_off = True
+            tunnel.tell()
         if client.head is None or exchange.left or not await _never_served(tunnel, turn, exchange.passed):
             return True
         status.bytes_in -= exchange.passed
         return False
     finally:
-        tunnel.connections -= 1
         if remote is not None:
             await trio.aclose_forcefully(remote)
 
@@ -219,21 +217,24 @@ class _Exchange:
         return True
 
     async def _first(self, flow: _Flow) -> memoryview:
-        """The first piece. If it takes long and nothing else comes from the pod, the tunnel may be dead, and new
-        connections get a fresh one. If the piece comes after all, later connections may take longer."""
-        tunnel, limit, doubted = self.tunnel, self.tunnel.patience.limit, False
+        """The first piece. If it takes long and nothing else comes from the pod, the tunnel may be dead. If the piece
+        comes after all, later connections may take longer."""
+        tunnel, limit, missed = self.tunnel, self.tunnel.patience.limit, False
         data = memoryview(b"")
         with self.patience:
             data = await flow.read()
         if self.patience.cancelled_caught:
             silent = tunnel.heard <= trio.current_time() - limit
-            doubted = silent and tunnel.patience.answered and not tunnel.retiring and not tunnel.blocked
-            if doubted:
-                tunnel.retire(f"nothing has come back for {limit:g} s, as from a dead tunnel", suspect=True)
+            missed = silent and tunnel.patience.answered and tunnel.unanswered is None and not tunnel.blocked
+            if missed:
+                tunnel.unanswered = limit
+                tunnel.tell()
             data = await flow.read()
         if data:
-            if doubted:
+            if missed:
                 tunnel.patience.was_too_short()
+                tunnel.unanswered = None
+                tunnel.tell()
             self.answered = tunnel.proven = tunnel.patience.answered = True
             self.client.head = None
         return data

@@ -14,9 +14,8 @@ from kpf_supervise.config.diff import plan
 from kpf_supervise.discovery.sleep_detector import on_wake
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
-from kpf_supervise.forwarding.forwarder import Forwarder
+from kpf_supervise.forwarding.forwarder import Forwarder, Tools
 from kpf_supervise.forwarding.listener import Listening, bind
-from kpf_supervise.forwarding.pool import Tools
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import Cause, Forward, ForwardError, Problem, State, Status, Trigger

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import random
 
 from kpf_supervise.model import Reconnect
@@ -10,32 +11,25 @@ from kpf_supervise.model import Reconnect
 HEALTHY = 10.0  # seconds: after a child has lived this long, attempts are counted from zero again
 
 
+@dataclass(frozen=True, slots=True)
 class Tries:
-    """Counts the attempts of one round. Call `lost` each time a child ends, and `fresh` to begin a new round."""
+    """Counts the attempts of one round; `made` 0 begins a new one."""
 
-    def __init__(self, policy: Reconnect, chance: Callable[[], float] = random) -> None:
-        self._policy = policy
-        self._chance = chance
-        self.made = 0
+    policy: Reconnect
+    made: int = 0
 
-    def lost(self, lived: float) -> float | None:
-        """Seconds until the next attempt; None if no attempts are left.
+    def lost(self, lived: float, chance: Callable[[], float] = random) -> tuple[Tries, float | None]:
+        """A child has ended: the attempts from now on, and the seconds until the next; None if none is left.
 
         `lived` is how long the child forwarded, in seconds (0: it never did). The loss of a healthy child begins a
         new round. Its first attempt has no delay: most losses come from one bad connection, and clients are waiting.
         """
-        if lived >= HEALTHY:
-            self.made = 0
-        if self._policy.attempts is not None and self.made >= self._policy.attempts:
-            return None
-        self.made += 1
-        return 0.0 if lived > 0 and self.made == 1 else self._delay(self.made - 1)
-
-    def fresh(self) -> None:
-        self.made = 0
-
-    def _delay(self, doublings: int) -> float:
-        return delay(self._policy.initial, self._policy.max, doublings, self._chance)
+        made = 0 if lived >= HEALTHY else self.made
+        if self.policy.attempts is not None and made >= self.policy.attempts:
+            return self, None
+        at_once = lived > 0 and made == 0
+        pause = 0.0 if at_once else delay(self.policy.initial, self.policy.max, made, chance)
+        return Tries(self.policy, made + 1), pause
 
 
 def delay(initial: float, longest: float, doublings: int, chance: Callable[[], float] = random) -> float:

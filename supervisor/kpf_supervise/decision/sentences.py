@@ -1,0 +1,78 @@
+"""What is told about a forward, in words. Pure."""
+
+from __future__ import annotations
+
+from kpf_supervise.decision.step import Step
+from kpf_supervise.decision.tunnel_states import Endpoint, TunnelRecord
+from kpf_supervise.model import Problem, State, Trigger
+
+
+def beginning(step: Step) -> None:
+    step.tell(Trigger.CONNECT, f"looking for a pod of {step.facts.settings.target}")
+
+
+def resting(step: Step) -> None:
+    if step.forward_state is not State.IDLE:
+        step.tell(Trigger.QUIET, f"{step.facts.local} listens; kubectl starts with the first connection")
+
+
+def restarted(step: Step) -> None:
+    step.tell(Trigger.CONNECT, f"restarted: looking for a pod of {step.facts.settings.target}")
+
+
+def no_pod(step: Step, reason: str) -> None:
+    lost = ""
+    served = step.memory.served
+    if step.forward_state in (State.ACTIVE, State.CONNECTING) and served is not None:
+        lost = f"lost {served.name}, which {step.sight.why_left(served)}. "
+    problem = step.sight.none_ready(reason)
+    text = f"{lost}{problem.message}. Connections to {step.facts.local} are held"
+    step.tell(Trigger.NO_POD, text, problem=problem)
+
+
+def starting(step: Step, endpoint: Endpoint) -> None:
+    if step.forward_state is not State.CONNECTING:
+        step.tell(Trigger.CONNECT, f"starting kubectl for {endpoint.what}, port {endpoint.remote}")
+
+
+def why_left(step: Step, endpoint: Endpoint) -> str:
+    """Why the forward leaves the old pod. Determined at the start: the old pod may be gone when the new one serves."""
+    left = step.memory.served
+    if left is None or endpoint.pod is None or left.incarnation == endpoint.pod.incarnation:
+        return ""
+    return f"{left.name} {step.sight.why_left(left)}"
+
+
+def ready(step: Step, tunnel: TunnelRecord) -> None:
+    took = (tunnel.ready or tunnel.started) - tunnel.started
+    where = f"{tunnel.endpoint.label}:{tunnel.endpoint.remote} ({took:.2f} s)"
+    if step.reason(tunnel) is not None:
+        step.tell(Trigger.READY, f"{tunnel.endpoint.label}:{tunnel.endpoint.remote} answers after all")
+    elif step.memory.retired:
+        step.tell(Trigger.READY, f"{step.memory.retired} → a fresh kubectl on {where}", kind="moved")
+    elif step.memory.left:
+        step.tell(Trigger.READY, f"{step.memory.left} → {where}", kind="moved")
+    else:
+        step.tell(Trigger.READY, f"{step.facts.local} → {step.facts.settings.target}, pod {where}")
+
+
+def thinned(step: Step, why: str, left: int) -> None:
+    step.tell(Trigger.THINNED, f"{why}; {left} of its kubectls serve on, and a fresh one is started")
+
+
+def outage(step: Step, problem: Problem) -> None:
+    step.tell(Trigger.RETRY, f"as soon as the API server answers: {problem.message}", problem=problem)
+
+
+def pausing(step: Step, problem: Problem, pause: float, attempt: int) -> None:
+    of = step.facts.settings.reconnect.attempts
+    when = f"in {pause:.1f} s" if pause else "now"
+    message = f"attempt {attempt}{f' of {of}' if of else ''} {when}: {problem.message}"
+    pod = step.memory.pod
+    if pod is not None and pod.name not in message:
+        message += f" (pod {pod.name})"
+    step.tell(Trigger.RETRY, message, problem=problem, attempt=attempt, attempts=of, delay=round(pause, 3))
+
+
+def failed(step: Step, problem: Problem) -> None:
+    step.tell(Trigger.GIVE_UP, str(problem), problem=problem)
