@@ -1,0 +1,61 @@
+"""What is done over time: each fault of the matrix and each rule of the contract as a history, without a process."""
+
+from __future__ import annotations
+
+import pytest
+
+from kpf_supervise.decision.decide import decide
+from kpf_supervise.decision.step import Step, WrongTransitionError
+from kpf_supervise.decision.tunnel_states import TUNNEL_TRANSITIONS, TunnelState, TunnelTrigger
+from tests.decision.histories_of_faults import FAULTS
+from tests.decision.histories_of_rules import RULES
+from tests.decision.script import Script
+from tests.decision.world import World
+from tests.faults.matrix import FAULTS as MATRIX
+
+BEGIN = """
+web-1 is ready
+#1 is ready
+open connects
+5 s pass
+"""
+
+
+def begun() -> Script:
+    script = Script(World())
+    script.play(BEGIN)
+    return script
+
+
+@pytest.mark.parametrize("name", [*FAULTS, *RULES])
+def test_history(name: str) -> None:
+    history = (FAULTS | RULES)[name].strip()
+    assert begun().play(history) == history
+
+
+def test_each_fault_of_the_matrix_has_a_history() -> None:
+    assert {fault.name for fault in MATRIX} == set(FAULTS)
+
+
+def test_a_decision_without_new_facts_asks_for_nothing() -> None:
+    for history in (FAULTS | RULES).values():
+        script = begun()
+        script.play(history)
+        decision = decide(script.world.facts(), script.world.memory)
+        assert (decision.actions, decision.memory) == ((), script.world.memory)
+
+
+def test_what_is_not_in_the_table_can_not_happen() -> None:
+    world = begun().world
+    (tunnel,) = world.tunnels
+    for state in TunnelState:
+        for trigger in TunnelTrigger:
+            tunnel.state = state
+            step = Step(world.facts(), world.memory)
+            after = TUNNEL_TRANSITIONS[state].get(trigger)
+            if after is None:
+                with pytest.raises(WrongTransitionError, match=f"a tunnel that is {state}: {trigger}"):
+                    step.change(tunnel, trigger)
+            else:
+                step.change(tunnel, trigger)
+                assert step.state(tunnel) is after

@@ -1,0 +1,257 @@
+"""A cluster, kubectls and clients that are only facts: what happens to them is said, and decisions are carried out at
+once. Nothing runs and nothing waits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kpf_supervise.config.selectors import parse_selector
+from kpf_supervise.decision.decide import decide
+from kpf_supervise.decision.facts import (
+    Action,
+    Admit,
+    Become,
+    CheckApi,
+    CheckTunnel,
+    Facts,
+    Forget,
+    HeldClient,
+    LetGo,
+    Look,
+    Memory,
+    Notice,
+    Reread,
+    Start,
+    Tell,
+)
+from kpf_supervise.decision.tunnel_states import Check, TunnelRecord, TunnelState
+from kpf_supervise.discovery.choice import Destination
+from kpf_supervise.discovery.pods import Pod, PodSet
+from kpf_supervise.discovery.sight import Sight
+from kpf_supervise.model import TRANSITIONS, Cause, Forward, Problem, Reconnect, State, Target
+from kpf_supervise.primitives.backoff import Tries
+
+TARGET = Target("selector", "app=web")
+FORWARD = Forward(id="web", target=TARGET, remote=8080, reconnect=Reconnect(attempts=3, initial=0.5, max=4))
+UNREACHABLE = Problem(Cause.API_UNREACHABLE, "the API server does not answer")
+_ROUNDS = 30  # decisions after one fact until nothing more is to be done
+
+
+def pod(name: str, *, ready: bool = True, terminating: bool = False, restarts: int = 0, uid: str = "") -> Pod:
+    return Pod(
+        name=name,
+        uid=uid or f"uid of {name}",
+        created=name,
+        labels={"app": "web"},
+        ready=ready,
+        terminating=terminating,
+        restarts=restarts,
+        family=("Deployment", "web"),
+        ports={},
+        trouble="" if ready else "running, but not ready",
+    )
+
+
+class World:
+    """`transcript` has a line for each thing that was done, apart from looking and forgetting."""
+
+    def __init__(self, settings: Forward = FORWARD) -> None:
+        self.settings = settings
+        self.now = 1000.0
+        self.look_at = float("inf")
+        self.chance = 0.0
+        self.state = State.STOPPED
+        self.memory = Memory(tries=Tries(settings.reconnect))
+        self.transcript: list[str] = []
+        self.pods: dict[str, Pod] = {}
+        self.listed = 1
+        self.renewed = 0
+        self.down = False  # the API server does not answer
+        self.known_down = False  # and the watch has noticed that
+        self.where: Destination | None = None
+        self.looks = 0
+        self.looking = False
+        self.failure: Problem | None = None
+        self.tunnels: list[TunnelRecord] = []
+        self.started: list[TunnelRecord] = []  # all that ever were
+        self.held: list[HeldClient] = []
+        self.served: dict[HeldClient, TunnelRecord] = {}
+        self.names: dict[HeldClient, str] = {}
+        self.arrived = 0
+        self.quiet_since = self.now
+        self.restarts = 0
+
+    def facts(self) -> Facts:
+        sight = Sight(
+            target=TARGET,
+            namespace="shop",
+            where=self.where,
+            looks=self.looks,
+            looking=self.looking,
+            failure=self.failure,
+            watched=True,
+            pods=PodSet(self.pods.values()),
+            listed=self.listed,
+            problem=UNREACHABLE if self.known_down else None,
+            renewed=self.renewed,
+            why_renewed="connections to the API server had died",
+        )
+        return Facts(
+            now=self.now,
+            chance=self.chance,
+            settings=self.settings,
+            local="localhost:80",
+            state=self.state,
+            sight=sight,
+            tunnels=self.tunnels,
+            held=self.held,
+            clients=len(self.held) + len(self.served),
+            arrived=self.arrived,
+            quiet_since=self.quiet_since,
+            restarts=self.restarts,
+        )
+
+    def settle(self) -> None:
+        """Decide and act until there is nothing more to do."""
+        for _ in range(_ROUNDS):
+            decision = decide(self.facts(), self.memory)
+            quiet = not decision.actions and decision.memory == self.memory
+            self.memory, self.look_at = decision.memory, decision.look_at
+            for action in decision.actions:
+                self._do(action)
+            if quiet:
+                assert self.look_at > self.now, "it would be decided again and again"
+                return
+        raise AssertionError(f"it never comes to rest: {decision.actions}")
+
+    def pass_time(self, seconds: float) -> None:
+        until = self.now + seconds
+        while self.look_at <= until:
+            self.now = self.look_at
+            self.settle()
+        self.now = until
+        self.settle()
+
+    # --- what is done
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Look():
+                self._look()
+            case Reread():
+                pass
+            case CheckApi():
+                self.known_down = self.down
+                self.listed += not self.down
+            case Start(endpoint, renewed, prove):
+                tunnel = TunnelRecord(endpoint=endpoint, prove=prove, renewed=renewed, started=self.now)
+                self.tunnels.append(tunnel)
+                self.started.append(tunnel)
+                self._note(f"start {self.name(tunnel)} on {endpoint.label}{', test it first' if prove else ''}")
+            case Become(tunnel, state, reason, because):
+                tunnel.state, tunnel.reason, tunnel.because = state, reason, because
+                why = "" if reason is None or state is TunnelState.SERVING else f": {because or reason.value}"
+                self._note(f"{self.name(tunnel)} {state}{why}")
+                if state is TunnelState.ENDED:
+                    self._lose_clients(tunnel)
+            case CheckTunnel(tunnel):
+                tunnel.check = Check.RUNNING
+                self._note(f"check {self.name(tunnel)}")
+            case Forget(tunnel):
+                self.tunnels.remove(tunnel)
+            case Admit(client, tunnel):
+                right = [each for each in self.tunnels if each.state is TunnelState.SERVING]
+                assert tunnel in right or (not right and tunnel.state is TunnelState.RETIRING)
+                self.held.remove(client)
+                self.served[client] = tunnel
+                tunnel.connections += 1
+                self._note(f"{self.names[client]} gets {self.name(tunnel)}")
+            case LetGo(client):
+                self.held.remove(client)
+                self._note(f"{self.names[client]} is let go")
+                self._left()
+            case Tell(trigger=trigger, kind=kind, message=message):
+                self.state = TRANSITIONS[self.state][trigger]
+                self._note(f"tell {kind or self.state}: {message.partition('. ')[0].removesuffix(' (0.00 s)')}")
+            case Notice(message):
+                self._note(f"notice: {message}")
+
+    def _note(self, line: str) -> None:
+        self.transcript.append(line)
+
+    def _look(self) -> None:
+        self.looks += 1
+        self.failure = UNREACHABLE if self.down else None
+        if not self.down:
+            self.where = Destination(TARGET, parse_selector(TARGET.name))
+
+    def _lose_clients(self, tunnel: TunnelRecord) -> None:
+        for client in [client for client, each in self.served.items() if each is tunnel]:
+            del self.served[client]
+            tunnel.connections -= 1
+            self._note(f"{self.names[client]} is cut off")
+            self._left()
+
+    def _left(self) -> None:
+        self.quiet_since = self.now
+
+    def name(self, tunnel: TunnelRecord) -> str:
+        return f"#{self.started.index(tunnel) + 1}"
+
+    # --- what happens
+
+    def set_pod(self, name: str, **changed: object) -> None:
+        self.pods[name] = replace(self.pods.get(name) or pod(name), **changed)  # type: ignore[arg-type]
+        self.settle()
+
+    def remove_pod(self, name: str) -> None:
+        self.pods.pop(name, None)
+        self.settle()
+
+    def ready(self, tunnel: TunnelRecord) -> None:
+        tunnel.ready = self.now
+        self.settle()
+
+    def says(self, tunnel: TunnelRecord, cause: Cause) -> None:
+        if tunnel.said is None:
+            tunnel.said, tunnel.said_at = Problem(cause, f"kubectl says {cause}"), self.now
+            tunnel.unreached = cause in (Cause.REMOTE_REFUSED, Cause.POD_GONE)
+        self.settle()
+
+    def exits(self, tunnel: TunnelRecord, cause: Cause) -> None:
+        """Its connections end with it."""
+        tunnel.exited = Problem(cause, f"kubectl ended: {cause}")
+        self._lose_clients(tunnel)
+        self.settle()
+
+    def connect(self, name: str) -> HeldClient:
+        self.arrived += 1
+        client = HeldClient(self.now, self.arrived)
+        self.names[client] = name
+        self.held.append(client)
+        self.settle()
+        return client
+
+    def leave(self, client: HeldClient) -> None:
+        if client in self.held:
+            self.held.remove(client)
+        elif client in self.served:
+            tunnel = self.served.pop(client)
+            tunnel.connections -= 1
+            tunnel.blocked.pop(client.number, None)
+        self._left()
+        self.settle()
+
+    def lose_api(self, known: bool = True) -> None:
+        self.down = True
+        self.known_down = known
+        self.settle()
+
+    def regain_api(self) -> None:
+        self.listed += self.down
+        self.down = self.known_down = False
+        self.settle()
+
+    def renew(self) -> None:
+        self.renewed += 1
+        self.settle()
