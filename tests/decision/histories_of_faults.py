@@ -205,6 +205,29 @@ new connects
     #1 ended: the check found it dead
     open is cut off
 """,
+    "all connections die while a tunnel is retiring": """
+web-2 is ready
+web-1 is not ready
+    #1 retiring: another pod is to be used
+    tell connecting: starting kubectl for pod/web-2, port 8080
+    start #2 on web-2
+#2 is ready
+    #2 serving
+    tell moved: web-1 is not ready → web-2:8080
+connections to the API server had died
+    #2 suspect: connections to the API server had died
+    tell connecting: starting kubectl for pod/web-2, port 8080
+    start #3 on web-2
+    #2 ended: it has no connections left
+#3 is ready
+    #3 serving
+    tell moved: connections to the API server had died → a fresh kubectl on web-2:8080
+    #1 suspect: connections to the API server had died
+    check #1
+#1 does not answer the check
+    #1 ended: the check found it dead
+    open is cut off
+""",
     "the API server is gone, and comes back": """
 the API server is gone, which the watch has not noticed
 #1 ends: lost-connection

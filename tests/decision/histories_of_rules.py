@@ -206,6 +206,31 @@ open leaves
     tell active: localhost:80 → app=web, pod web-1:8080
     new gets #2
 """,
+    "a connection that outlives one death of the line may not outlive the next": """
+connections to the API server had died
+    #1 suspect: connections to the API server had died
+    tell connecting: starting kubectl for pod/web-1, port 8080
+    start #2 on web-1
+#2 is ready
+    #2 serving
+    tell moved: connections to the API server had died → a fresh kubectl on web-1:8080
+    check #1
+#1 answers the check
+    #1 retiring: connections to the API server had died
+connections to the API server had died
+    #2 suspect: connections to the API server had died
+    tell connecting: starting kubectl for pod/web-1, port 8080
+    start #3 on web-1
+    #1 suspect: connections to the API server had died
+    #2 ended: it has no connections left
+#3 is ready
+    #3 serving
+    tell moved: connections to the API server had died → a fresh kubectl on web-1:8080
+    check #1
+#1 does not answer the check
+    #1 ended: the check found it dead
+    open is cut off
+""",
     "a check proves nothing while a client reads nothing": """
 open reads nothing
 connections to the API server had died

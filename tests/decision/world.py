@@ -24,7 +24,7 @@ from kpf_supervise.decision.facts import (
     Start,
     Tell,
 )
-from kpf_supervise.decision.tunnel_states import Check, TunnelRecord, TunnelState
+from kpf_supervise.decision.tunnel_states import TunnelRecord, TunnelState
 from kpf_supervise.discovery.choice import Destination
 from kpf_supervise.discovery.pods import Pod, PodSet
 from kpf_supervise.discovery.sight import Sight
@@ -149,13 +149,13 @@ class World:
                 self.started.append(tunnel)
                 self._note(f"start {self.name(tunnel)} on {endpoint.label}{', test it first' if prove else ''}")
             case Become(tunnel, state, reason, because):
-                tunnel.state, tunnel.reason, tunnel.because = state, reason, because
+                tunnel.become(state, reason, because)
                 why = "" if reason is None or state is TunnelState.SERVING else f": {because or reason.value}"
                 self._note(f"{self.name(tunnel)} {state}{why}")
                 if state is TunnelState.ENDED:
                     self._lose_clients(tunnel)
-            case CheckTunnel(tunnel):
-                tunnel.check = Check.RUNNING
+            case CheckTunnel(tunnel, renewed):
+                assert tunnel.begin_check(renewed)
                 self._note(f"check {self.name(tunnel)}")
             case Forget(tunnel):
                 self.tunnels.remove(tunnel)

@@ -73,6 +73,12 @@ async def lose_connections(scene: Scene) -> None:
     scene.cluster.lose_connections()
 
 
+async def lose_connections_of_a_retiring_tunnel(scene: Scene) -> None:
+    await lose_readiness(scene)
+    await scene.told("moved", "is not ready → ", *ALL)
+    await lose_connections(scene)
+
+
 async def kill_api(scene: Scene) -> None:
     await scene.cluster.stop_api()
     await scene.told("reconnecting", "as soon as the API server answers", *ALL)
@@ -217,6 +223,15 @@ FAULTS = [
         Open.HANGS,
         (MOVED, "connections to the API server had died"),
         note="noticed by the clock within 5 s, or by the watch (92 s)",
+        timing=Timing(bookmark=0.2),
+    ),
+    Fault(
+        "all connections die while a tunnel is retiring",
+        lose_connections_of_a_retiring_tunnel,
+        New.UNDER_WAY,
+        Open.HANGS,
+        (MOVED, "connections to the API server had died"),
+        note="noticed as above",
         timing=Timing(bookmark=0.2),
     ),
     Fault(

@@ -46,6 +46,7 @@ TUNNEL_TRANSITIONS: dict[TunnelState, dict[TunnelTrigger, TunnelState]] = {
         TunnelTrigger.ENDED: TunnelState.ENDED,
     },
     TunnelState.RETIRING: {
+        TunnelTrigger.SUSPECTED: TunnelState.SUSPECT,
         TunnelTrigger.ENDED: TunnelState.ENDED,
     },
     TunnelState.ENDED: {},
@@ -111,7 +112,7 @@ class TunnelRecord:
     fields are written where a decision is carried out. Times are trio's."""
 
     endpoint: Endpoint
-    renewed: int = 0  # the value of Sight.renewed when it was started
+    renewed: int = 0  # the value of Sight.renewed when its connection was made, or checked last
     prove: bool = False  # it serves only if a test connection is not refused
     wedges: bool = False  # a client that aborts a download may stop it for good (kubectl before 1.32)
     patience: Patience = field(default_factory=Patience)
@@ -134,6 +135,19 @@ class TunnelRecord:
     state: TunnelState = TunnelState.STARTING
     reason: Reason | None = None
     because: str = ""  # the reason as it is told to people; empty if `fault` tells it
+
+    def become(self, state: TunnelState, reason: Reason | None, because: str) -> None:
+        """Carry out a decision. Each suspicion has a check of its own."""
+        self.state, self.reason, self.because = state, reason, because
+        if state is TunnelState.SUSPECT and self.check is not Check.RUNNING:
+            self.check = Check.NOT_MADE
+
+    def begin_check(self, renewed: int) -> bool:
+        """False if a check is being made, or was."""
+        if self.check is not Check.NOT_MADE:
+            return False
+        self.check, self.renewed = Check.RUNNING, renewed
+        return True
 
     def __repr__(self) -> str:
         return f"<tunnel to {self.endpoint.label}, {self.state}>"

@@ -69,6 +69,8 @@ def draining_tunnels(step: Step) -> None:
             step.change(tunnel, TunnelTrigger.ENDED, Reason.POD_GONE)
         elif step.state(tunnel) is _SUSPECT:
             _suspect(step, tunnel, bool(serving))
+        elif tunnel.renewed != step.sight.renewed and tunnel is not spared:
+            step.change(tunnel, TunnelTrigger.SUSPECTED, Reason.RENEWED, step.sight.why_renewed)
     _crowded(step)
 
 
@@ -83,7 +85,7 @@ def _suspect(step: Step, tunnel: TunnelRecord, fresh_serves: bool) -> None:
     elif tunnel.check in (Check.ALIVE, Check.DEAD):
         step.change(tunnel, TunnelTrigger.RETIRED)
     elif tunnel.check is Check.NOT_MADE and fresh_serves:
-        step.actions.append(CheckTunnel(tunnel))
+        step.actions.append(CheckTunnel(tunnel, step.sight.renewed))
 
 
 def settling(step: Step, tunnel: TunnelRecord) -> bool:

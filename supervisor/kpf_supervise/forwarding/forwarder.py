@@ -29,7 +29,7 @@ from kpf_supervise.decision.facts import (
     Start,
     Tell,
 )
-from kpf_supervise.decision.tunnel_states import Check, Patience, TunnelState
+from kpf_supervise.decision.tunnel_states import Patience, TunnelState
 from kpf_supervise.discovery.resolver import TargetResolver
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
@@ -151,9 +151,8 @@ class Forwarder:
                 self._start(action)
             case Become(Tunnel() as tunnel):
                 self._become(tunnel, action)
-            case CheckTunnel(Tunnel() as tunnel):
-                if tunnel.check is Check.NOT_MADE:
-                    tunnel.check = Check.RUNNING
+            case CheckTunnel(Tunnel() as tunnel, renewed):
+                if tunnel.begin_check(renewed):
                     self._spawn(tunnel.find_out)
             case Forget(Tunnel() as tunnel):
                 if tunnel in self._tunnels:
@@ -180,7 +179,7 @@ class Forwarder:
     def _become(self, tunnel: Tunnel, action: Become) -> None:
         if tunnel.state is TunnelState.SERVING and action.state is not TunnelState.SERVING:
             self.status.restarts += 1
-        tunnel.state, tunnel.reason, tunnel.because = action.state, action.reason, action.because
+        tunnel.become(action.state, action.reason, action.because)
         if action.state is TunnelState.ENDED:
             tunnel.scope.cancel()
 

@@ -143,7 +143,6 @@ class Tunnel(TunnelRecord):
     async def find_out(self) -> None:
         """Set `check`: whether the tunnel still answers. Kubectl says that it does not 30 s after a new connection that
         got no answer. If the tunnel works, that connection reaches the pod and is closed without a byte."""
-        self.check = Check.RUNNING
         stalls = self.stalls
 
         def known() -> bool:
