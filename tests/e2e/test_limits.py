@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import trio
 import trio.testing
 
-from kpf_supervise.sandbox import Cluster, open_cluster
+from kpf_supervise.sandbox import open_cluster
 from tests.conftest import NEWEST
-from tests.program import get, supervising
+from tests.program import PATIENCE, get, supervising
 
 FEW_FILES = """\
 import resource
@@ -59,30 +58,20 @@ async def test_without_descriptors_connections_wait_and_it_is_told_once(tmp_path
             assert instance.output == []
 
 
-def upgrades(cluster: Cluster) -> int:
-    return sum(request.path.endswith("/portforward") for request in cluster.requests)
-
-
 async def test_no_more_than_two_kubectls_per_core_start_at_once(tmp_path: Path) -> None:
-    """As the cluster sees it: so many tunnels wait for the answer to their upgrade."""
+    """As the cluster counts them: so many tunnels wait for the answer to their upgrade."""
     most = 2 * (os.cpu_count() or 1)
-    forwards = "".join(f"  f{number}: {{target: service/web, ports: ':http'}}\n" for number in range(3 * most))
+    names = [f"f{number}" for number in range(3 * most)]
+    config = "forwards:\n" + "".join(f"  {name}: {{target: service/web, ports: ':http'}}\n" for name in names)
     async with open_cluster(tmp_path) as cluster:
-        cluster.faults.upgrade_delay = 0.4
-        waiting: Counter[int] = Counter()
-
-        async def count() -> None:
-            while True:
-                waiting[upgrades(cluster) - len(cluster.tunnels)] += 1
-                await trio.sleep(0.01)
-
-        config = f"forwards:\n{forwards}"
+        cluster.faults.upgrade_hold = answered = trio.Event()
         async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config, program=("-c", PATIENT)) as instance:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(count)
-                await instance.all_active(*(f"f{number}" for number in range(3 * most)))
-                nursery.cancel_scope.cancel()
-        assert max(waiting) == most
+            with trio.fail_after(PATIENCE):
+                await cluster.upgrades.until(most)
+            await trio.testing.wait_all_tasks_blocked(0.5)  # no further upgrade comes
+            answered.set()
+            await instance.all_active(*names)
+        assert cluster.upgrades.most == most
 
 
 async def test_clients_that_read_nothing_take_a_few_kubectls_and_no_more(tmp_path: Path) -> None:

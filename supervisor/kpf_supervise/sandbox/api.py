@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from weakref import WeakSet
 
@@ -93,11 +94,37 @@ def patch_object(object: Object, patch: Object) -> None:
         object["metadata"]["generation"] += 1
 
 
+class Upgrades:
+    """Counts the upgrades of port-forwards that wait for their answer: how many now, and the most there ever were."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.most = 0
+        self._more = trio.Event()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        self._more.set()
+        self._more = trio.Event()
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+
+    async def until(self, count: int) -> None:
+        """Return when `count` or more wait."""
+        while self.waiting < count:
+            await self._more.wait()
+
+
 class Api:
     """The API server without its sockets."""
 
     def __init__(self, store: Store, kubelet: Kubelet, faults: Faults, address: str, open_tunnel: OpenTunnel) -> None:
         self.requests: deque[Request] = deque(maxlen=REMEMBERED)
+        self.upgrades = Upgrades()
         self._store = store
         self._kubelet = kubelet
         self._faults = faults
@@ -136,7 +163,8 @@ class Api:
             return forbidden(self._faults.user, verb, location)
         try:
             if location.subresource == "portforward":
-                return await self._port_forward(request, location)
+                with self.upgrades.one():
+                    return await self._port_forward(request, location)
             return self._serve(request, location, verb)
         except NotFound:
             return not_found(location)
@@ -237,6 +265,8 @@ class Api:
         self._store.get("pods", location.namespace, location.name)
         if faults.upgrade_hangs:
             await trio.sleep_forever()
+        if faults.upgrade_hold is not None:
+            await faults.upgrade_hold.wait()
         await trio.sleep(faults.upgrade_delay)
         if faults.upgrade_status:
             return self._refused_upgrade(*faults.upgrade_status, location, verb_of(request, location))

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from kpf_supervise.sandbox import content, controllers, pod_status
-from kpf_supervise.sandbox.api import Api
+from kpf_supervise.sandbox.api import Api, Upgrades
 from kpf_supervise.sandbox.faults import Faults
 from kpf_supervise.sandbox.http import HttpConnection, Request
 from kpf_supervise.sandbox.kubelet import Kubelet, Sandbox
@@ -82,6 +82,11 @@ class Cluster:
     def requests(self) -> Sequence[Request]:
         """The last 10,000 API requests in order of arrival: (method, path, query, headers, body)."""
         return self._api.requests
+
+    @property
+    def upgrades(self) -> Upgrades:
+        """The upgrades of port-forwards that wait for their answer."""
+        return self._api.upgrades
 
     @property
     def connections(self) -> Counter[str]:

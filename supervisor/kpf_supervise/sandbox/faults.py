@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+import trio
+
 REASONS = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -44,6 +46,7 @@ class Faults:
     # The upgrade of a port-forward, whether SPDY or WebSocket:
     upgrade_status: tuple[int, str] | None = None  # refuse with this status and message ("": the usual one)
     upgrade_hangs: bool = False  # never answer
+    upgrade_hold: trio.Event | None = None  # no answer before it is set
     upgrade_delay: float = 0.0  # seconds before the answer
     no_websocket: bool = False  # act like a cluster before 1.30: SPDY only
     no_accept_header: bool = False  # answer a WebSocket upgrade without Sec-WebSocket-Accept
