@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -184,6 +186,13 @@ class Instance:
             return await self.process.wait()
 
 
+def surroundings(folder: Path, kubeconfig: Path | None, **variables: str) -> dict[str, str]:
+    """The environment for a program with `folder` as HOME, without the settings of whoever runs the tests."""
+    own = {"HOME": str(folder), **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {}), **variables}
+    theirs = {"KUBECONFIG", "KUBECTL", "XDG_STATE_HOME"}
+    return {name: value for name, value in os.environ.items() if name not in theirs} | own
+
+
 @asynccontextmanager
 async def supervising(
     folder: Path,
@@ -198,12 +207,7 @@ async def supervising(
     arguments."""
     file = folder / "config.yaml"
     file.write_text(textwrap.dedent(config))
-    environment = {**os.environ, "HOME": str(folder), **variables}
-    environment.pop("KUBECONFIG", None)
-    environment.pop("KUBECTL", None)
-    environment.pop("XDG_STATE_HOME", None)
-    if kubeconfig is not None:
-        environment["KUBECONFIG"] = str(kubeconfig)
+    environment = surroundings(folder, kubeconfig, **variables)
     options = ["--kubectl", kubectl.path] if kubectl else []
     async with AsyncExitStack() as stack:
         # not in `folder`, because a socket's path must be short
@@ -229,6 +233,14 @@ async def supervising(
                         process.kill()
                         await process.wait()
             nursery.cancel_scope.cancel()
+
+
+def free_port() -> int:
+    """Not of the range from which the kernel gives one to whoever asks for any: another test might."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 async def get(port: int, path: str = "/", host: str = "127.0.0.1") -> bytes:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import re
 import socket
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ import trio
 
 from kpf_supervise.sandbox import open_cluster
 from tests.kubectls import KUBECTLS, Kubectl
-from tests.program import Refused, get, supervising
+from tests.program import Refused, free_port, get, supervising
 
 NEWEST = KUBECTLS[-1]
 LAZY = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
@@ -37,14 +35,6 @@ def start(name: str = "db-0", local_port: int = 0, remote_port: int | str = 8080
     """The specification's parameters of portforward:start."""
     given = {"resource_type": "pod", "name": name, "namespace": "dev", "local_port": local_port}
     return given | {"remote_port": remote_port} | more
-
-
-def free_port() -> int:
-    """Not of the range from which the kernel gives one to whoever asks for any: another test might."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 async def test_a_client_written_from_the_specification_alone(kubectl: Kubectl, tmp_path: Path) -> None:

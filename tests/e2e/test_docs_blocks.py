@@ -1,120 +1,268 @@
-"""What the docs show is run as it is pasted: whole where it can be, elsewhere as far as its words are read."""
+"""What the docs show in shell blocks is run as it is pasted, and does what the docs say."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import shlex
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
-import pytest
+import psutil
 import trio
 
-from kpf_supervise.cli import main
 from kpf_supervise.kpfctl import program
 from kpf_supervise.kpfctl.group import main as ctl
-from tests.conftest import NEWEST
-from tests.program import PATIENCE, supervising
+from kpf_supervise.sandbox import Cluster, objects, open_cluster
+from tests.pasting import blocks, pasting, shown, without_comments
+from tests.program import PATIENCE
+from tests.terminal import in_terminal
 from tests.test_docs import PAGES, ROOT
 
-BIN = Path(sys.executable).parent
+README = ("README.md",)
+COMMAND_LINE = ("command-line.md", "configuration.md")
+CONTROL = ("running-as-a-service.md", "kpfctl.md", "panel.md", "troubleshooting.md")
+NOT_RUN = {  # why → lines
+    "make reads it with -n: it takes minutes, or makes .venv": {
+        "make",
+        "make venv",
+        "make demo",
+        "make test",
+        'make test ARGS="-k relay"',
+        "KUBECTLS=/a/kubectl:/b/kubectl make test",
+        "make check",
+        "make soak",
+        'make soak ARGS="--seed 7"',
+        "make bench",
+        'make bench ARGS="--only recovery"',
+        'make bench ARGS="--target service/NAME --port PORT --namespace NAMESPACE"',
+        "make screenshots",
+    },
+    "it installs or removes a program of the reader": {
+        "uv tool install .",
+        "pipx install .",
+        "uv tool uninstall kpf-supervise",
+    },
+    "it changes what the reader's machine runs": {
+        "systemctl --user enable --now kpf-supervise",
+        "launchctl load ~/Library/LaunchAgents/kpf-supervise.plist",
+    },
+}
+SKIPPED = {line for lines in NOT_RUN.values() for line in lines}
+DEMO = "kpf-supervise --sandbox config.example.yaml"  # what `make demo` runs
+NOTHING_THERE = "not found\n"  # the answer of a pod of the sandbox to a path that it does not know
+EXAMPLE = (ROOT / "config.example.yaml").read_text()
 
 
-def blocks(page: str) -> list[str]:
-    return re.findall(r"```sh\n(.*?)```", PAGES[page], re.DOTALL)
+def test_every_line_of_a_block_is_run_or_has_a_reason() -> None:
+    assert {page for page in PAGES if set(shown(page)) - SKIPPED} == {*README, *COMMAND_LINE, *CONTROL}
+    assert {line for page in PAGES for line in shown(page)} >= SKIPPED
 
 
-def lines() -> Iterator[str]:
-    for page in PAGES:
-        for block in blocks(page):
-            yield from block.splitlines()
-
-
-def calls(name: str) -> list[list[str]]:
-    """The words of each call of a program in a block, without what the shell does with it."""
-    found = []
-    for line in lines():
-        for part in re.findall(rf"(?:^|\$\(){name} ([^#|>&)\"]*(?:'[^']*')?)", line):
-            found.append(shlex.split(part))
-    return found
-
-
-@pytest.mark.parametrize("words", calls("kpf-supervise"), ids=shlex.join)
-def test_each_call_of_kpf_supervise_is_understood(words: list[str]) -> None:
-    main.make_context("kpf-supervise", list(words))
-
-
-@pytest.mark.parametrize("words", calls("kpfctl"), ids=shlex.join)
-def test_each_call_of_kpfctl_is_understood(words: list[str]) -> None:
-    assert program  # its verbs are read with it
-    at = next(number for number, word in enumerate(words) if word in ctl.commands)
-    parent = ctl.make_context("kpfctl", words[:at], resilient_parsing=True)
-    ctl.commands[words[at]].make_context(words[at], words[at + 1 :], parent=parent)
-
-
-def test_there_are_such_calls() -> None:
-    assert len(calls("kpf-supervise")) >= 8
-    assert len(calls("kpfctl")) >= 20
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-async def test_the_readmes_first_screen(tmp_path: Path) -> None:
-    """Beside the demo, with other local ports: 8080 may be taken where the tests run."""
-    (block,) = [block for block in blocks("README.md") if "kubectl delete pod" in block]
-    port = str(free_port())
-    example = (ROOT / "config.example.yaml").read_text().replace("8080:http", f"{port}:http")
-    example = re.sub(r"(?m)^(\s+(?:- |ports: ))(\d{4})\b(?!:)", r'\g<1>":\g<2>"', example)
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "kubectl").symlink_to(NEWEST.path)
-    async with supervising(
-        tmp_path, NEWEST, None, example, "--sandbox", TMPDIR=str(tmp_path), PATH=f"{folder}:{BIN}:{os.environ['PATH']}"
-    ) as instance:
-        await instance.all_active("web/http")
-        script = block.replace("8080", port)
-        with trio.fail_after(PATIENCE):
-            done = await trio.run_process(
-                ["sh", "-e", "-c", script.replace("curl", "curl -fsS --max-time 15")],
-                env=instance.environment,
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
-            )
-        assert done.returncode == 0, done.stderr.decode()
-        answers = [line for line in done.stdout.decode().splitlines() if line.startswith("web-")]
-        assert len(answers) == 2
-        assert answers[0] != answers[1]
-        listed = await instance.ctl("list")
-        assert "web/http" in listed.stdout
-
-
-def test_the_readmes_file_is_right(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", PAGES["README.md"], re.DOTALL)
-    (tmp_path / "forwards.yaml").write_text(text)
-    shown = [line.partition("#")[0] for line in lines() if line.startswith("kpf-supervise --check")]
-    assert shown
-    for line in shown:
-        done = subprocess.run(
-            [str(BIN / "kpf-supervise"), *shlex.split(line)[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, "valid; it declares 3 forwards" in done.stdout) == (0, True), done.stderr
+def test_every_block_is_of_a_language_that_a_test_reads() -> None:
+    """The Python block is run in test_control.py; yaml, ini and xml are read in test_docs.py and test_background.py."""
+    languages = {language for page in PAGES.values() for language in re.findall(r"(?m)^```(\w+)$", page)}
+    assert languages == {"sh", "python", "yaml", "ini", "xml", "text"}
+    assert [page for page in PAGES for _ in blocks(page, "python")] == ["control-protocol.md"]
 
 
 def test_every_command_of_the_programs_has_a_call_that_is_shown() -> None:
-    shown = {word for words in calls("kpfctl") for word in words}
+    assert program  # its verbs are read with it
     assert isinstance(ctl, click.Group)
-    assert set(ctl.commands) <= shown
+    words = {word for page in PAGES for line in shown(page) if "kpfctl" in line for word in re.findall(r"\w+", line)}
+    assert set(ctl.commands) <= words
+
+
+async def test_make_knows_what_it_is_asked_for() -> None:
+    lines = sorted(line for page in PAGES for line in shown(page) if re.search(r"\bmake\b", line) and line in SKIPPED)
+    script = "\n".join(re.sub(r"\bmake\b", "make -n", line) for line in lines)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = await trio.run_process(["sh", "-e", "-c", script], cwd=ROOT, env=environment, capture_stdout=True)
+    assert f"exec .venv/bin/{DEMO} " in done.stdout.decode()
+
+
+def docs_file(page: str) -> str:
+    """The first configuration file of the page."""
+    return blocks(page, "yaml")[0]
+
+
+async def furnish(cluster: Cluster) -> None:
+    """Add what the files of the README and of docs/configuration.md lead to. Their context is kind-dev."""
+    deployments = [
+        ("coredns", "kube-system", {"k8s-app": "kube-dns"}, {"http": 8080, "http-ready": 8181, "http-metrics": 9153}),
+        ("web", "shop", {"app": "web"}, {"http": 8080, "echo": 9090}),
+        ("search", "shop", {"app": "search", "tier": "backend"}, {"http": 9200}),
+    ]
+    cluster.store.add("namespaces", objects.namespace("shop"))
+    for name, namespace, labels, ports in deployments:
+        template = objects.template(labels, ports)
+        cluster.store.add("deployments", objects.workload("Deployment", name, namespace, template))
+    db = objects.template({"app": "db"}, {"db": 5432})
+    cluster.store.add("statefulsets", objects.workload("StatefulSet", "db", "data", db, serviceName="db"))
+    http, echo = ({"name": name, "port": port, "targetPort": name} for name, port in (("http", 80), ("echo", 9090)))
+    cluster.store.add("services", objects.service("web", "shop", [http, echo], {"app": "web"}))
+    await cluster.settled()
+    text = cluster.kubeconfig.read_text()
+    cluster.kubeconfig.write_text(re.sub(r"(current-context: |contexts:\n- name: )sandbox", r"\1kind-dev", text))
+
+
+async def test_the_readme(tmp_path: Path) -> None:
+    async with (
+        open_cluster(tmp_path) as cluster,
+        pasting(tmp_path, cluster.kubeconfig, *README, but=SKIPPED, also={DEMO}) as shell,
+    ):
+        await furnish(cluster)
+
+        shell.write("config.example.yaml", EXAMPLE)
+        async with shell.keep(DEMO) as demo:
+            await demo.says(r"web/http +active ")
+            first_screen = next(block for block in blocks("README.md") if "kubectl delete pod" in block)
+            *lines, last = without_comments(first_screen)
+            answers = [(await shell.paste(*lines)).splitlines()[0]]
+            await demo.says(r"web/http +(moved|waiting) ")  # a script would be faster than the news of the deletion
+            answers.append((await shell.paste(last)).strip())
+            assert all(re.fullmatch(r"web-\w+-\w+", pod) for pod in answers), answers
+            assert answers[0] != answers[1]
+        assert await demo.exit_code() == 0
+
+        shell.write("forwards.yaml", docs_file("README.md"))
+        checked = await shell.paste("kpf-supervise --check forwards.yaml")
+        assert checked == "forwards.yaml: right; it declares 3 forwards\n"
+        (pod,) = [pod["metadata"]["name"] for pod in cluster.pods("kube-system")]
+        metrics = await shell.paste("kpf-supervise forwards.yaml -- sh -c 'curl -s $KPF_METRICS_ADDR/metrics'")
+        assert (metrics, cluster.connections[pod]) == (NOTHING_THERE, 1)
+
+        async with shell.keep("kpf-supervise forwards.yaml") as running:
+            await running.says(r"dns/8181 +active ")
+            assert await shell.paste("curl localhost:8181/ready") == NOTHING_THERE
+            assert cluster.connections[pod] == 2
+            listed = await shell.paste("kpfctl list")
+            assert re.search(rf"(?m)^dns/8181 +active .* {pod}", listed)
+            assert await shell.paste("kpfctl start deployment/coredns 8080 --wait") == "coredns\n"
+            before = await shell.forwards()
+            assert before["coredns"]["state"] == "active"
+            await shell.paste("kpfctl restart dns/8181")
+            await shell.paste("kpfctl wait --timeout 1m")
+            after = await shell.forwards()
+            assert after["dns/8181"]["restarts"] == before["dns/8181"]["restarts"] + 1
+            assert {name: each["state"] for name, each in after.items()} == {
+                "dns/8181": "active",
+                "dns/9153": "active",
+                "metrics": "idle",
+                "coredns": "active",
+            }
+            logs = await shell.paste("kpfctl logs dns/8181")
+            assert len(re.findall(r" active ", logs)) == 2
+            assert "Forwarding from 127.0.0.1:" in logs
+        assert await running.exit_code() == 0
+
+
+async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> None:
+    async with (
+        open_cluster(tmp_path) as cluster,
+        pasting(tmp_path, cluster.kubeconfig, *COMMAND_LINE, but=SKIPPED) as shell,
+    ):
+        for name in ("config.example.yaml", "forwards.yaml"):
+            shell.write(name, EXAMPLE)
+        (tmp_path / "Makefile").write_text("test:\n\t@curl -s $$KPF_WEB_HTTP_ADDR\n")
+        assert "right; it declares 4 forwards" in await shell.paste("kpf-supervise --check forwards.yaml")
+        for line in ("kpf-supervise forwards.yaml", "kpf-supervise --sandbox forwards.yaml"):
+            async with shell.keep(line) as running:
+                for id, state in (("web/http", "active"), ("web/9090", "active"), ("db", "active"), ("search", "idle")):
+                    await running.says(rf"{id} +{state} ")
+            assert await running.exit_code() == 0
+        for line in (
+            "kpf-supervise forwards.yaml -- make test",
+            "kpf-supervise --sandbox config.example.yaml -- sh -c 'curl -s $KPF_WEB_HTTP_ADDR'",
+        ):
+            assert (await shell.paste(line)).startswith("web-")
+        await shell.paste("kpf-supervise --schema > kpf.schema.json")
+        schema = json.loads((tmp_path / "kpf.schema.json").read_text())
+        assert "forwards" in schema["properties"]
+
+
+@contextmanager
+def killed_at_last(pid: int) -> Iterator[psutil.Process]:
+    """A process in the background that does not outlive the block."""
+    process = psutil.Process(pid)
+    try:
+        yield process
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
+    async with (
+        open_cluster(tmp_path) as cluster,
+        pasting(tmp_path, cluster.kubeconfig, *CONTROL, but=SKIPPED) as shell,
+    ):
+        await furnish(cluster)
+        shell.write("forwards.yaml", docs_file("configuration.md"))
+        told = await shell.paste("kpf-supervise --detach forwards.yaml")
+        with killed_at_last(int(re.findall(r"pid (\d+)", told)[0])) as instance:
+            assert Path(re.findall(r"its log: (.*?);", told)[0]).is_file()
+
+            async def states() -> dict[str, str]:
+                return {name: each["state"] for name, each in (await shell.forwards()).items()}
+
+            await shell.paste("kpfctl wait")
+            declared = {"web/http": "active", "web/9090": "active", "db": "active", "search": "idle"}
+            assert await states() == declared
+            assert re.search(r"(?m)^web/http +active ", await shell.paste("kpfctl -f forwards.yaml list"))
+            assert re.search(r"(?m)^db +active .* data .* kind-dev ", await shell.paste("kpfctl list -o wide"))
+            async with shell.keep("kpfctl list --watch") as watching:
+                await watching.says(r"search +idle")
+
+                started = "kpfctl start service/web 8081:http 9091:9090 -n shop --wait"
+                assert await shell.paste(started) == "web-http\nweb-9090\n"
+                await watching.says(r"web-http +active")
+            started = "kpfctl start service/web :http :9090 --name extra --wait"
+            assert await shell.paste(started) == "extra-http\nextra-9090\n"
+            more = dict.fromkeys(("web-http", "web-9090", "extra-http", "extra-9090"), "active")
+            assert await states() == declared | more
+            await shell.paste("kpfctl stop extra-http db")
+            del more["extra-http"]
+            assert await states() == declared | more | {"db": "stopped"}
+
+            active = {name for name, state in (await states()).items() if state == "active"}
+            for line, whom in (("kpfctl restart web/http", {"web/http"}), ("kpfctl restart --all", active)):
+                before = await shell.forwards()
+                await shell.paste(line)
+                await shell.paste("kpfctl wait")
+                after = await shell.forwards()
+                fresh = {name for name in after if after[name]["restarts"] > before[name]["restarts"]}
+                assert fresh == whom
+            await shell.paste("kpfctl wait web/http db --timeout 1m")
+            assert await states() == declared | more
+
+            async with shell.keep("kpfctl events --follow -o json | jq .message") as following:
+                await following.says('^".*"\n')
+            async with shell.keep("kpfctl logs web/http --follow") as following:
+                await following.says(r"web/http +active ")
+            curled = await shell.paste('eval "$(kpfctl env)" && curl "$KPF_WEB_HTTP_ADDR"')
+            assert curled.startswith("web-")
+            async with in_terminal(shell.command("kpfctl panel"), shell.environment) as terminal:
+                await terminal.shows("web/http")
+                terminal.type("q")
+                with trio.fail_after(PATIENCE):
+                    assert await terminal.process.wait() == 0
+            shell.write(
+                "forwards.yaml", docs_file("configuration.md") + "  new: {target: pod/new, ports: ':80', lazy: true}\n"
+            )
+            await shell.paste("kpfctl reload")
+            assert (await states())["new"] == "idle"
+            words = await shell.paste('eval "$(kpfctl completion bash)"', shell="bash", then="complete -p kpfctl")
+            assert re.match("complete .* kpfctl$", words)
+            await shell.paste("kpfctl -f forwards.yaml shutdown")
+            await trio.to_thread.run_sync(instance.wait, PATIENCE)
+
+        async with shell.keep("kpf-supervise --persist forwards.yaml") as running:
+            await running.says(r"search +idle")
+            await shell.call("portforward:stop", id="db")
+            await shell.paste("kpfctl shutdown")
+            assert await running.exit_code() == 0
+        (state,) = (tmp_path / ".local/state/kpf-supervise").glob("forwards-*.json")
+        assert list(json.loads(state.read_text())["stopped"]) == ["db"]

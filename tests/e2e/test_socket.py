@@ -15,8 +15,8 @@ import trio
 
 from kpf_supervise import __version__
 from kpf_supervise.sandbox import open_cluster
-from tests.e2e.test_control import LAZY, NEWEST, ONE, free_port, start
-from tests.program import Instance, Refused, get, supervising
+from tests.e2e.test_control import LAZY, NEWEST, ONE, start
+from tests.program import Instance, Refused, free_port, get, supervising
 
 
 async def test_no_call_reads_code_that_an_upgrade_may_have_replaced(tmp_path: Path) -> None:

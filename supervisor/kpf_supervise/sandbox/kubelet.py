@@ -121,7 +121,7 @@ class PodWorker:
         """Start the container's process, then write the status with `report`."""
         container = self._pod["spec"]["containers"][0]
         handlers = {
-            port["containerPort"]: workloads.http(self.name) if port["name"] == "http" else workloads.echo
+            port["containerPort"]: workloads.http(self.name) if port["name"].startswith("http") else workloads.echo
             for port in container.get("ports", ())
         }
         self.sandbox.process = process = workloads.Process()

@@ -1,7 +1,7 @@
 """The process in a pod, with a handler for each port. Connections are pipes.
 
-Ports named "http" serve HTTP; all others echo their input. The paths are `/` (the pod's name), `/healthz`, `/bytes/N`,
-`/slow`, `/stream`, `POST /upload` (answers the byte count) and `/exit` (the process crashes).
+Ports whose names begin with "http" serve HTTP; all others echo their input. The paths are `/` (the pod's name),
+`/healthz`, `/bytes/N`, `/slow`, `/stream`, `POST /upload` (answers the byte count) and `/exit` (the process crashes).
 """
 
 from __future__ import annotations
