@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from tests import limits
 
 REPOSITORY = Path(__file__).parent.parent
-FILE = """
+HEAD = """
 import threading
 import pytest
 import trio
@@ -22,67 +23,64 @@ limited = pytest.mark.timeout(0.5)
 
 def hang():
     threading.Event().wait(1)  # until the limit has struck
-
-{hanging}
-def test_next(): pass
 """
-HANGS = {  # where → the test that hangs, and what the dump has to show
-    "in await": (
+HANGS = {  # test → what it is, and what the dump has to show
+    "await": (
         """
 @limited
-async def test_hangs():
+async def test_await():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.sleep_forever, name="the one that hangs")
 """,
         ["the one that hangs", "in sleep_forever"],
     ),
-    "in a busy loop": (
+    "busy_loop": (
         """
 @limited
-def test_hangs():
+def test_busy_loop():
     while True: pass
 """,
-        ["in test_hangs"],
+        ["in test_busy_loop"],
     ),
-    "in a busy loop of a task": (
+    "busy_loop_of_a_task": (
         """
 @limited
-async def test_hangs():
+async def test_busy_loop_of_a_task():
     while True: pass
 """,
-        ["in test_hangs", "<test 'test_hangs'>"],
+        ["in test_busy_loop_of_a_task", "<test 'test_busy_loop_of_a_task'>"],
     ),
-    "in a call that blocks": (
+    "call_that_blocks": (
         """
 @limited
-def test_hangs():
+def test_call_that_blocks():
     threading.Event().wait()
 """,
         ["in wait"],
     ),
-    "in a thread of a task": (
+    "thread_of_a_task": (
         """
 @limited
-async def test_hangs():
+async def test_thread_of_a_task():
     await trio.to_thread.run_sync(hang)
 """,
         ["in hang", "in to_thread_run_sync"],
     ),
-    "in a fixture": (
+    "fixture": (
         """
 @pytest.fixture
 def broken():
     while True: pass
 
 @limited
-def test_hangs(broken): pass
+def test_fixture(broken): pass
 """,
         ["in broken"],
     ),
-    "in its cleanup": (
+    "cleanup": (
         """
 @limited
-async def test_hangs():
+async def test_cleanup():
     try:
         await trio.sleep_forever()
     finally:
@@ -91,27 +89,25 @@ async def test_hangs():
 """,
         ["in sleep_forever"],
     ),
-    "without end": (
-        """
+}
+WITHOUT_END = """
 @limited
-def test_hangs():
+def test_without_end():
     while True:
         try:
             threading.Event().wait()
         except BaseException:
             pass
-""",
-        ["in wait"],
-    ),
-}
+"""
+NEXT = """
+def test_next(): pass
+"""
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n1"])
-@pytest.mark.parametrize("where", HANGS)
-def test_what_hangs_fails_and_shows_where(where: str, workers: str, tmp_path: Path) -> None:
-    hanging, shown = HANGS[where]
-    file = tmp_path / "test_it.py"
-    file.write_text(FILE.format(hanging=hanging))
+def run(folder: Path, workers: str, *tests: str) -> tuple[int, str]:
+    """Run these tests in a pytest of their own. Returns its exit code and all that it prints."""
+    file = folder / "test_it.py"
+    file.write_text("".join([HEAD, *tests, NEXT]))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.limits", "-o", "trio_mode=true", workers, str(file)],
         cwd=REPOSITORY,
@@ -120,13 +116,30 @@ def test_what_hangs_fails_and_shows_where(where: str, workers: str, tmp_path: Pa
         text=True,
         check=False,
     )
-    told = done.stdout + done.stderr
-    assert done.returncode != 0, told
-    assert "test_it.py::test_hangs" in told
-    assert all(word in told for word in shown), told
-    if (where, workers) != ("without end", "-n0"):  # that ends the only process
-        assert "1 passed" in told, told
-        assert "1 failed" in told or "1 error" in told, told
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_what_hangs_fails_and_shows_where(workers: str, tmp_path: Path) -> None:
+    code, told = run(tmp_path, workers, *(text for text, _ in HANGS.values()))
+    assert code == 1, told
+    assert re.search("6 failed, 1 passed, .*1 error in ", told), told
+    sections = re.split(r"(?m)^_+ (?:ERROR at setup of )?test_(\w+) _+$", told)
+    shown = dict(zip(sections[1::2], sections[2::2], strict=True))
+    assert shown.keys() == HANGS.keys(), told
+    for name, (_, words) in HANGS.items():
+        assert f"test_it.py::test_{name} was stopped: it took longer than 0.5 s" in shown[name], told
+        assert all(word in shown[name] for word in words), shown[name]
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_what_can_not_be_stopped_ends_its_process_and_shows_where(workers: str, tmp_path: Path) -> None:
+    code, told = run(tmp_path, workers, WITHOUT_END)
+    assert code != 0, told
+    assert "test_it.py::test_without_end" in told
+    assert "in wait" in told, told
+    if workers == "-n1":  # the next worker runs the rest
+        assert "1 failed, 1 passed" in told, told
 
 
 def test_every_test_of_this_suite_has_one(request: pytest.FixtureRequest) -> None:
