@@ -42,8 +42,9 @@ demo: $(INSTALLED) ## the main job on the embedded sandbox cluster, with config.
 	export KUBECTL PATH="$$PATH:$$(dirname "$$KUBECTL")"; \
 	exec $(BIN)/kpf-supervise --sandbox config.example.yaml $(ARGS)
 
+# unset: without files of bytecode, each of the hundreds of programs that the tests start would be compiled anew.
 test: $(INSTALLED) ## the whole test suite, on every kubectl found
-	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(STDIN) unset PYTHONDONTWRITEBYTECODE; tools/find-kubectl >/dev/null && exec $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(INSTALLED) ## linter, formatter and type checker
 	@$(STDIN) $(BIN)/ruff check && $(BIN)/ruff format --check && exec $(BIN)/mypy
