@@ -129,7 +129,7 @@ async def test_the_readme(tmp_path: Path) -> None:
 
         shell.write("forwards.yaml", docs_file("README.md"))
         checked = await shell.paste("kpf-supervise --check forwards.yaml")
-        assert checked == "forwards.yaml: right; it declares 3 forwards\n"
+        assert checked == "forwards.yaml: valid; it declares 3 forwards\n"
         (pod,) = [pod["metadata"]["name"] for pod in cluster.pods("kube-system")]
         metrics = await shell.paste("kpf-supervise forwards.yaml -- sh -c 'curl -s $KPF_METRICS_ADDR/metrics'")
         assert (metrics, cluster.connections[pod]) == (NOTHING_THERE, 1)
@@ -167,7 +167,7 @@ async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> Non
         for name in ("config.example.yaml", "forwards.yaml"):
             shell.write(name, EXAMPLE)
         (tmp_path / "Makefile").write_text("test:\n\t@curl -s $$KPF_WEB_HTTP_ADDR\n")
-        assert "right; it declares 4 forwards" in await shell.paste("kpf-supervise --check forwards.yaml")
+        assert "valid; it declares 4 forwards" in await shell.paste("kpf-supervise --check forwards.yaml")
         for line in ("kpf-supervise forwards.yaml", "kpf-supervise --sandbox forwards.yaml"):
             async with shell.keep(line) as running:
                 for id, state in (("web/http", "active"), ("web/9090", "active"), ("db", "active"), ("search", "idle")):
