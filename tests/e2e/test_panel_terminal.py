@@ -146,15 +146,17 @@ async def test_a_terminal_that_is_gone_ends_the_panel_alone_while_stderr_is_a_pi
                         words = (await anext(told)).decode().split()
                         active |= {words[1]} & {"web", "db"} if words[2] == "active" else set()
                     os.close(ours)
-                    moved = list[str]()
-                    for replicas in (0, 1):
+                    said = list[list[str]]()
+                    for replicas, last in ((0, "waiting"), (1, "moved")):
                         cluster.scale("statefulset/db", replicas)
-                        while not moved or moved[-1] != ("moved" if replicas else "waiting"):
-                            words = (await anext(told)).decode().split()
-                            moved += words[2:3] if words[1:2] == ["db"] else []
-                    assert moved == ["waiting", "moved"]  # each once
+                        while not said or said[-1][1:3] != ["db", last]:
+                            said.append((await anext(told)).decode().split())
                     process.terminate()
+                    said += [line.decode().split() async for line in told]
                     assert await process.wait() == 0
+                    of_db = [words[2] for words in said if words[1:2] == ["db"]]
+                    assert of_db == ["waiting", "moved", "stopped"]  # each once
+                    assert ["Traceback"] not in [words[:1] for words in said], "\n".join(map(" ".join, said))
         finally:
             process.kill()
             await process.wait()

@@ -245,6 +245,8 @@ class _Output:
                 self._data = self._data[os.write(self._fd, self._data) :]
             except BlockingIOError:
                 select.select([], [self._fd], [], until - time.monotonic())
+            except OSError:  # the terminal was closed
+                return
 
     async def send(self) -> None:
         while self._data:
