@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kpf_supervise.discovery.api_objects import Named, ObjectList
@@ -70,6 +71,20 @@ def bytes_of(right: Any) -> st.SearchStrategy[bytes]:
     return (spoilt(right) | JSON).map(lambda value: json.dumps(value).encode()) | st.binary()
 
 
+OTHERS = st.tuples(st.sampled_from(TARGET_KINDS), bytes_of(WORKLOAD) | bytes_of(SERVICE))
+
+
+def service_to(port: int) -> bytes:
+    return json.dumps({"spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": port}]}}).encode()
+
+
+def view_of(server: str = "https://api:6443", namespace: str = "shop") -> bytes:
+    context = {"name": "dev", "context": {"cluster": "c", "namespace": namespace}}
+    return json.dumps(
+        VIEW | {"contexts": [context], "clusters": [{"name": "c", "cluster": {"server": server}}]}
+    ).encode()
+
+
 def check(use: Callable[[bytes], object]) -> Callable[[bytes], None]:
     """Nothing but what its callers expect comes out of `use`."""
 
@@ -83,6 +98,7 @@ def check(use: Callable[[bytes], object]) -> Callable[[bytes], None]:
 def usable(read: Pod) -> None:
     """What is made of a pod works with it."""
     json.dumps([read.name, read.trouble, dict(read.ports)], ensure_ascii=False).encode()
+    assert re.fullmatch("[a-z0-9][a-z0-9.-]*", read.name), "it goes into kubectl's command line"
     choice = choose(destination(Target("selector", "app=web"), None), PodSet([read]))
     assert choice.pod is None or choice.pod is read
 
@@ -115,8 +131,12 @@ def test_in_the_place_of_a_list(data: bytes) -> None:
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
-@given(st.sampled_from(TARGET_KINDS), bytes_of(SERVICE) | bytes_of(WORKLOAD), st.sampled_from([80, "http"]))
-def test_in_the_place_of_a_target(kind: str, data: bytes, remote: int | str) -> None:
+@given(bytes_of(SERVICE).map(lambda data: ("service", data)) | OTHERS, st.sampled_from([80, "http"]))
+@example(("service", service_to(65536)), 80)
+@example(("service", service_to(-1)), 80)
+def test_in_the_place_of_a_target(target: tuple[str, bytes], remote: int | str) -> None:
+    kind, data = target
+
     def read(data: bytes) -> None:
         where = destination(Target(kind, "web"), data)
         pod = read_pod(json.dumps(POD).encode())
@@ -128,8 +148,14 @@ def test_in_the_place_of_a_target(kind: str, data: bytes, remote: int | str) -> 
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(bytes_of(VIEW), st.sampled_from([None, "dev"]), st.sampled_from([{}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}]))
+@example(view_of(server="https://[fd00::1:6443"), None, {})
+@example(view_of(namespace="../../../version?"), None, {})
 def test_in_the_place_of_a_kubeconfig(data: bytes, context: str | None, environment: dict[str, str]) -> None:
-    check(lambda data: resolve(Cluster(context=context), decode(data, KubeConfig), environment))(data)
+    def read(data: bytes) -> None:
+        _, namespace = resolve(Cluster(context=context), decode(data, KubeConfig), environment)
+        assert re.fullmatch("[a-z0-9-]+", namespace), "it goes into the API's paths"
+
+    check(read)(data)
     check(lambda data: decode(data, VersionInfo))(data)
 
 

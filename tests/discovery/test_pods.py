@@ -118,6 +118,18 @@ def test_why_a_pod_is_not_ready() -> None:
     assert trouble({"phase": "Failed", "reason": "Evicted"}) == "Failed (Evicted)"
 
 
+def test_a_pods_own_words_are_one_printable_line_without_secrets() -> None:
+    words = "x\x1b]0;owned\x07\ntoken=s3cret-s3cret"
+    condition = {"type": "PodScheduled", "status": "False", "reason": "No", "message": words}
+    for status in (
+        {"containerStatuses": [{"state": {"waiting": {"reason": words}}}]},
+        {"phase": "Pending", "conditions": [condition]},
+        {"phase": "Failed", "reason": words},
+    ):
+        trouble = read_pod(encode({"metadata": {"name": "a", "uid": "u"}, "status": status})).trouble
+        assert "x\ufffd]0;owned\ufffd token=***" in trouble
+
+
 def test_a_named_pod_that_was_never_seen_is_missing() -> None:
     assert choose(Destination(Target("pod", "gone-1")), PodSet([pod("a")])).missing
 

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
+import trio.testing
 
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.conftest import NEWEST
 from tests.load import Load
-from tests.program import Instance, supervising
+from tests.program import PATIENCE, Instance, supervising
 
 # What Python is told to run: the program, whose FUNCTION of a MODULE fails once, as soon as WHEN holds.
 PROGRAM = """\
@@ -93,8 +95,60 @@ async def test_in_the_look_for_edits(tmp_path: Path) -> None:
         await instance.until("active", "more")
 
 
+BACKGROUND = [
+    ("app", "notify"),
+    ("instance.supervisor", "on_wake"),
+    ("kubectl.contexts", "Contexts.check_version"),
+    ("kubectl.orphan_guard", "OrphanGuard.keep"),
+]
+
+
+@pytest.mark.parametrize(("module", "function"), BACKGROUND)
+async def test_in_what_runs_beside_the_forwards(module: str, function: str, tmp_path: Path) -> None:
+    async with broken(tmp_path, module, function) as (instance, _):
+        assert "failed" not in instance.kinds("it")
+
+
 async def test_in_the_word_to_the_service_manager(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "m"))
         async with broken(tmp_path, "instance.systemd", "missing", NOTIFY_SOCKET=str(tmp_path / "m")) as (instance, _):
             await instance.until("notice")
+
+
+@pytest.mark.parametrize("function", ["peer_uid", "Connection.__init__"])  # in the connection's task, and before it
+async def test_in_a_control_connection(function: str, tmp_path: Path) -> None:
+    now = tmp_path / "now"
+    async with broken(tmp_path, "control.server", function, f"os.path.exists({str(now)!r})") as (instance, _):
+        async with instance.peer() as before:
+            assert (await before.list())["it"]["active"]
+            now.touch()
+            async with instance.peer() as concerned:
+                assert await concerned.next() is None
+            await instance.until("notice")
+            if function == "peer_uid":
+                assert (await before.list())["it"]["active"]
+            async with instance.peer() as after:
+                assert (await after.list())["it"]["active"]
+
+
+async def test_in_the_printer_of_events(tmp_path: Path) -> None:
+    """Whatever it prints would need it: this traceback goes to stderr as it is."""
+    program = PROGRAM.format(module="events.log", function="as_json", when="args[0].kind == 'stopped'")
+    config = 'forwards: {it: {target: service/web, ports: ":80", lazy: true}}'
+    async with (
+        supervising(tmp_path, NEWEST, None, config, program=("-c", program)) as instance,
+        instance.peer() as peer,
+    ):
+        await instance.until("idle", "it")
+        await peer.call("portforward:stop", id="it")
+        await instance.told(lambda: "ZeroDivisionError: of our own" in instance.output)
+        notice = (await peer.call("events"))[-1]
+        assert notice["message"].startswith("the printer of events: an error in kpf-supervise itself: ")
+        told = len(instance.events)
+        with trio.fail_after(PATIENCE):
+            while len(instance.events) == told:  # it is begun anew within a second; nothing tells of it
+                await peer.call("restart", id="it")
+                await trio.testing.wait_all_tasks_blocked(0.05)
+        assert instance.output.count("ZeroDivisionError: of our own") == 1
+        assert await instance.stop() == 0

@@ -14,6 +14,7 @@ from kpf_supervise.instance.paths import name_of
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.conftest import NEWEST
 from tests.e2e.test_text import FORGED
+from tests.faults.test_foreign import bugs
 from tests.load import Load
 from tests.program import Refused, supervising
 
@@ -125,7 +126,7 @@ async def test_none_of_them_is_noticed_by_the_one_that_is_right(tmp_path: Path) 
                 nursery.cancel_scope.cancel()
             assert load.failures == []
             assert "failed" not in instance.kinds("web")
-            assert not instance.output
+            assert bugs(instance) == []
             assert len(instance.events) < 500
             assert await instance.stop() == 0
             assert json.loads(state.read_text())["kpf-supervise state"] == 1

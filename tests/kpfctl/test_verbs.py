@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Self
@@ -130,6 +131,14 @@ def test_an_older_instance_does_not_say_what_is_final() -> None:
     instance = Instance(status("web", State.FAILED, Cause.FORBIDDEN), events=[ACTIVE])
     del instance.forwards[0]["final"]
     assert run(instance, "wait").exit_code == 0
+
+
+def test_a_shell_that_evaluates_env_only_sets_variables() -> None:
+    """Whatever an address is: the instance may be any program."""
+    evil = replace(status("web").forward, address="x; echo owned $(echo owned)")
+    done = run(Instance(replace(status("web"), forward=evil)), "env")
+    script = f'{done.stdout}\nprintf %s "$KPF_WEB_HOST"'
+    assert subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout == evil.address
 
 
 def test_what_the_instance_refuses_is_said_in_one_sentence() -> None:
