@@ -144,7 +144,7 @@ async def test_in_the_printer_of_events(tmp_path: Path) -> None:
         await peer.call("portforward:stop", id="it")
         await instance.told(lambda: "ZeroDivisionError: of our own" in instance.output)
         notice = (await peer.call("events"))[-1]
-        assert notice["message"].startswith("the printer of events: an error in kpf-supervise itself: ")
+        assert notice["message"].startswith("printing events: an error in kpf-supervise itself: ")
         told = len(instance.events)
         with trio.fail_after(PATIENCE):
             while len(instance.events) == told:  # it is begun anew within a second; nothing tells of it
