@@ -109,7 +109,7 @@ def started(**params: Any) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.long
-@settings(max_examples=3_000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2_000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(call())
 @example(started(context=SURROGATE))
 @example(started(context=FORGED))

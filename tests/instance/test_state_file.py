@@ -117,8 +117,8 @@ states = st.one_of(
 
 
 def test_whatever_stands_there_is_no_more_than_a_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # thousands of them take a minute on a busy disk
     path = tmp_path / "state.json"
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # four thousand of them take a disk half a minute
 
     @settings(max_examples=2_000, deadline=None, database=None)
     @given(states)
