@@ -14,8 +14,9 @@ from kpf_supervise.sandbox.api import Api, Upgrades
 from kpf_supervise.sandbox.faults import Faults
 from kpf_supervise.sandbox.http import HttpConnection, Request
 from kpf_supervise.sandbox.kubelet import Kubelet, Sandbox
+from kpf_supervise.sandbox.line import Gate, Line
 from kpf_supervise.sandbox.objects import timestamp
-from kpf_supervise.sandbox.server import HOST, Gate, GatedStream, Server
+from kpf_supervise.sandbox.server import HOST, Server
 from kpf_supervise.sandbox.store import Object, Store
 from kpf_supervise.sandbox.timing import Timing
 from kpf_supervise.sandbox.transport import Gated, Transport
@@ -75,6 +76,11 @@ class Cluster:
         """Wait until the controllers are idle: all pods are ready and none is terminating."""
         while not controllers.settled(self.store):
             await self.store.wait_past(self.store.version)
+
+    @property
+    def line(self) -> Line:
+        """The network between kubectl and the API server: its distance, and whether it is silent."""
+        return self._server.line
 
     # --- current state
 
@@ -170,14 +176,15 @@ class Cluster:
 
     def pause_api(self) -> None:
         """The API server freezes: it accepts connections, but no byte goes in or out, not even in tunnels."""
-        self._server.gate.close()
+        self.line.hold()
 
     def resume_api(self) -> None:
-        self._server.gate.open()
+        self.line.release()
 
     def lose_connections(self) -> None:
         """Act like a sleep or a network change: open connections go dead without closing, new ones work."""
-        self._server.vanish()
+        self.line.cut()
+        self.line.restore()
 
     def lose_tunnels(self) -> None:
         """Like `lose_connections`, but only for tunnels: watches keep working."""
@@ -211,7 +218,7 @@ class Cluster:
 
     # --- connections
 
-    async def _connected(self, stream: GatedStream) -> None:
+    async def _connected(self, stream: trio.abc.Stream) -> None:
         await HttpConnection(stream, self._api.handle).serve()
 
     async def _tunnel(self, sandbox: Sandbox, transport: Transport) -> None:

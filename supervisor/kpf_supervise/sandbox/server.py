@@ -1,4 +1,4 @@
-"""The API server's sockets. They can be closed, frozen and reopened, always on the same port."""
+"""The API server's socket. It can be closed and reopened, always on the same port."""
 
 from __future__ import annotations
 
@@ -7,51 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from kpf_supervise.sandbox.line import Line
+
 HOST = "127.0.0.1"
 BACKLOG = 128
-
-
-class Gate:
-    """Open or closed. While closed, nothing is read or written, as in a process stopped by SIGSTOP."""
-
-    def __init__(self) -> None:
-        self._opened = trio.Event()
-        self._opened.set()
-
-    def close(self) -> None:
-        if self._opened.is_set():
-            self._opened = trio.Event()
-
-    def open(self) -> None:
-        self._opened.set()
-
-    async def passed(self) -> None:
-        while not self._opened.is_set():
-            await self._opened.wait()
-
-
-class GatedStream(trio.abc.Stream):
-    """A connection whose bytes wait at the gate."""
-
-    def __init__(self, stream: trio.SocketStream, gate: Gate) -> None:
-        self._stream = stream
-        self._gate = gate
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._gate.passed()
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        await self._gate.passed()
-        data = await self._stream.receive_some(max_bytes)
-        await self._gate.passed()
-        return data
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 def bound_socket(port: int = 0) -> socket.socket:
@@ -65,8 +24,8 @@ def bound_socket(port: int = 0) -> socket.socket:
 class Server:
     """Listens on one port of 127.0.0.1, or only reserves it."""
 
-    def __init__(self, serve: Callable[[GatedStream], Awaitable[None]]) -> None:
-        self.gate = Gate()
+    def __init__(self, serve: Callable[[trio.abc.Stream], Awaitable[None]]) -> None:
+        self.line = Line()
         self._serve = serve
         self._socket = bound_socket()
         self.port: int = self._socket.getsockname()[1]
@@ -96,7 +55,7 @@ class Server:
         with trio.CancelScope() as scope:
             self._connections.add(scope)
             try:
-                await self._serve(GatedStream(stream, self.gate))
+                await self.line.carry(stream, self._serve)
             finally:
                 self._connections.discard(scope)
 
@@ -110,11 +69,6 @@ class Server:
         if not keep_connections:
             for scope in self._connections:
                 scope.cancel()
-
-    def vanish(self) -> None:
-        """All open connections go dead: no bytes, no close. New ones work."""
-        self.gate.close()
-        self.gate = Gate()
 
     def close(self) -> None:
         """Release the port of a stopped server."""

@@ -15,7 +15,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from kpf_supervise.sandbox.server import Gate
+from kpf_supervise.sandbox.line import Gate
 
 RECEIVE = 256 * 1024  # bytes read from the socket at a time
 
