@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,16 +16,19 @@ from kpf_supervise.sandbox import Cluster
 from tests.kubectls import Kubectl
 
 PATIENCE = 10.0  # seconds for anything on a busy machine; only a failure waits this long
+GRACE = 0.5  # seconds to read the rest: a credential plugin may outlive its kubectl, and hold its output open
 FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)")
 
 
 @dataclass(frozen=True)
 class Client:
-    """One kubectl and the cluster it talks to. `tunnel` is spdy or websocket."""
+    """One kubectl and the cluster it talks to. `tunnel` is spdy or websocket, `variables` are further ones of its
+    environment."""
 
     kubectl: Kubectl
     cluster: Cluster
     tunnel: str = "spdy"
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -32,7 +36,7 @@ class Client:
         own = {"KUBECONFIG": str(self.cluster.kubeconfig), "HOME": str(self.cluster.kubeconfig.parent)}
         # Exists since 1.29; the default is false up to 1.30 and true after that.
         own["KUBECTL_PORT_FORWARD_WEBSOCKETS"] = "true" if self.tunnel == "websocket" else "false"
-        return {**os.environ, **own}
+        return {**os.environ, **own, **self.variables}
 
     async def run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """Run it until it exits, with any exit code."""
@@ -105,6 +109,33 @@ async def running(client: Client, *words: str) -> AsyncIterator[Running]:
                     await process.wait()
                 process.kill()
                 await process.wait()
+                nursery.cancel_scope.deadline = trio.current_time() + GRACE
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A running `kubectl proxy`, which keeps one connection to the API server."""
+
+    kubectl: Running
+    socket: str
+
+    async def ask(self, path: str) -> tuple[int, bytes]:
+        """The status of the answer to one GET, and what follows its head."""
+        async with await trio.open_unix_socket(self.socket) as stream:
+            await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            with trio.fail_after(PATIENCE):
+                answer = b"".join([bytes(chunk) async for chunk in stream])
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body
+
+
+@asynccontextmanager
+async def proxying(client: Client, *words: str) -> AsyncIterator[Proxy]:
+    """Run `kubectl proxy` during the block, once it serves."""
+    with tempfile.TemporaryDirectory(prefix="kpf") as folder:  # a socket's path must be short
+        async with running(client, "proxy", f"--unix-socket={folder}/proxy", *words) as kubectl:
+            await kubectl.says("Starting to serve on")
+            yield Proxy(kubectl, f"{folder}/proxy")
 
 
 @dataclass

@@ -6,19 +6,21 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trio
 
-from kpf_supervise.sandbox import open_cluster
+from kpf_supervise.sandbox import certificate, open_cluster, write_kubeconfig
 from tests.conftest import NEWEST, OLDEST
 from tests.kubectls import Kubectl
+from tests.plugin import plugin
 from tests.program import Instance, get, supervising
 from tests.terminal import in_terminal
-from tests.tls_front import open_front, plugin, write_kubeconfig
 
+LONG_AGO = datetime(2020, 6, 1, tzinfo=UTC)
 PROMPT = "printf 'Your name? ' >&2; read word || { echo 'no terminal to ask on' >&2; exit 1; }"
 
 
@@ -35,6 +37,23 @@ async def open_proxy(status: str) -> AsyncIterator[str]:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, answer, [listener])
         yield f"http://me:geheim@127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_server(own: certificate.Certificate) -> AsyncIterator[dict[str, str]]:
+    """A server with a certificate that kubectl turns down; yields how a kubeconfig's cluster names it."""
+
+    async def shake_hands(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.do_handshake()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        secure = trio.SSLListener(listener, own.server_context())
+        nursery.start_soon(trio.serve_listeners, shake_hands, [secure])
+        url = f"https://127.0.0.1:{listener.socket.getsockname()[1]}"
+        yield {"server": url, "certificate-authority-data": own.authority}
         nursery.cancel_scope.cancel()
 
 
@@ -73,31 +92,30 @@ async def test_each_says_what_is_wrong_and_what_to_do(kubectl: Kubectl, tmp_path
     """One file with all of them, and a good one that none of them hurts."""
     async with open_cluster(tmp_path) as cluster, AsyncExitStack() as stack:
         cluster.faults.accept_tokens("good")
-        front = await stack.enter_async_context(open_front(cluster))
-        other = await stack.enter_async_context(open_front(cluster, "other-host"))
-        expired = await stack.enter_async_context(open_front(cluster, "expired"))
+        other = await stack.enter_async_context(open_server(certificate.make("other.invalid")))
+        expired = await stack.enter_async_context(open_server(certificate.make("127.0.0.1", LONG_AGO)))
         login = await stack.enter_async_context(open_proxy("407 Proxy Authentication Required"))
         shut = await stack.enter_async_context(open_proxy("503 Service Unavailable"))
         http = await stack.enter_async_context(open_proxy("400 Bad Request"))
         good = {"token": "good"}
         missing = {"command": "nosuch-plugin", "installHint": "Get it with:\n  pip install nosuch"}
         contexts = {
-            "good": front.context(good),
-            "token": front.context({"token": "bad"}),
-            "fails": front.context(plugin(tmp_path / "fails", "echo 'please run: cloud login' >&2; exit 1")),
-            "prompts": front.context(plugin(tmp_path / "prompts", PROMPT)),
-            "missing": front.context(plugin(tmp_path / "missing", "", **missing)),
-            "always": front.context(plugin(tmp_path / "always", "exit 1", interactiveMode="Always")),
-            "stranger": front.context(good, **{"certificate-authority-data": None}),
-            "other": other.context(good),
-            "expired": expired.context(good),
-            "http": front.context(good, server=f"https://{http.rpartition('@')[2]}"),
-            "closed": front.context(good, **{"proxy-url": "http://me:geheim@127.0.0.1:1"}),
-            "login": front.context(good, **{"proxy-url": login}),
-            "shut": front.context(good, **{"proxy-url": shut}),
-            "nowhere": front.context(good, **{"proxy-url": "http://proxy.invalid:3128"}),
-            "variable": front.context(good, server="https://behind.invalid"),
-            "unknown": front.context(good, server="https://api.invalid"),
+            "good": cluster.context(good),
+            "token": cluster.context({"token": "bad"}),
+            "fails": cluster.context(plugin(tmp_path / "fails", "echo 'please run: cloud login' >&2; exit 1")),
+            "prompts": cluster.context(plugin(tmp_path / "prompts", PROMPT)),
+            "missing": cluster.context(plugin(tmp_path / "missing", "", **missing)),
+            "always": cluster.context(plugin(tmp_path / "always", "exit 1", interactiveMode="Always")),
+            "stranger": cluster.context(good, **{"certificate-authority-data": None}),
+            "other": cluster.context(good, **other),
+            "expired": cluster.context(good, **expired),
+            "http": cluster.context(good, server=f"https://{http.rpartition('@')[2]}"),
+            "closed": cluster.context(good, **{"proxy-url": "http://me:geheim@127.0.0.1:1"}),
+            "login": cluster.context(good, **{"proxy-url": login}),
+            "shut": cluster.context(good, **{"proxy-url": shut}),
+            "nowhere": cluster.context(good, **{"proxy-url": "http://proxy.invalid:3128"}),
+            "variable": cluster.context(good, server="https://behind.invalid"),
+            "unknown": cluster.context(good, server="https://api.invalid"),
         }
         kubeconfig = write_kubeconfig(tmp_path / "secure", **contexts)
         variables = {"HTTPS_PROXY": "http://me:geheim@127.0.0.1:1", "NO_PROXY": "x.invalid,api.invalid"}
@@ -140,9 +158,9 @@ async def test_a_login_that_expires_meanwhile(kubectl: Kubectl, tmp_path: Path) 
         """
     token = tmp_path / "token"
     token.write_text("of-today")
-    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+    async with open_cluster(tmp_path) as cluster:
         cluster.faults.accept_tokens("of-today")
-        kubeconfig = write_kubeconfig(tmp_path / "secure", dev=front.context({"tokenFile": str(token)}))
+        kubeconfig = write_kubeconfig(tmp_path / "secure", dev=cluster.context({"tokenFile": str(token)}))
         async with supervising(tmp_path, kubectl, kubeconfig, config) as instance:
             await instance.all_active("one", "two", "three")
             await instance.all_last("waiting", "other")
@@ -169,9 +187,9 @@ async def test_a_login_that_expires_meanwhile(kubectl: Kubectl, tmp_path: Path) 
 async def test_a_plugin_that_asks_on_the_terminal_gets_none_and_stops_nobody(tmp_path: Path) -> None:
     """For a read from /dev/tty the kernel would stop the whole process group, and so every kubectl."""
     asks = plugin(tmp_path / "asks", "read word </dev/tty || { echo 'nobody to ask' >&2; exit 1; }")
-    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+    async with open_cluster(tmp_path) as cluster:
         cluster.faults.accept_tokens("good")
-        write_kubeconfig(tmp_path / "secure", good=front.context({"token": "good"}), asks=front.context(asks))
+        write_kubeconfig(tmp_path / "secure", good=cluster.context({"token": "good"}), asks=cluster.context(asks))
         config = tmp_path / "config.yaml"
         config.write_text(forwards("good", "asks"))
         environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "secure")}

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from kpf_supervise.sandbox import open_cluster
+from kpf_supervise.sandbox import open_cluster, write_kubeconfig
 from tests.conftest import NEWEST, OLDEST
 from tests.kubectls import Kubectl
+from tests.plugin import plugin
 from tests.program import PATIENCE, get, supervising
-from tests.tls_front import open_front, plugin, write_kubeconfig
 
 SECRET = "Gehe1m-Of-Today_42"
 SHAPES = f"""Authorization: Bearer {SECRET}; {{"token": "{SECRET}"}} --token={SECRET} https://me:{SECRET}@host/"""
@@ -35,7 +35,7 @@ async def test_nothing_secret_is_shown_or_kept(kubectl: Kubectl, tmp_path: Path)
     talkative = tmp_path / "kubectl"
     talkative.write_text(f'#!/bin/sh\nexec {kubectl.path} -v=9 "$@"\n')
     talkative.chmod(0o700)
-    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+    async with open_cluster(tmp_path) as cluster:
         cluster.faults.accept_tokens(SECRET)
         cluster.faults.answer(403, f"forbidden: {SHAPES}", path="/services/search")
         cluster.faults.answer(500, SHAPES, path="/db-0/portforward")
@@ -43,10 +43,10 @@ async def test_nothing_secret_is_shown_or_kept(kubectl: Kubectl, tmp_path: Path)
         good = {"token": SECRET}
         kubeconfig = write_kubeconfig(
             tmp_path / "secure",
-            good=front.context(good),
-            plugin=front.context(plugin(tmp_path / "login", f"cat {tmp_path / 'said'} >&2; exit 1")),
-            proxy=front.context(good, **{"proxy-url": f"http://me:{SECRET}@127.0.0.1:1"}),
-            wrong=front.context(good, **{"proxy-url": f"http://me:{SECRET} @127.0.0.1:1"}),
+            good=cluster.context(good),
+            plugin=cluster.context(plugin(tmp_path / "login", f"cat {tmp_path / 'said'} >&2; exit 1")),
+            proxy=cluster.context(good, **{"proxy-url": f"http://me:{SECRET}@127.0.0.1:1"}),
+            wrong=cluster.context(good, **{"proxy-url": f"http://me:{SECRET} @127.0.0.1:1"}),
         )
         shown = []
         options = ("--kubectl", str(talkative), "--persist", "--detach")

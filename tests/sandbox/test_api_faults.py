@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
+from kpf_supervise.sandbox import write_kubeconfig
 from tests.kubectl_client import Client, running
 from tests.sandbox.test_faults import PODS
-from tests.tls_front import open_front, write_kubeconfig
 
 
 @pytest.mark.parametrize(
@@ -54,14 +53,12 @@ async def test_errors_of_the_api(client: Client) -> None:
     assert "etcd is on fire" in done.stderr.decode()
 
 
-async def test_a_token_that_is_asked_for(client: Client, tmp_path: Path) -> None:
-    """kubectl sends it over TLS; whoever has none, or an old one, is told to log in."""
-    client.cluster.faults.accept_tokens("of-today")
-    async with open_front(client.cluster) as front:
-        today, before = front.context({"token": "of-today"}), front.context({"token": "of-yesterday"})
-        file = write_kubeconfig(tmp_path / "secure", today=today, before=before)
-        config = f"--kubeconfig={file}"
-        assert await client.output(config, "get", "pods", "-o", "name", "db-0") == "pod/db-0\n"
-        refused = await client.run(config, "--context=before", "get", "pods")
-        assert b"You must be logged in to the server" in refused.stderr
-        assert (await client.run("get", "--raw", "/version")).returncode == 1, "over http it sends none"
+async def test_a_token_that_is_asked_for(client: Client) -> None:
+    """Whoever has none, or an old one, is told to log in."""
+    cluster = client.cluster
+    cluster.faults.accept_tokens("of-today")
+    today, before = cluster.context({"token": "of-today"}), cluster.context({"token": "of-yesterday"})
+    write_kubeconfig(cluster.kubeconfig, today=today, before=before)
+    assert await client.output("get", "pods", "-o", "name", "db-0") == "pod/db-0\n"
+    refused = await client.run("--context=before", "get", "pods")
+    assert b"You must be logged in to the server" in refused.stderr

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -227,7 +229,7 @@ async def test_by_itself(how: str, tmp_path: Path) -> None:
             line = (await process.stdout.receive_some()).decode()
             kubeconfig = Path(line.removeprefix("KUBECONFIG=").rstrip("\n"))
             assert kubeconfig.is_relative_to(tmp_path)
-            assert "current-context: sandbox" in kubeconfig.read_text()
+            assert json.loads(kubeconfig.read_text())["current-context"] == "sandbox"
             if how == "signal":
                 process.send_signal(signal.SIGTERM)
             else:
@@ -251,6 +253,14 @@ async def test_endpoints_are_the_ready_pods_of_a_service(client: Client) -> None
     await until(cluster, lambda: sorted(named()) == [first, second])
 
 
+async def cluster_stream(cluster: Cluster) -> trio.SSLStream[trio.SocketStream]:
+    """A connection to the API server, over HTTP/1.1."""
+    _, facts = cluster.context({})
+    authority = b64decode(facts["certificate-authority-data"]).decode()
+    context = ssl.create_default_context(cadata=authority)
+    return await trio.open_ssl_over_tcp_stream("127.0.0.1", cluster.port, ssl_context=context, https_compatible=True)
+
+
 @pytest.mark.parametrize("protocols", [["v4.channel.k8s.io"], []])
 async def test_a_websocket_of_channels_is_one_connection(cluster: Cluster, protocols: list[str]) -> None:
     """As client libraries speak it (kr8s 0.20, kube-rs): the port on both channels first, then data on the first."""
@@ -258,7 +268,7 @@ async def test_a_websocket_of_channels_is_one_connection(cluster: Cluster, proto
     ws = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
     path = f"/api/v1/namespaces/dev/pods/{pod}/portforward?ports=8080"
     got: list[bytes] = []
-    async with await trio.open_tcp_stream("127.0.0.1", cluster.port) as stream:
+    async with await cluster_stream(cluster) as stream:
         await stream.send_all(ws.send(wsproto.events.Request(host="sandbox", target=path, subprotocols=protocols)))
         with trio.fail_after(PATIENCE):
             async for chunk in stream:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trio
 import trio.lowlevel
 import trio.testing
 
+from kpf_supervise.sandbox import open_cluster
 from kpf_supervise.sandbox.line import Line
 from tests.kubectl_client import Client, forwarding, running
+from tests.sandbox.test_faults import PODS
 
+# client-go pings a silent connection after 30 s, and gives it 15 to answer, unless the environment says otherwise
+SOONER = {"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "1", "HTTP2_PING_TIMEOUT_SECONDS": "1"}
 SIZE = 5_000_000
 Log = list[tuple[float, str]]
 
@@ -112,6 +118,21 @@ async def test_a_distance_changes_no_byte(tunnel: Client) -> None:
     async with forwarding(tunnel, "service/web", ":80") as forward:
         (port,) = forward.ports
         assert hashlib.sha256(await forward.get(f"/bytes/{SIZE}", port)).digest() == hashlib.sha256(body).digest()
+
+
+async def test_a_watch_on_a_silent_line_ends_as_a_lost_connection(client: Client, tmp_path: Path) -> None:
+    """Recording n01. A watch that is as silent on a good line goes on, since its pings are answered."""
+    (tmp_path / "good").mkdir()
+    async with open_cluster(tmp_path / "good") as good:
+        dying, healthy = (replace(client, cluster=cluster, variables=SOONER) for cluster in (client.cluster, good))
+        async with running(healthy, "get", "--raw", PODS) as other, running(dying, "get", "--raw", PODS) as watch:
+            await other.says("db-0")
+            await watch.says("db-0")
+            client.cluster.line.cut()
+            await watch.says("error: http2: client connection lost")
+            assert await watch.exit_code() == 1
+            good.set_ready("db-0", ready=False)
+            await other.says('(?s)"ADDED".*"MODIFIED"')
 
 
 async def test_new_connections_on_a_silent_line_are_accepted_and_unanswered(client: Client) -> None:

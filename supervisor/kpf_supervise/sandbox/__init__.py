@@ -2,6 +2,7 @@
 
 from kpf_supervise.sandbox.cluster import Cluster, open_cluster
 from kpf_supervise.sandbox.faults import Faults
+from kpf_supervise.sandbox.kubeconfig import write_kubeconfig
 from kpf_supervise.sandbox.timing import Timing
 
-__all__ = ["Cluster", "Faults", "Timing", "open_cluster"]
+__all__ = ["Cluster", "Faults", "Timing", "open_cluster", "write_kubeconfig"]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import trio
 
-from kpf_supervise.sandbox import content, controllers, pod_status
+from kpf_supervise.sandbox import certificate, content, controllers, pod_status
 from kpf_supervise.sandbox.api import Api, Upgrades
 from kpf_supervise.sandbox.faults import Faults
 from kpf_supervise.sandbox.http import HttpConnection, Request
+from kpf_supervise.sandbox.http2 import Http2Connection
+from kpf_supervise.sandbox.kubeconfig import Context, write_kubeconfig
 from kpf_supervise.sandbox.kubelet import Kubelet, Sandbox
 from kpf_supervise.sandbox.line import Gate, Line
 from kpf_supervise.sandbox.objects import timestamp
@@ -23,23 +28,15 @@ from kpf_supervise.sandbox.transport import Gated, Transport
 from kpf_supervise.sandbox.tunnel import Tunnel
 from kpf_supervise.sandbox.watch import End
 
-KUBECONFIG = """\
-apiVersion: v1
-kind: Config
-current-context: sandbox
-contexts:
-- name: sandbox
-  context: {{cluster: sandbox, namespace: {namespace}, user: sandbox}}
-clusters:
-- name: sandbox
-  cluster: {{server: "{url}"}}
-users:
-- name: sandbox
-  user: {{}}
-"""
-
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 RESOURCES = {"deployment": "deployments", "statefulset": "statefulsets", "replicaset": "replicasets"}
+
+
+@cache
+def own_certificate() -> tuple[certificate.Certificate, ssl.SSLContext]:
+    """Made once in a process."""
+    made = certificate.make(HOST)
+    return made, made.server_context("h2", "http/1.1")
 
 
 class Cluster:
@@ -54,10 +51,12 @@ class Cluster:
         self._tunnels: dict[trio.CancelScope, tuple[str, Gate]] = {}  # per open tunnel: its pod, the gate for its bytes
         self._nursery = nursery
         self.port = self._server.port
-        self.url = f"http://{HOST}:{self.port}"
-        self._api = Api(self.store, self._kubelet, self.faults, f"{HOST}:{self.port}", self._tunnel)
-        self.kubeconfig = directory / "kubeconfig"
-        self.kubeconfig.write_text(KUBECONFIG.format(url=self.url, namespace=content.NAMESPACE))
+        self.url = f"https://{HOST}:{self.port}"
+        self._certificate, self._tls = own_certificate()
+        self._conversations: set[HttpConnection | Http2Connection] = set()
+        address = f"{HOST}:{self.port}"
+        self._api = Api(self.store, self._kubelet, self.faults, address, self._tunnel)
+        self.kubeconfig = write_kubeconfig(directory / "kubeconfig", sandbox=self.context({"token": "sandbox"}))
 
     async def start(self) -> None:
         """Start the default content, as fast as possible, and the API server. Return when all is ready."""
@@ -77,16 +76,25 @@ class Cluster:
         while not controllers.settled(self.store):
             await self.store.wait_past(self.store.version)
 
+    # --- how it is reached
+
     @property
     def line(self) -> Line:
         """The network between kubectl and the API server: its distance, and whether it is silent."""
         return self._server.line
 
+    def context(self, user: dict[str, Any], **cluster: Any) -> Context:
+        """A context for `write_kubeconfig` with these credentials.
+
+        `cluster` adds or replaces keys of the kubeconfig's cluster; None removes a key.
+        """
+        return user, {"server": self.url, "certificate-authority-data": self._certificate.authority} | cluster
+
     # --- current state
 
     @property
     def requests(self) -> Sequence[Request]:
-        """The last 10,000 API requests in order of arrival: (method, path, query, headers, body)."""
+        """The last 10,000 API requests in order of arrival: (method, path, query, headers, body, protocol)."""
         return self._api.requests
 
     @property
@@ -167,12 +175,14 @@ class Cluster:
     async def stop_api(self, keep_tunnels: bool = False) -> None:
         """The API server dies: new connections are refused, open ones are cut.
 
-        With `keep_tunnels` it stops gracefully, which takes a real one a minute: watches end cleanly and tunnels keep
-        working. Call it again to end those too.
+        With `keep_tunnels` it stops gracefully, which takes a real one a minute: watches end cleanly, nothing more is
+        answered (GOAWAY), and tunnels keep working. Call it again to end those too.
         """
         await self._server.stop(keep_connections=keep_tunnels)
         if keep_tunnels:
             self._api.end_watches("clean")
+            for conversation in self._conversations:
+                conversation.drain()
 
     def pause_api(self) -> None:
         """The API server freezes: it accepts connections, but no byte goes in or out, not even in tunnels."""
@@ -219,7 +229,16 @@ class Cluster:
     # --- connections
 
     async def _connected(self, stream: trio.abc.Stream) -> None:
-        await HttpConnection(stream, self._api.handle).serve()
+        secure = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+        with suppress(trio.BrokenResourceError):  # the client does not trust the certificate, say
+            await secure.do_handshake()
+            speaks = Http2Connection if secure.selected_alpn_protocol() == "h2" else HttpConnection
+            conversation = speaks(secure, self._api.handle)
+            self._conversations.add(conversation)
+            try:
+                await conversation.serve()
+            finally:
+                self._conversations.discard(conversation)
 
     async def _tunnel(self, sandbox: Sandbox, transport: Transport) -> None:
         with trio.CancelScope() as scope:
@@ -233,7 +252,7 @@ class Cluster:
 
 @asynccontextmanager
 async def open_cluster(directory: Path, timing: Timing | None = None) -> AsyncIterator[Cluster]:
-    """A cluster on a free port of 127.0.0.1, with its default content ready.
+    """A cluster on a free port of 127.0.0.1, with its default content ready. It speaks HTTP/2 and HTTP/1.1 over TLS.
 
     Writes `directory`/kubeconfig (context `sandbox`, namespace `dev`). The end of the block stops the cluster, closes
     open connections and removes the file.

@@ -28,6 +28,12 @@ class Request(NamedTuple):
     query: Mapping[str, str] = MappingProxyType({})
     headers: Mapping[str, str] = MappingProxyType({})  # names in lower case
     body: bytes = b""
+    protocol: str = "HTTP/1.1"
+
+    @classmethod
+    def of(cls, method: str, target: str, headers: Mapping[str, str], body: bytes, protocol: str) -> Request:
+        url = urlsplit(target)
+        return cls(method, url.path, dict(parse_qsl(url.query, keep_blank_values=True)), headers, body, protocol)
 
     def json(self) -> Object:
         """The body as JSON, {} if empty. Raises ValueError."""
@@ -41,6 +47,12 @@ class Request(NamedTuple):
 class Response:
     body: Object | str
     status: int = 200
+
+    def encoded(self) -> tuple[str, bytes]:
+        """The content type and the content."""
+        if isinstance(self.body, str):
+            return "text/plain", self.body.encode()
+        return "application/json", json.dumps(self.body, separators=(",", ":")).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +90,23 @@ class HttpConnection:
         self._stream = stream
         self._handle = handle
         self._h11 = h11.Connection(h11.SERVER)
+        self._idle = trio.CancelScope()
+        self._draining = False
+
+    def drain(self) -> None:
+        """Take no more requests, and end when the one under way is answered or the tunnel has ended."""
+        self._draining = True
+        self._idle.cancel()
 
     async def serve(self) -> None:
         """Return when either side has closed or the answer broke off. The caller closes the stream."""
         try:
-            while request := await self._request():
+            while not self._draining:
+                request = None
+                with trio.CancelScope() as self._idle:
+                    request = await self._request()
+                if request is None:
+                    return
                 await self._respond(await self._handle(request))
                 if self._h11.our_state is not h11.DONE:
                     return
@@ -103,17 +127,15 @@ class HttpConnection:
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage) and head is not None:
-                url = urlsplit(head.target.decode())
                 headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-                query = dict(parse_qsl(url.query, keep_blank_values=True))
-                return Request(head.method.decode(), url.path, query, headers, bytes(body))
+                return Request.of(head.method.decode(), head.target.decode(), headers, bytes(body), "HTTP/1.1")
             else:
                 return None
 
     async def _respond(self, answer: Answer) -> None:
         match answer:
-            case Response(body, status):
-                await self._whole(body, status)
+            case Response():
+                await self._whole(answer)
             case Streamed(chunks):
                 await self._streamed(chunks)
             case Upgrade():
@@ -122,12 +144,11 @@ class HttpConnection:
     async def _send(self, *events: h11.Event) -> None:
         await self._stream.send_all(b"".join(self._h11.send(event) or b"" for event in events))
 
-    async def _whole(self, body: Object | str, status: int) -> None:
-        text = body if isinstance(body, str) else json.dumps(body, separators=(",", ":")) + "\n"
-        kind = "text/plain" if isinstance(body, str) else "application/json"
-        data = text.encode()
+    async def _whole(self, answer: Response) -> None:
+        kind, data = answer.encoded()
         headers = [("Content-Type", kind), ("Content-Length", str(len(data)))]
-        await self._send(h11.Response(status_code=status, headers=headers), h11.Data(data=data), h11.EndOfMessage())
+        head = h11.Response(status_code=answer.status, headers=headers)
+        await self._send(head, h11.Data(data=data), h11.EndOfMessage())
 
     async def _streamed(self, chunks: AsyncGenerator[bytes]) -> None:
         headers = [("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")]
