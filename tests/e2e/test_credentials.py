@@ -91,7 +91,7 @@ TELLS = {
 async def test_each_says_what_is_wrong_and_what_to_do(kubectl: Kubectl, tmp_path: Path) -> None:
     """One file with all of them, and a good one that none of them hurts."""
     async with open_cluster(tmp_path) as cluster, AsyncExitStack() as stack:
-        cluster.faults.accept_tokens("good")
+        cluster.tokens.add("good")
         other = await stack.enter_async_context(open_server(certificate.make("other.invalid")))
         expired = await stack.enter_async_context(open_server(certificate.make("127.0.0.1", LONG_AGO)))
         login = await stack.enter_async_context(open_proxy("407 Proxy Authentication Required"))
@@ -159,12 +159,13 @@ async def test_a_login_that_expires_meanwhile(kubectl: Kubectl, tmp_path: Path) 
     token = tmp_path / "token"
     token.write_text("of-today")
     async with open_cluster(tmp_path) as cluster:
-        cluster.faults.accept_tokens("of-today")
+        cluster.tokens.add("of-today")
         kubeconfig = write_kubeconfig(tmp_path / "secure", dev=cluster.context({"tokenFile": str(token)}))
         async with supervising(tmp_path, kubectl, kubeconfig, config) as instance:
             await instance.all_active("one", "two", "three")
             await instance.all_last("waiting", "other")
-            cluster.faults.accept_tokens("of-tomorrow")
+            cluster.tokens.revoke()
+            cluster.tokens.add("of-tomorrow")
             cluster.cut_tunnels("db-0")
             await instance.all_last("failed", "one", "two")
             failed = next(e for e in instance.events if e["event"] == "failed")
@@ -188,7 +189,7 @@ async def test_a_plugin_that_asks_on_the_terminal_gets_none_and_stops_nobody(tmp
     """For a read from /dev/tty the kernel would stop the whole process group, and so every kubectl."""
     asks = plugin(tmp_path / "asks", "read word </dev/tty || { echo 'nobody to ask' >&2; exit 1; }")
     async with open_cluster(tmp_path) as cluster:
-        cluster.faults.accept_tokens("good")
+        cluster.tokens.add("good")
         write_kubeconfig(tmp_path / "secure", good=cluster.context({"token": "good"}), asks=cluster.context(asks))
         config = tmp_path / "config.yaml"
         config.write_text(forwards("good", "asks"))

@@ -36,7 +36,7 @@ async def test_nothing_secret_is_shown_or_kept(kubectl: Kubectl, tmp_path: Path)
     talkative.write_text(f'#!/bin/sh\nexec {kubectl.path} -v=9 "$@"\n')
     talkative.chmod(0o700)
     async with open_cluster(tmp_path) as cluster:
-        cluster.faults.accept_tokens(SECRET)
+        cluster.tokens.add(SECRET)
         cluster.faults.answer(403, f"forbidden: {SHAPES}", path="/services/search")
         cluster.faults.answer(500, SHAPES, path="/db-0/portforward")
         (tmp_path / "said").write_text(SHAPES)

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from kpf_supervise.sandbox import write_kubeconfig
 from tests.kubectl_client import Client, running
 from tests.sandbox.test_faults import PODS
 
@@ -51,14 +50,3 @@ async def test_errors_of_the_api(client: Client) -> None:
     client.cluster.faults.answer(500, "etcd is on fire", path="/services/", times=1)
     done = await client.run("port-forward", "service/web", ":80")
     assert "etcd is on fire" in done.stderr.decode()
-
-
-async def test_a_token_that_is_asked_for(client: Client) -> None:
-    """Whoever has none, or an old one, is told to log in."""
-    cluster = client.cluster
-    cluster.faults.accept_tokens("of-today")
-    today, before = cluster.context({"token": "of-today"}), cluster.context({"token": "of-yesterday"})
-    write_kubeconfig(cluster.kubeconfig, today=today, before=before)
-    assert await client.output("get", "pods", "-o", "name", "db-0") == "pod/db-0\n"
-    refused = await client.run("--context=before", "get", "pods")
-    assert b"You must be logged in to the server" in refused.stderr

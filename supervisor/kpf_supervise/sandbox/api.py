@@ -18,6 +18,7 @@ from kpf_supervise.sandbox.kubelet import Kubelet, Sandbox
 from kpf_supervise.sandbox.objects import status_error
 from kpf_supervise.sandbox.resources import Location, documents, locate
 from kpf_supervise.sandbox.store import Conflict, NotFound, Object, Store
+from kpf_supervise.sandbox.tokens import Tokens
 from kpf_supervise.sandbox.transport import Transport
 from kpf_supervise.sandbox.watch import End, Watch
 
@@ -122,12 +123,15 @@ class Upgrades:
 class Api:
     """The API server without its sockets."""
 
-    def __init__(self, store: Store, kubelet: Kubelet, faults: Faults, address: str, open_tunnel: OpenTunnel) -> None:
+    def __init__(
+        self, store: Store, kubelet: Kubelet, faults: Faults, tokens: Tokens, address: str, open_tunnel: OpenTunnel
+    ) -> None:
         self.requests: deque[Request] = deque(maxlen=REMEMBERED)
         self.upgrades = Upgrades()
         self._store = store
         self._kubelet = kubelet
         self._faults = faults
+        self._tokens = tokens
         self._documents = documents(address)
         self._open_tunnel = open_tunnel
         self._watches: WeakSet[Watch] = WeakSet()
@@ -148,7 +152,7 @@ class Api:
             await trio.sleep(self._faults.latency)
         if answer := self._faults.answer_to(request.method, request.path):
             return failure(answer.status, answer.message) if answer.body is None else Response(answer.body)
-        if not self._faults.accepts(request.headers.get("authorization", "")):
+        if not self._tokens.accept(request.headers.get("authorization", "")):
             return failure(401, REASONS[401])
         if request.path in HEALTH:
             return Response("ok")

@@ -24,6 +24,7 @@ from kpf_supervise.sandbox.objects import timestamp
 from kpf_supervise.sandbox.server import HOST, Server
 from kpf_supervise.sandbox.store import Object, Store
 from kpf_supervise.sandbox.timing import Timing
+from kpf_supervise.sandbox.tokens import Tokens
 from kpf_supervise.sandbox.transport import Gated, Transport
 from kpf_supervise.sandbox.tunnel import Tunnel
 from kpf_supervise.sandbox.watch import End
@@ -44,6 +45,7 @@ class Cluster:
 
     def __init__(self, directory: Path, timing: Timing, nursery: trio.Nursery) -> None:
         self.faults = Faults()
+        self.tokens = Tokens()
         self.timing = timing
         self.store = Store()
         self._kubelet = Kubelet(self.store, timing)
@@ -55,7 +57,7 @@ class Cluster:
         self._certificate, self._tls = own_certificate()
         self._conversations: set[HttpConnection | Http2Connection] = set()
         address = f"{HOST}:{self.port}"
-        self._api = Api(self.store, self._kubelet, self.faults, address, self._tunnel)
+        self._api = Api(self.store, self._kubelet, self.faults, self.tokens, address, self._tunnel)
         self.kubeconfig = write_kubeconfig(directory / "kubeconfig", sandbox=self.context({"token": "sandbox"}))
 
     async def start(self) -> None:
@@ -84,7 +86,7 @@ class Cluster:
         return self._server.line
 
     def context(self, user: dict[str, Any], **cluster: Any) -> Context:
-        """A context for `write_kubeconfig` with these credentials.
+        """A context for `write_kubeconfig` with these credentials, such as `CredentialPlugin.user`.
 
         `cluster` adds or replaces keys of the kubeconfig's cluster; None removes a key.
         """

@@ -40,7 +40,6 @@ class Faults:
     user: str = "sandbox"  # the name in "User … cannot …"
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
-    tokens: frozenset[str] | None = None  # accepted bearer tokens; None: no token needed
     latency: float = 0.0  # seconds before each API answer
     mark_initial_events: bool = False  # send the bookmark "initial-events-end" after the first ADDED events, as 1.36
     # The upgrade of a port-forward, whether SPDY or WebSocket:
@@ -65,13 +64,6 @@ class Faults:
 
     def forbids(self, verb: str, resource: str) -> bool:
         return bool({(verb, resource), ("*", resource)} & self.forbidden)
-
-    def accept_tokens(self, *tokens: str) -> None:
-        """Answer 401 to requests without one of these bearer tokens (kubectl sends them over TLS only)."""
-        self.tokens = frozenset(tokens)
-
-    def accepts(self, authorization: str) -> bool:
-        return self.tokens is None or authorization.removeprefix("Bearer ") in self.tokens
 
     def answer(
         self, status: int, message: str = "", *, path: str = "", method: str | None = None, times: int | None = None
