@@ -79,7 +79,9 @@ async def test_a_failure_that_is_final_is_not_waited_out(tmp_path: Path) -> None
         assert b'api has failed, and does not come back by itself: there is no service "nosuch" in namespace' in line
         assert b". See: kubectl " in line, "the next step"
         words = ["--keep-waiting", "--ready-timeout=3", "--", "touch", str(tmp_path / "ran")]
+        begun = trio.current_time()
         done = await run(tmp_path, cluster, config, *words)
+        assert trio.current_time() - begun >= 3
         assert done.returncode == 1
         assert b"api is failed after 3 s: " in done.stderr
     assert not os.path.exists(tmp_path / "ran")

@@ -240,10 +240,12 @@ async def test_completion_knows_the_forwards(tmp_path: Path) -> None:
 async def test_text_that_stdout_can_not_take_is_no_error(tmp_path: Path) -> None:
     config = """
         context: "día→🏪"
-        forwards: {it: {target: service/web, ports: ":http", lazy: true}}
+        forwards:
+          it: {target: service/web, ports: ":http", lazy: true}
+          told: {target: service/web, ports: ":http"}
         """
     async with supervising(tmp_path, NEWEST, None, config) as instance:
-        await instance.until("idle", "it")
+        await instance.until("failed", "told")
         instance.environment |= {"PYTHONIOENCODING": "latin-1"}
         for words in ("list", "list -o wide", "list -o json", "list -o yaml", "events", "events -o json", "logs it"):
             done = await instance.ctl_in("latin-1", *words.split())
@@ -253,6 +255,9 @@ async def test_text_that_stdout_can_not_take_is_no_error(tmp_path: Path) -> None
                 assert " día?? " in done.stdout
             elif words == "list -o json":
                 assert json.loads(done.stdout)[0]["context"] == "día→🏪"
+            elif words == "events -o json":
+                messages = [json.loads(line)["message"] for line in done.stdout.splitlines()]
+                assert messages[-1].startswith("the kubeconfig has no context día→🏪. ")
             elif words == "list -o yaml":
                 assert yaml.safe_load(done.stdout)[0]["context"] == "día→🏪"
         file = tmp_path / "día→🏪.yaml"

@@ -99,6 +99,11 @@ async def test_a_pod_that_can_not_be_read_is_left_out_and_told_once(tmp_path: Pa
             notice = await instance.until("notice")
             assert notice["message"].startswith("a pod in namespace dev can't be read, and is left out (")
             assert await get(instance.port("web"))
+            cluster.store.update("pods", "dev", "db-0", lambda pod: pod["metadata"]["labels"].update(more="8"))
+            cluster.set_ready(cluster.pods(app="web")[0]["metadata"]["name"], False)
+            cluster.set_ready(cluster.pods(app="web")[1]["metadata"]["name"], False)
+            await instance.until("waiting", "web")  # it has heard of db-0 before
+            assert [event["event"] for event in instance.events].count("notice") == 1
 
 
 async def test_a_namespace_that_is_forbidden_blocks_no_other_one_when_the_api_server_comes_back(tmp_path: Path) -> None:
