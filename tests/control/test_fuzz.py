@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from kpf_supervise.control.methods import METHODS
 
-EXAMPLES, EACH = 1_000, 10  # hypothesis' examples, and the messages in each
+EXAMPLES, EACH = 2_000, 5  # hypothesis' examples, and the messages in each
 
 junk = st.one_of(
     st.none(),

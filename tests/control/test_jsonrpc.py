@@ -50,6 +50,7 @@ def test_requests(line: bytes, request_: Request) -> None:
         (b"", -32700, "not JSON"),
         (b"{", -32700, "not JSON"),
         (b"\xff", -32700, "not JSON"),
+        (b'{"jsonrpc": "2.0", "id": "\xff", "method": "a"}', -32700, "not JSON"),
         (b"[NaN]", -32700, "NaN is not a number of JSON"),
         (b"[" * 30_000, -32700, "recursion"),
         (b"[]", -32600, "an empty batch"),

@@ -105,6 +105,7 @@ def usable(read: Pod) -> None:
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(bytes_of(POD))
+@example(b'{"metadata": {"name": "--as=root", "uid": "u"}}')
 def test_in_the_place_of_a_pod(data: bytes) -> None:
     check(lambda data: usable(read_pod(data)))(data)
 
@@ -134,6 +135,7 @@ def test_in_the_place_of_a_list(data: bytes) -> None:
 @given(bytes_of(SERVICE).map(lambda data: ("service", data)) | OTHERS, st.sampled_from([80, "http"]))
 @example(("service", service_to(65536)), 80)
 @example(("service", service_to(-1)), 80)
+@example(("deployment", b'{"spec": {"selector": {}}}'), 80)
 def test_in_the_place_of_a_target(target: tuple[str, bytes], remote: int | str) -> None:
     kind, data = target
 

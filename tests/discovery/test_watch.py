@@ -143,6 +143,44 @@ async def test_a_listing_that_fails_for_ever_is_told_once_and_holds_up_no_other_
     assert 12 <= asked <= 30
 
 
+DOWN = Problem(Cause.API_UNREACHABLE, "it is down", "Check it")
+
+
+@pytest.mark.parametrize("first", ["closed", "other"])
+async def test_one_that_is_forbidden_after_an_outage_holds_up_no_other_namespace(
+    first: str, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up = False
+
+    async def ask() -> None:
+        await trio.lowlevel.checkpoint()
+        if not up:
+            raise ForwardError(DOWN)
+
+    async def refuse(_: str) -> bytes:
+        await ask()
+        raise ForwardError(FORBIDDEN)
+
+    async def answer(_: str) -> bytes:
+        await ask()
+        return listing("a")
+
+    outage = Outage("here", ask, lambda _: None)
+    closed, other = watch_of([], outage), watch_of([], outage)
+    monkeypatch.setattr(closed.questions, "read", refuse)
+    monkeypatch.setattr(other.questions, "read", answer)
+    monkeypatch.setattr(other, "_stream", trio.sleep_forever)
+    async with trio.open_nursery() as nursery:
+        for watch in (closed, other) if first == "closed" else (other, closed):
+            nursery.start_soon(watch.run)
+            await trio.testing.wait_all_tasks_blocked()
+        assert (closed.problem, other.problem) == (DOWN, DOWN)
+        up = True
+        await trio.sleep(10)
+        assert (other.listed, closed.denied) == (1, True)
+        nursery.cancel_scope.cancel()
+
+
 class Stream:
     """Takes the place of a kubectl that watches, and says nothing: the first ends at once, as one does whose server
     ends it, the others go on."""
