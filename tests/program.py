@@ -189,7 +189,7 @@ class Instance:
 def surroundings(folder: Path, kubeconfig: Path | None, **variables: str) -> dict[str, str]:
     """The environment for a program with `folder` as HOME, without the settings of whoever runs the tests."""
     own = {"HOME": str(folder), **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {}), **variables}
-    theirs = {"KUBECONFIG", "KUBECTL", "XDG_STATE_HOME"}
+    theirs = {"KUBECONFIG", "KUBECTL", "XDG_STATE_HOME", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
     return {name: value for name, value in os.environ.items() if name not in theirs} | own
 
 

@@ -15,7 +15,7 @@ import trio
 
 from kpf_supervise.kpfctl import program
 from kpf_supervise.kpfctl.group import main as ctl
-from kpf_supervise.sandbox import Cluster, objects, open_cluster
+from kpf_supervise.sandbox import Cluster, objects, open_cluster, write_kubeconfig
 from tests.pasting import blocks, pasting, shown, without_comments
 from tests.program import PATIENCE
 from tests.terminal import in_terminal
@@ -104,8 +104,7 @@ async def furnish(cluster: Cluster) -> None:
     http, echo = ({"name": name, "port": port, "targetPort": name} for name, port in (("http", 80), ("echo", 9090)))
     cluster.store.add("services", objects.service("web", "shop", [http, echo], {"app": "web"}))
     await cluster.settled()
-    text = cluster.kubeconfig.read_text()
-    cluster.kubeconfig.write_text(re.sub(r"(current-context: |contexts:\n- name: )sandbox", r"\1kind-dev", text))
+    write_kubeconfig(cluster.kubeconfig, **{"kind-dev": cluster.context({"token": "sandbox"})})
 
 
 async def test_the_readme(tmp_path: Path) -> None:
