@@ -37,3 +37,16 @@ async def test_who_gives_up_takes_no_turn() -> None:
     turns.release()
     with trio.fail_after(1):
         await turns.take(lambda: 0)
+
+
+async def test_a_turn_that_comes_to_who_has_just_given_up_is_passed_on() -> None:
+    """It was cancelled, and has not run since: the turn becomes free in that moment."""
+    turns = PriorityLimiter(1)
+    await turns.take(lambda: 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(turns.take, lambda: 0)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        turns.release()
+    with trio.fail_after(1):
+        await turns.take(lambda: 0)

@@ -23,8 +23,11 @@ class PriorityLimiter:
         self._waiting.append(waiting)
         try:
             await waiting[1].wait()
-        except trio.Cancelled:  # never raised once the event is set
-            self._waiting.remove(waiting)
+        except trio.Cancelled:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+            else:  # its turn came after it was cancelled, and before it ran
+                self.release()
             raise
 
     def release(self) -> None:
