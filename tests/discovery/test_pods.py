@@ -128,6 +128,8 @@ def test_a_pods_own_words_are_one_printable_line_without_secrets() -> None:
     ):
         trouble = read_pod(encode({"metadata": {"name": "a", "uid": "u"}, "status": status})).trouble
         assert "x\ufffd]0;owned\ufffd token=***" in trouble
+    with pytest.raises(ForwardError, match=r"x\ufffd\]0;owned\ufffd token=\*\*\*$"):
+        PodSet().apply(encode({"type": "ERROR", "object": {"message": words}}))
 
 
 def test_a_named_pod_that_was_never_seen_is_missing() -> None:

@@ -125,7 +125,7 @@ async def test_a_signal_goes_to_the_command_and_all_ends_with_it(tmp_path: Path)
 async def commanding(folder: Path, script: str, ready: bool = True) -> AsyncIterator[Instance]:
     """An instance whose command is this script, which has touched `ready`; one that ignores SIGTERM has less GRACE."""
     if "trap ''" in script:
-        (folder / "sitecustomize.py").write_text("import kpf_supervise.instance.command as c\nc.GRACE = 0.2\n")
+        (folder / "sitecustomize.py").write_text("import kpf_supervise.instance.command as c\nc.GRACE = 1.0\n")
     words = ["--", "sh", "-c", f"cd {folder}; echo $$ > pid; {script}"]
     async with open_cluster(folder) as cluster:
         more = {"PYTHONPATH": str(folder)}
@@ -146,12 +146,12 @@ async def commanding(folder: Path, script: str, ready: bool = True) -> AsyncIter
     ],
 )
 async def test_shutdown_ends_the_command_first_and_its_code_is_ours(script: str, code: int, tmp_path: Path) -> None:
-    async with commanding(tmp_path, script) as instance, instance.peer() as peer:
+    async with commanding(tmp_path, script) as instance:
         command = psutil.Process(int((tmp_path / "pid").read_text()))
-        await peer.call("shutdown")
+        assert (await instance.ctl("shutdown")).returncode == 0
+        assert not command.is_running(), "it outlives nobody, and kpfctl has waited for it"
         with trio.fail_after(20):
             assert await instance.process.wait() == code
-        assert not command.is_running(), "it outlives nobody"
     if code == 5:
         assert (tmp_path / "answer").read_text() == "db-0\n", "the forwards are there until it has ended"
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from kpf_supervise.sandbox import Cluster, Timing, open_cluster
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.load import Load
-from tests.program import get, supervising
+from tests.program import PATIENCE, get, supervising
 
 
 async def run_kubectl(kubectl: Kubectl, cluster: Cluster, *words: str) -> str:
@@ -138,6 +139,25 @@ async def test_a_selector_that_was_fixed_is_seen_however_slow_the_answer(tmp_pat
             await instance.until("connecting", "web")  # a pod of the new ones was chosen
             cluster.faults.latency = 0.0
             await instance.until("active", "web")
+
+
+async def test_while_a_target_is_read_anew_a_pod_that_it_had_before_is_used(tmp_path: Path) -> None:
+    """An answer is waited for 15 s."""
+    async with open_cluster(tmp_path) as cluster:
+        cluster.scale("deployment/web", 0)
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
+            await instance.until("waiting", "web")
+            with trio.fail_after(PATIENCE):
+                while not any("watch" in each.query for each in cluster.requests):
+                    await trio.testing.wait_all_tasks_blocked(0.05)  # a question sends no event
+                cluster.faults.latency = 60.0
+                asked, path = len(cluster.requests), "/api/v1/namespaces/dev/services/web"
+                while all(each.path != path for each in list(cluster.requests)[asked:]):
+                    await trio.testing.wait_all_tasks_blocked(0.05)
+            cluster.scale("deployment/web", 1)
+            with trio.fail_after(10):
+                await instance.until("connecting", "web")
 
 
 async def test_while_it_waits_a_service_that_is_gone_is_named_and_one_that_is_back_is_used(tmp_path: Path) -> None:
