@@ -46,7 +46,7 @@ async def tables(place: Place, rounds: int) -> list[str]:
     knew = Row("pod in use deleted → it is known", "ms", compared=False)
     moved = Row("pod in use deleted → moved to another one", "ms")
     ours = Row("CPU of the supervisor, % of a core", "", compared=False)
-    streaming = Row("CPU of the watch's kubectl, % of a core", "", compared=False)
+    streaming = Row("CPU of the kubectl that reads, % of a core", "", compared=False)
     memories = Row("memory of the supervisor", "MiB", compared=False)
     place = replace(place, kubeconfig=str(place.folder / "kubeconfig"))
     async with open_cluster(place.folder) as cluster, supervising(*place.supervised, CONFIG) as instance:
@@ -54,7 +54,7 @@ async def tables(place: Place, rounds: int) -> list[str]:
         supervisor = [psutil.Process(instance.process.pid)]
 
         async def measure(column: str) -> None:
-            watch = instance.kubectls("--raw")
+            watch = instance.kubectls("proxy")
             before = cpu_time(supervisor), cpu_time(watch)
             await trio.sleep(STREAM / rounds)
             ours.add(column, (cpu_time(supervisor) - before[0]) * rounds / STREAM * 100)

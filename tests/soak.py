@@ -139,7 +139,7 @@ class Soak:
         await self._kill("port-forward")
 
     async def _kill_watch(self) -> None:
-        await self._kill("get")
+        await self._kill("proxy")
 
     async def _cut_tunnels(self) -> None:
         self.cluster.cut_tunnels(self._pod())

@@ -122,7 +122,7 @@ def end_watches(how: End) -> Callable[[Scene], Awaitable[None]]:
 
 
 async def kill_watch(scene: Scene) -> None:
-    for process in scene.instance.kubectls("get"):
+    for process in scene.instance.kubectls("proxy"):
         process.kill()
 
 

@@ -1,19 +1,18 @@
-"""The pods of one namespace of one cluster, kept current by one streaming kubectl that all its forwards share."""
+"""The pods of one namespace of one cluster, kept current by one stream of events that all its forwards share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import aclosing
 
 import trio
 
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.pods import Expired, Pod, PodSet
-from kpf_supervise.discovery.questions import Questions, no_answer
+from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.kubectl.answers import Malformed
-from kpf_supervise.kubectl.causes import explain
-from kpf_supervise.kubectl.process import lines, read_to_end
+from kpf_supervise.kubectl.api_errors import no_answer
+from kpf_supervise.kubectl.api_server import Interrupted
 from kpf_supervise.model import Cause, ForwardError, Problem
 from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.text import redact
@@ -22,7 +21,6 @@ _BRIEF = 0.5  # seconds: a watch that ended sooner is not restarted at once
 _LONGEST = 5.0  # seconds: the longest pause in that case
 _OWN = (0.5, 30.0)  # seconds: first and longest pause if the API server answers, but this listing fails
 _DENIED = 300.0  # seconds until a forbidden watch is tried again
-_EVENT = 8 * 1024 * 1024  # bytes of a watch event; an object in etcd has at most 1.5 MiB
 _BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until this server's interval is known
 DIED = "connections to the API server had died"
 
@@ -132,9 +130,13 @@ class Watch:
             except _Silent:
                 if not self._asked:
                     if self._pulse.seen and not self._suspected:
+                        self.questions.api.begin_anew(died=True)
                         self._suspected, self.why = True, DIED
                     self._pulse.silent()
                 begun = -math.inf  # list again at once
+            except Interrupted as cut:
+                if cut.died and not self._suspected:
+                    self._suspected, self.why = True, DIED
             except ForwardError as trouble:
                 if trouble.problem.cause is Cause.FORBIDDEN:
                     return trouble.problem
@@ -183,43 +185,19 @@ class Watch:
 
     async def _stream(self) -> None:
         path = f"{self.questions.pods_path}?watch=1&allowWatchBookmarks=true&resourceVersion={self.pods.version}"
-        said: list[str] = []
-        code: int | None = None
         self._pulse.begun()
-        failure: Exception | None = None
-
-        async def read_stderr(stream: trio.abc.ReceiveStream) -> None:
-            async for line in lines(stream):
-                said.append(line.decode(errors="replace"))
-                del said[:-20]
-
-        async with self.questions.stream(path) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(read_stderr, process.stderr)
-                try:
-                    with trio.CancelScope() as self._patience:
-                        if self._asked or self._suspected:  # set before this stream began
-                            raise _Silent
-                        async with aclosing(lines(process.stdout, _EVENT)) as events:
-                            self._patience.deadline = trio.current_time() + self._pulse.limit
-                            async for line in events:
-                                self._take(line)
-                                self._patience.deadline = trio.current_time() + self._pulse.limit
-                    if self._patience.cancelled_caught:
-                        raise _Silent
-                    code = await read_to_end(process, nursery)
-                except (Expired, ForwardError, _Silent) as error:
-                    failure = error  # raised below: a nursery would wrap it
-                    nursery.cancel_scope.cancel()
-                except Malformed as error:
-                    failure = ForwardError(no_answer(self.questions.pods_path, error))
-                    nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-        if code != 0:
-            raise ForwardError(explain(said, code, self.cluster))
+        with trio.CancelScope(deadline=trio.current_time() + self._pulse.limit) as self._patience:
+            if self._asked or self._suspected:  # set before this stream began
+                raise _Silent
+            try:
+                async with self.questions.api.stream(path) as events:
+                    async for line in events:
+                        self._take(line)
+                        self._patience.deadline = trio.current_time() + self._pulse.limit
+            except Malformed as error:
+                raise ForwardError(no_answer(self.questions.pods_path, error)) from None
+        if self._patience.cancelled_caught:
+            raise _Silent
 
     def _take(self, line: bytes) -> None:
         """Raises Expired, ForwardError, Malformed."""
@@ -247,7 +225,7 @@ class Watch:
             try:
                 await self.refresh()
                 self.blind = False
-                await self.questions.read(
+                await self.questions.api.read(
                     f"{self.questions.pods_path}?watch=1&timeoutSeconds=1&resourceVersion={self.pods.version}"
                 )
             except ForwardError:
@@ -256,6 +234,6 @@ class Watch:
             return self._notice(f"pods in namespace {self.namespace} are followed from now on: that is allowed now")
 
     def _tell(self, problem: Problem | None, pod: Pod | None = None) -> None:
-        self.problem = self.questions.problem = problem
+        self.problem = problem
         for listener in list(self.listeners):
             listener(pod)

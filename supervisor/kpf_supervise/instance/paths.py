@@ -18,11 +18,16 @@ _SHORTEST_NAME = len("1f0c9a2e-4194304.sock")  # of a socket: the digest and a p
 def runtime_folder() -> Path:
     """The folder of the control sockets: in $XDG_RUNTIME_DIR if that is a folder of ours, else in the temporary folder,
     or in /tmp if a socket's path would be too long for the kernel. It need not exist."""
-    given, own = os.environ.get("XDG_RUNTIME_DIR", ""), f"kpf-supervise-{os.getuid()}"
-    folder = Path(tempfile.gettempdir()) / own
+    given, fallback = os.environ.get("XDG_RUNTIME_DIR", ""), fallback_folder()
+    folder = Path(tempfile.gettempdir()) / fallback.name
     if os.path.isabs(given) and is_ours(Path(given)):
         folder = Path(given) / "kpf-supervise"
-    return folder if _room(folder) >= _SHORTEST_NAME else _SHORT / own
+    return folder if _room(folder) >= _SHORTEST_NAME else fallback
+
+
+def fallback_folder() -> Path:
+    """A folder for sockets with a short path. It need not exist."""
+    return _SHORT / f"kpf-supervise-{os.getuid()}"
 
 
 def _room(folder: Path) -> int:

@@ -16,6 +16,7 @@ from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.forwarding.forwarder import Forwarder, Tools
 from kpf_supervise.forwarding.listener import Listening, bind
+from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import Cause, Forward, ForwardError, Problem, State, Status, Trigger
@@ -61,7 +62,7 @@ class Supervisor:
         """Run the forwards until cancelled, then report each one as stopped. Started at once, without any forward."""
         async with trio.open_nursery() as self._nursery:
             board = self._board
-            watches = Watches(self._contexts, self._guard, self._nursery, board)
+            watches = Watches(self._contexts, self._guard, self._nursery, board, socket_folder)
             self._tools = Tools(self._contexts, self._guard, watches, board, PriorityLimiter(2 * (os.cpu_count() or 1)))
 
             def woken(slept: float) -> None:

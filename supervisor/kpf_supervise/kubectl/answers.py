@@ -14,6 +14,7 @@ class Malformed(ValueError):
 
 class ContextFacts(Struct):
     cluster: str = ""
+    user: str = ""
     namespace: str = ""
 
 

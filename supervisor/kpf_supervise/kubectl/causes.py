@@ -16,6 +16,8 @@ from kpf_supervise.model import ANYWHERE, Cause, Cluster, Problem
 
 _REFUSED = re.compile(r"The connection to the server (?P<server>\S+) was refused")
 _FIX_PROXY = "Check HTTPS_PROXY, or proxy-url in the kubeconfig"
+_IN_TROUBLE = "the API server is in trouble: {line}"
+_CHECK_READYZ = "Check with: {kubectl} get --raw /readyz"
 
 
 # What kubectl's last output means: pattern → cause, message, next step. The first match wins. {kubectl} is the kubectl
@@ -108,19 +110,20 @@ _CAUSES: list[tuple[re.Pattern[str], Cause, str, str]] = [
         "Is the node up? Check with: {kubectl} get nodes",
     ),
     (
+        re.compile(
+            r"http: server gave HTTP response|tls: first record does not look like a TLS handshake"
+            r"|BadRequest\): the server rejected our request for an unknown reason"
+        ),
+        Cause.TLS,
+        "what answers there is no API server that speaks the kubeconfig's http or https",
+        "Check server in the kubeconfig: https, host and port",
+    ),
+    (
         re.compile(r"(?P<rest>(tls|x509): [^\"]*)"),
         Cause.TLS,
         "no trusted connection to the API server: {rest}",
         "Check server and certificate-authority in the kubeconfig, this machine's clock, and that no login page of the "
         "network is in between",
-    ),
-    (
-        re.compile(
-            r"http: server gave HTTP response|BadRequest\): the server rejected our request for an unknown reason"
-        ),
-        Cause.TLS,
-        "what answers there is no API server that speaks the kubeconfig's http or https",
-        "Check server in the kubeconfig: https, host and port",
     ),
     (
         re.compile(r"lookup (?P<host>[^\s:]+)( on \S+)?: no such host"),
@@ -140,8 +143,8 @@ _CAUSES: list[tuple[re.Pattern[str], Cause, str, str]] = [
     (
         re.compile(r"ServiceUnavailable|InternalError|the server is currently unable|Too Many Requests"),
         Cause.API_UNREACHABLE,
-        "the API server is in trouble: {line}",
-        "Check with: {kubectl} get --raw /readyz",
+        _IN_TROUBLE,
+        _CHECK_READYZ,
     ),
 ]
 
@@ -184,3 +187,9 @@ def explain(words: Sequence[str], code: int | None, cluster: Cluster = ANYWHERE)
     if code is not None and code < 0:
         return Problem(Cause.LOST, f"kubectl was killed by signal {-code}")
     return Problem(Cause.LOST, f"kubectl ended without a word (exit code {code})")
+
+
+def in_trouble(said: str, cluster: Cluster) -> Problem:
+    """The API server answers, but can't serve now."""
+    step = _CHECK_READYZ.format(kubectl=shlex.join(command("kubectl", cluster)))
+    return Problem(Cause.API_UNREACHABLE, _IN_TROUBLE.format(line=said), step)

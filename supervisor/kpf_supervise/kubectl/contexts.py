@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.values import parse_namespace
@@ -16,6 +18,34 @@ from kpf_supervise.kubectl.proxy import proxy_of
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.single_flight import SingleFlight
 
+Marks = tuple[tuple[int, int, int] | None, ...]  # inode, modification time and size of each file; None: not there
+
+
+def marks_of(cluster: Cluster, environment: Mapping[str, str]) -> Marks:
+    """Equal as long as the kubeconfig of this cluster is the same."""
+    if cluster.kubeconfig is not None:
+        files = [str(cluster.kubeconfig)]
+    else:
+        listed = environment.get("KUBECONFIG", "")
+        files = listed.split(os.pathsep) if listed else [os.path.expanduser("~/.kube/config")]
+    return tuple(map(_mark, files))
+
+
+def _mark(file: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(file)
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+class Resolved(NamedTuple):
+    """What the kubeconfig says about a cluster."""
+
+    cluster: Cluster  # with its context named
+    namespace: str  # the context's
+    access: tuple[Path | None, str, str]  # contexts in which it is equal share cluster entry and user entry
+
 
 class Contexts:
     """The kubeconfigs as the kubectl `binary` reads them."""
@@ -25,13 +55,12 @@ class Contexts:
         self.version: tuple[int, int] | None = None  # of kubectl; None until known
         self._guard = guard
         self._notice = notice
-        self._known: dict[Cluster, tuple[Cluster, str]] = {}
+        self._known: dict[Cluster, Resolved] = {}
         self._answers: SingleFlight[tuple[str, ...], bytes] = SingleFlight()
 
-    async def of(self, cluster: Cluster) -> tuple[Cluster, str]:
-        """Return the cluster with its context named, and the context's namespace. A later `kubectl config
-        use-context` in another terminal does not move a forward. Raises ForwardError if the context does not exist or
-        kubectl can't be run."""
+    async def of(self, cluster: Cluster) -> Resolved:
+        """Resolve the context. A later `kubectl config use-context` in another terminal does not move a forward. Raises
+        ForwardError if the context does not exist or kubectl can't be run."""
         if cluster not in self._known:
             view = await self._ask(KubeConfig, Cluster(cluster.kubeconfig), "config", "view", "-o", "json")
             self._known[cluster] = resolve(cluster, view, os.environ)
@@ -64,7 +93,7 @@ class Contexts:
             ) from None
 
 
-def resolve(cluster: Cluster, view: KubeConfig, environment: Mapping[str, str]) -> tuple[Cluster, str]:
+def resolve(cluster: Cluster, view: KubeConfig, environment: Mapping[str, str]) -> Resolved:
     """What `Contexts.of` returns, from kubectl's `view` of the kubeconfig. Raises ForwardError."""
     name = cluster.context or view.current_context or None
     contexts = {each.name: each.context or ContextFacts() for each in view.contexts or ()}
@@ -87,7 +116,8 @@ def resolve(cluster: Cluster, view: KubeConfig, environment: Mapping[str, str]) 
     except Mistake as mistake:
         message = f"the namespace of the kubeconfig's context {name}: {mistake.message}"
         raise ForwardError(Problem(Cause.NO_SUCH_NAMESPACE, message, mistake.fix)) from None
-    return Cluster(cluster.kubeconfig, name, proxy_of(way.server, way.proxy_url, environment)), namespace
+    resolved = Cluster(cluster.kubeconfig, name, proxy_of(way.server, way.proxy_url, environment))
+    return Resolved(resolved, namespace, (cluster.kubeconfig, context.cluster, context.user))
 
 
 def _in_cluster(environment: Mapping[str, str]) -> bool:

@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -70,7 +70,7 @@ async def running(
             await process.stderr.aclose()
 
 
-async def lines(stream: trio.abc.ReceiveStream, limit: int = LINE) -> AsyncGenerator[bytes, None]:
+async def lines(stream: AsyncIterable[bytes | bytearray], limit: int = LINE) -> AsyncGenerator[bytes, None]:
     """The lines of a stream without their newlines. The last line needs no newline. A line longer than `limit` bytes is
     cut."""
     line = bytearray()
@@ -122,10 +122,12 @@ async def output(
         if code == 0:
             return bytes(out)
         raise ForwardError(explain(said, code, cluster))
-    raise ForwardError(
-        Problem(
-            Cause.TOO_SLOW,
-            f"the API server gave kubectl no answer in {timeout:g} s",
-            "Is the VPN up? Check with: kubectl get --raw /version",
-        )
+    raise ForwardError(too_slow(timeout))
+
+
+def too_slow(timeout: float) -> Problem:
+    return Problem(
+        Cause.TOO_SLOW,
+        f"the API server gave kubectl no answer in {timeout:g} s",
+        "Is the VPN up? Check with: kubectl get --raw /version",
     )

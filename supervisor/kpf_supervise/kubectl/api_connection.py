@@ -1,0 +1,86 @@
+"""One GET over the socket of a `kubectl proxy`: HTTP/1.1, one connection for each request."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import h11
+import trio
+
+from kpf_supervise.model import Cause, ForwardError, Problem
+
+_RECEIVE = 64 * 1024  # bytes at a time
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # temporary
+# kubectl's own proxy only answers to the host names of this machine; `get --raw` accepts the same types
+_HEADERS = [("Host", "localhost"), ("Accept", "application/json, */*")]
+
+
+class Gone(Exception):
+    """Nothing listens on the socket."""
+
+
+class Cut(Exception):
+    """The answer broke off before its end."""
+
+
+class Answer(NamedTuple):
+    """The head of an answer, and its body in pieces. Reading the body raises Cut if it ends too early."""
+
+    status: int
+    text: bool  # plain text, as the proxy's own errors are
+    body: AsyncGenerator[bytes, None]
+
+
+@asynccontextmanager
+async def get(socket: Path, target: str) -> AsyncIterator[Answer]:
+    """Send a GET of `target` (path and query), and yield the answer once its head is there. Raises Gone, Cut, or
+    ForwardError (OTHER) if this process can open no more sockets now."""
+    try:
+        stream = await trio.open_unix_socket(str(socket))
+    except OSError as error:
+        if error.errno not in _SHORTAGES:
+            raise Gone from error
+        step = "Close other programs, or raise the limit: ulimit -n"
+        raise ForwardError(
+            Problem(Cause.OTHER, f"the API server can't be asked now: {error.strerror}", step)
+        ) from error
+    async with stream:
+        http = h11.Connection(h11.CLIENT)
+        try:
+            await stream.send_all(
+                (http.send(h11.Request(method="GET", target=target, headers=_HEADERS)) or b"")
+                + (http.send(h11.EndOfMessage()) or b"")
+            )
+            head = await _next(http, stream)
+        except trio.BrokenResourceError as error:
+            raise Cut from error
+        if not isinstance(head, h11.Response):
+            raise Cut
+        kind = next((value for name, value in head.headers if name == b"content-type"), b"")
+        async with aclosing(_body(http, stream)) as body:
+            yield Answer(head.status_code, kind.startswith(b"text/plain"), body)
+
+
+async def _next(http: h11.Connection, stream: trio.SocketStream) -> object:
+    """The next event. Raises Cut if the other side has closed too early, or does not speak HTTP."""
+    while True:
+        try:
+            event = http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise Cut from error
+        if event is h11.NEED_DATA:
+            try:
+                http.receive_data(bytes(await stream.receive_some(_RECEIVE)))
+            except trio.BrokenResourceError as error:
+                raise Cut from error
+        elif not isinstance(event, h11.InformationalResponse):
+            return event
+
+
+async def _body(http: h11.Connection, stream: trio.SocketStream) -> AsyncGenerator[bytes, None]:
+    while isinstance(event := await _next(http, stream), h11.Data):
+        yield bytes(event.data)

@@ -1,0 +1,119 @@
+"""One `kubectl proxy` that serves the API server on a Unix socket, to be read only."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import trio
+
+from kpf_supervise.kubectl.api_errors import CONNECTION_LOST
+from kpf_supervise.kubectl.causes import explain
+from kpf_supervise.kubectl.command_line import command, to_go_on
+from kpf_supervise.kubectl.contexts import Marks
+from kpf_supervise.kubectl.orphan_guard import OrphanGuard
+from kpf_supervise.kubectl.process import lines, read_to_end, running
+from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
+from kpf_supervise.primitives.signal import Signal
+
+# What the socket gives to whoever can open it: reading what we read, and nothing else.
+_ACCEPTED = ",".join(
+    (
+        "^/version$",
+        "^/api/v1/namespaces/[^/]+$",
+        "^/api/v1/namespaces/[^/]+/pods$",
+        "^/api/v1/namespaces/[^/]+/(pods|services)/[^/]+$",
+        "^/apis/apps/v1/namespaces/[^/]+/(deployments|statefulsets|daemonsets|replicasets)/[^/]+$",
+    )
+)
+_WORDS = ("proxy", f"--accept-paths={_ACCEPTED}", "--reject-methods=^(POST|PUT|PATCH|DELETE)$")
+_SERVING = b"Starting to serve on"
+_FAILED = "Error while proxying request"
+_LAST_WORDS = 0.5  # seconds: what a credential plugin wrote arrives about as soon as the answer to the request
+
+SocketFolder = Callable[[], AbstractContextManager[Path]]  # a private folder with a short path, removed after the block
+
+
+class ApiProcess:
+    """`socket` is served once `run` has started, until `ended`."""
+
+    def __init__(self, cluster: Cluster, marks: Marks, generation: int) -> None:
+        self.socket = Path()
+        self.marks = marks  # of the kubeconfig that it reads when it starts
+        self.generation = generation
+        self.scope = trio.CancelScope()
+        self.begun = trio.current_time()
+        self.proven = False  # the API server has answered through it
+        self.doubted = False  # it is being found out whether its connection is dead
+        self.died = False  # its connection to the API server has died
+        self.ended = trio.Event()
+        self._cluster = cluster
+        self._said: deque[str] = deque(maxlen=40)  # the last lines of stderr
+        self._heard = Signal()
+
+    async def run(
+        self,
+        binary: str,
+        guard: OrphanGuard,
+        folder: SocketFolder,
+        lost: Callable[[str], None],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run kubectl until it ends or `scope` is cancelled. If it ends by itself after the start, `lost` gets the
+        reason. Started once it serves; raises ForwardError before that, and nothing after it."""
+        serving, code = False, None
+
+        async def read_stdout(stream: trio.abc.ReceiveStream) -> None:
+            nonlocal serving
+            async for line in lines(stream):
+                if not serving and line.startswith(_SERVING):
+                    serving = True
+                    task_status.started()
+
+        try:
+            with self.scope, _opened(folder) as place:
+                self.socket = place / "s"
+                words = command(binary, self._cluster, *_WORDS, f"--unix-socket={self.socket}")
+                async with running(words, guard, to_go_on(os.environ)) as process, trio.open_nursery() as nursery:
+                    assert process.stdout is not None
+                    assert process.stderr is not None
+                    nursery.start_soon(read_stdout, process.stdout)
+                    nursery.start_soon(self._read_stderr, process.stderr)
+                    code = await process.wait()
+                    self.ended.set()
+                    if serving:
+                        lost(f"was killed by signal {-code}" if code < 0 else f"has ended (exit code {code})")
+                    await read_to_end(process, nursery)
+        finally:
+            self.ended.set()
+        if code is not None and not serving:
+            raise ForwardError(explain(self._said, code, self._cluster))
+
+    async def _read_stderr(self, stream: trio.abc.ReceiveStream) -> None:
+        async for line in lines(stream):
+            self._said.append(line.decode(errors="replace"))
+            self.died = self.died or CONNECTION_LOST in self._said[-1]
+            self._heard.tell()
+
+    async def last_words(self) -> list[str]:
+        """What it and a credential plugin wrote to stderr about a request that has just failed."""
+        with trio.move_on_after(_LAST_WORDS):
+            await self._heard.until(lambda: any(_FAILED in line for line in self._said))
+        said = list(self._said)
+        self._said.clear()
+        return said
+
+
+@contextmanager
+def _opened(folder: SocketFolder) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(folder())
+        except OSError as error:
+            step = "Make that folder writable, or set XDG_RUNTIME_DIR to a folder of yours"
+            raise ForwardError(Problem(Cause.OTHER, f"kubectl can't get a socket: {error}", step)) from error
+        yield place
