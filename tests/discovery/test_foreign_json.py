@@ -34,7 +34,7 @@ WORKLOAD: dict[str, Any] = {"spec": {"selector": {"matchExpressions": [{"key": "
 EVENT: dict[str, Any] = {"type": "ADDED", "object": POD}
 VIEW: dict[str, Any] = {
     "current-context": "dev",
-    "contexts": [{"name": "dev", "context": {"cluster": "c", "namespace": "shop"}}],
+    "contexts": [{"name": "dev", "context": {"cluster": "c", "user": "u", "namespace": "shop"}}],
     "clusters": [{"name": "c", "cluster": {"server": "https://api:6443", "proxy-url": "http://proxy:1"}}],
 }
 
@@ -167,5 +167,6 @@ def test_what_is_right_is_read() -> None:
     assert pod.usable
     for kind, item in (("service", SERVICE), ("deployment", WORKLOAD)):
         assert choose(destination(Target(kind, "web"), json.dumps(item).encode()), PodSet([pod])).pod == pod
-    cluster, namespace = resolve(Cluster(), decode(json.dumps(VIEW).encode(), KubeConfig), {})
-    assert (cluster.context, cluster.proxy, namespace) == ("dev", "proxy:1", "shop")
+    resolved = resolve(Cluster(), decode(json.dumps(VIEW).encode(), KubeConfig), {})
+    assert (resolved.cluster.context, resolved.cluster.proxy, resolved.namespace) == ("dev", "proxy:1", "shop")
+    assert resolved.access == (None, "c", "u")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
 
-from kpf_supervise.discovery import questions
 from kpf_supervise.discovery import watch as module
 from kpf_supervise.discovery.outage import Outage
-from kpf_supervise.discovery.watch import Watch
-from kpf_supervise.kubectl.orphan_guard import OrphanGuard
+from kpf_supervise.discovery.questions import Questions
+from kpf_supervise.discovery.watch import DIED, Watch
+from kpf_supervise.kubectl.api_server import ApiServer, Interrupted
 from kpf_supervise.kubectl.process import TIMEOUT
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 
@@ -22,9 +22,48 @@ FORBIDDEN = Problem(Cause.FORBIDDEN, "you (me) may not watch pods in namespace d
 PODS = json.dumps({"metadata": {"resourceVersion": "7"}, "items": []}).encode()
 
 
-def watch_of(notices: list[str], outage: Outage | None = None) -> Watch:
+class Api(ApiServer):
+    """Takes the place of an API server: one answer to each page of a listing, or a Problem; its streams say nothing,
+    and end as `ends` says, one after the other, then never."""
+
+    def __init__(self, *ends: ForwardError | None, **by_page: bytes | Problem) -> None:
+        self.by_page = by_page
+        self.ends = list(ends)
+        self.asked: list[str] = []
+        self.streams = 0
+        self.anew: list[bool] = []
+
+    async def read(self, path: str) -> bytes:
+        await trio.lowlevel.checkpoint()
+        page = path.partition("continue=")[2] or ("first" if "limit=" in path else "whole")
+        self.asked.append(page)
+        answer = self.by_page[page]
+        if isinstance(answer, Problem):
+            raise ForwardError(answer)
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, path: str) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+        self.streams += 1
+        async with aclosing(self._silence()) as lines:
+            yield lines
+
+    async def _silence(self) -> AsyncGenerator[bytes, None]:
+        await trio.lowlevel.checkpoint()
+        if not self.ends:
+            await trio.sleep_forever()
+        if (end := self.ends.pop(0)) is not None:
+            raise end
+        if self.ends:
+            yield b""
+
+    def begin_anew(self, died: bool = False) -> None:
+        self.anew.append(died)
+
+
+def watch_of(api: Api, notices: list[str], outage: Outage | None = None) -> Watch:
     here = outage or Outage("here", trio.lowlevel.checkpoint, notices.append)
-    return Watch(questions.Questions("kubectl", Cluster(), "dev", OrphanGuard(0)), notices.append, here)
+    return Watch(Questions(api, Cluster(), "dev"), notices.append, here)
 
 
 async def test_what_was_forbidden_is_asked_for_seldom(
@@ -34,9 +73,9 @@ async def test_what_was_forbidden_is_asked_for_seldom(
     notices: list[str] = []
     allowed = False
 
-    async def output(words: Sequence[str], *_: object) -> bytes:
-        asked.append((trio.current_time() - begun, words[-1].partition("?")[2]))
-        if "watch=1" in words[-1] and not allowed:
+    async def read(path: str) -> bytes:
+        asked.append((trio.current_time() - begun, path.partition("?")[2]))
+        if "watch=1" in path and not allowed:
             raise ForwardError(FORBIDDEN)
         return PODS
 
@@ -45,8 +84,9 @@ async def test_what_was_forbidden_is_asked_for_seldom(
             raise ForwardError(FORBIDDEN)
         await trio.sleep_forever()
 
-    monkeypatch.setattr(questions, "output", output)
-    watch = watch_of(notices)
+    api = Api()
+    monkeypatch.setattr(api, "read", read)
+    watch = watch_of(api, notices)
     monkeypatch.setattr(watch, "_stream", stream)
     begun = trio.current_time()
     page, probe = "limit=500", "watch=1&timeoutSeconds=1&resourceVersion=7"
@@ -73,41 +113,20 @@ def listing(*names: str, follows: str = "") -> bytes:
     return json.dumps({"metadata": meta, "items": pods}).encode()
 
 
-class Answers:
-    """Takes the place of a kubectl that asks: one answer to each page, or a ForwardError."""
-
-    def __init__(self, **by_page: bytes | Problem) -> None:
-        self.by_page = by_page
-        self.asked: list[str] = []
-
-    async def __call__(self, words: Sequence[str], *_: object) -> bytes:
-        await trio.lowlevel.checkpoint()
-        page = words[-1].partition("continue=")[2] or ("first" if "limit=" in words[-1] else "whole")
-        self.asked.append(page)
-        answer = self.by_page[page]
-        if isinstance(answer, Problem):
-            raise ForwardError(answer)
-        return answer
-
-
-async def test_a_long_listing_is_read_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = Answers(first=listing("a", follows="t/1"), **{"t%2F1": listing("b", follows="t2"), "t2": listing("c")})
-    monkeypatch.setattr(questions, "output", answers)
-    watch = watch_of([])
+async def test_a_long_listing_is_read_in_pages() -> None:
+    api = Api(first=listing("a", follows="t/1"), **{"t%2F1": listing("b", follows="t2"), "t2": listing("c")})
+    watch = watch_of(api, [])
     await watch.refresh()
-    assert answers.asked == ["first", "t%2F1", "t2"]
+    assert api.asked == ["first", "t%2F1", "t2"]
     assert [pod.name for pod in watch.pods] == ["a", "b", "c"]
 
 
-async def test_pages_that_have_expired_are_listed_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    expired = Problem(
-        Cause.OTHER, "kubectl said: Error from server (Expired): The provided continue parameter is too old"
-    )
-    answers = Answers(first=listing("a", follows="t"), t=expired, whole=listing("b", "c", follows="more"))
-    monkeypatch.setattr(questions, "output", answers)
-    watch = watch_of([])
+async def test_pages_that_have_expired_are_listed_in_one_piece() -> None:
+    expired = Problem(Cause.OTHER, "the API server said: The provided continue parameter is too old")
+    api = Api(first=listing("a", follows="t"), t=expired, whole=listing("b", "c", follows="more"))
+    watch = watch_of(api, [])
     await watch.refresh()
-    assert answers.asked == ["first", "t", "whole"]
+    assert api.asked == ["first", "t", "whole"]
     assert [pod.name for pod in watch.pods] == ["b", "c"]
 
 
@@ -119,18 +138,18 @@ async def test_a_listing_that_fails_for_ever_is_told_once_and_holds_up_no_other_
 ) -> None:
     notices: list[str] = []
     outage = Outage("here", trio.lowlevel.checkpoint, notices.append)
-    slow, other = watch_of(notices, outage), watch_of(notices, outage)
+    api = Api()
+    slow, other = watch_of(api, notices, outage), watch_of(Api(first=listing("a")), notices, outage)
     asked = 0
 
-    async def output(*_: object) -> bytes:
+    async def read(path: str) -> bytes:
         nonlocal asked
         asked += 1
         await trio.sleep(TIMEOUT)
         raise ForwardError(SLOW)
 
-    monkeypatch.setattr(slow.questions, "read", output)
+    monkeypatch.setattr(api, "read", read)
     monkeypatch.setattr(other, "_stream", trio.sleep_forever)
-    monkeypatch.setattr(questions, "output", Answers(first=listing("a")))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(slow.run)
         nursery.start_soon(other.run)
@@ -143,88 +162,46 @@ async def test_a_listing_that_fails_for_ever_is_told_once_and_holds_up_no_other_
     assert 12 <= asked <= 30
 
 
-DOWN = Problem(Cause.API_UNREACHABLE, "it is down", "Check it")
-
-
-@pytest.mark.parametrize("first", ["closed", "other"])
-async def test_one_that_is_forbidden_after_an_outage_holds_up_no_other_namespace(
-    first: str, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    up = False
-
-    async def ask() -> None:
-        await trio.lowlevel.checkpoint()
-        if not up:
-            raise ForwardError(DOWN)
-
-    async def refuse(_: str) -> bytes:
-        await ask()
-        raise ForwardError(FORBIDDEN)
-
-    async def answer(_: str) -> bytes:
-        await ask()
-        return listing("a")
-
-    outage = Outage("here", ask, lambda _: None)
-    closed, other = watch_of([], outage), watch_of([], outage)
-    monkeypatch.setattr(closed.questions, "read", refuse)
-    monkeypatch.setattr(other.questions, "read", answer)
-    monkeypatch.setattr(other, "_stream", trio.sleep_forever)
-    async with trio.open_nursery() as nursery:
-        for watch in (closed, other) if first == "closed" else (other, closed):
-            nursery.start_soon(watch.run)
-            await trio.testing.wait_all_tasks_blocked()
-        assert (closed.problem, other.problem) == (DOWN, DOWN)
-        up = True
-        await trio.sleep(10)
-        assert (other.listed, closed.denied) == (1, True)
-        nursery.cancel_scope.cancel()
-
-
-class Stream:
-    """Takes the place of a kubectl that watches, and says nothing: the first ends at once, as one does whose server
-    ends it, the others go on."""
-
-    stdout = stderr = None
-
-    def __init__(self) -> None:
-        self.begun = 0
-
-    @asynccontextmanager
-    async def __call__(self, *_: object) -> AsyncIterator[Stream]:
-        self.begun += 1
-        self.stdout = self.stderr = self
-        yield self
-
-    def __aiter__(self) -> Stream:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self.begun > 1:
-            await trio.sleep_forever()
-        raise StopAsyncIteration
-
-    async def wait(self) -> int:
-        if self.begun > 1:
-            await trio.sleep_forever()
-        return 0
-
-
 @pytest.mark.parametrize("ask", [Watch.check, Watch.suspect])
 async def test_a_question_between_two_streams_is_not_lost(
-    ask: Callable[[Watch], None], autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    ask: Callable[[Watch], None], autojump_clock: trio.testing.MockClock
 ) -> None:
     """The one that it would have to end is over, the next one has not begun."""
-    monkeypatch.setattr(questions, "output", Answers(first=listing("a")))
-    monkeypatch.setattr(questions, "running", stream := Stream())
-    watch = watch_of([])
+    api = Api(None, first=listing("a"))
+    watch = watch_of(api, [])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch.run)
         await trio.sleep(module._BRIEF / 2)
-        assert (watch.listed, stream.begun) == (1, 1)
+        assert (watch.listed, api.streams) == (1, 1)
         ask(watch)
         await trio.sleep(module._BRIEF)
         assert watch.listed == 2
         await trio.sleep(60)
         assert watch.listed == 2
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("died", [False, True])
+async def test_a_stream_that_breaks_off_is_followed_by_a_listing_and_has_tunnels_replaced_only_if_the_line_has_died(
+    died: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    api = Api(Interrupted(died), first=listing("a"))
+    watch = watch_of(api, [])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        await trio.sleep(10)
+        assert (watch.listed, watch.renewed, watch.why) == (2, int(died), DIED)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_silence_that_the_server_does_not_keep_is_the_end_of_its_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    api = Api(first=listing("a"))
+    watch = watch_of(api, [])
+    watch._pulse.seen = True  # it sends bookmarks
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        await trio.sleep(module._BOOKMARK * 1.5 + 3)
+        assert (api.anew, watch.listed, watch.renewed) == ([True], 2, 1)
         nursery.cancel_scope.cancel()

@@ -13,6 +13,8 @@ from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.pods import Pod, read_pod
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watch import Watch
+from kpf_supervise.instance.socket_folder import socket_folder
+from kpf_supervise.kubectl.api_server import ApiServer
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
 from kpf_supervise.primitives.signal import Signal
 from kpf_supervise.sandbox import Cluster, content, open_cluster
@@ -62,7 +64,9 @@ async def test_no_event_is_lost_or_told_twice_when_a_stream_ends_is_cut_or_has_e
         names = content.crowd(store, PODS)
         where = model.Cluster(cluster.kubeconfig)
         outage = Outage("sandbox", trio.lowlevel.checkpoint, notices.append)
-        watch = Watch(Questions(NEWEST.path, where, "dev", keeper), notices.append, outage)
+        api = ApiServer(NEWEST.path, where, keeper, socket_folder, notices.append)
+        nursery.start_soon(api.run)
+        watch = Watch(Questions(api, where, "dev"), notices.append, outage)
         watch.listeners.add(hear)
         nursery.start_soon(watch.run)
 
