@@ -138,7 +138,7 @@ class Soak:
     async def _kill_child(self) -> None:
         await self._kill("port-forward")
 
-    async def _kill_watch(self) -> None:
+    async def _kill_reading(self) -> None:
         await self._kill("proxy")
 
     async def _cut_tunnels(self) -> None:
@@ -175,7 +175,7 @@ class Soak:
             "readiness lost": self._unready,
             "rollout": self._rollout,
             "kubectl killed": self._kill_child,
-            "watch killed": self._kill_watch,
+            "reading kubectl killed": self._kill_reading,
             "tunnels cut": self._cut_tunnels,
             "watches ended": self._end_watches,
             "API server down": self._api_down,

@@ -121,7 +121,7 @@ def end_watches(how: End) -> Callable[[Scene], Awaitable[None]]:
     return end
 
 
-async def kill_watch(scene: Scene) -> None:
+async def kill_reading(scene: Scene) -> None:
     for process in scene.instance.kubectls("proxy"):
         process.kill()
 
@@ -266,7 +266,13 @@ FAULTS = [
     Fault("the watch ends in order", end_watches("clean"), New.SERVED, Open.STAYS),
     Fault("the watch is cut", end_watches("abrupt"), New.SERVED, Open.STAYS),
     Fault("the watch is too old (410)", end_watches("expired"), New.SERVED, Open.STAYS),
-    Fault("the watch's kubectl is killed", kill_watch, New.SERVED, Open.STAYS),
+    Fault(
+        "the kubectl that reads is killed",
+        kill_reading,
+        New.SERVED,
+        Open.STAYS,
+        notice="reads from the API server was killed",
+    ),
     Fault("the keeper is killed", kill_keeper, New.HELD, Open.STAYS, (MOVED, "its keeper was killed → ")),
 ]
 

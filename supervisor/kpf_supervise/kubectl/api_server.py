@@ -76,11 +76,17 @@ class ApiServer:
             self._nursery = None
 
     def begin_anew(self, died: bool = False) -> None:
-        """Have the next question asked by a fresh process. The old one ends when that has been answered, and with it
-        its streams. `died`: the connection of the old one has died."""
+        """Ask a fresh process from now on. The old one ends when the fresh one has been answered, and with it its
+        streams. `died`: the connection of the old one has died."""
         self._generation += 1
         if self._current is not None:
             self._current.died = self._current.died or died
+            if self._current.proven and self._nursery is not None:
+                self._nursery.start_soon(self._try)
+
+    async def _try(self) -> None:
+        with suppress(ForwardError):  # whoever asks next is told
+            await self.read("/version")
 
     async def read(self, path: str) -> bytes:
         """Return the API server's answer to a GET of `path`. Raises ForwardError: TOO_SLOW after TIMEOUT seconds of
@@ -109,7 +115,8 @@ class ApiServer:
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[AsyncGenerator[bytes, None]]:
         """Around the block, send a GET of `path`; yields the lines of the answer as they arrive. They end when the API
-        server ends them in order. Raises ForwardError: Interrupted if they break off. Waits without a limit."""
+        server ends them in order. Raises ForwardError: Interrupted (also out of the block) if they break off. Waits
+        without a limit."""
         process = await self._serving()
         async with self._asking(process, path) as answer:
             if answer.status != 200:

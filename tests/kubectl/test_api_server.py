@@ -1,0 +1,231 @@
+"""The kubectl through which all is read, real and against the sandbox cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+
+from kpf_supervise.kubectl import api_server
+from kpf_supervise.kubectl.api_connection import get
+from kpf_supervise.model import Cause, ForwardError
+from kpf_supervise.sandbox import open_cluster
+from tests.conftest import NEWEST
+from tests.kubectl.reading import PODS, WEB, Folders, broken_off, failure, proxies, reading, until, until_answered
+from tests.kubectls import Kubectl
+from tests.tls_front import credential, open_front, plugin, write_kubeconfig
+
+
+@pytest.fixture
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    return Folders(tmp_path_factory.mktemp("s") / "r")
+
+
+async def test_questions_and_streams_are_answered_by_one_process_that_leaves_nothing(
+    kubectl: Kubectl, tmp_path: Path, folders: Folders
+) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        async with reading(kubectl, cluster.kubeconfig, folders) as api:
+            assert proxies() == [], "it starts with the first question"
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(api.read, WEB)
+            assert json.loads(await api.read(WEB))["kind"] == "Service"
+            (process,) = proxies()
+            (folder,) = folders.there
+            assert folder.stat().st_mode & 0o777 == 0o700
+            assert [each.name for each in folder.iterdir()] == ["s"]
+            async with api.stream(f"{PODS}?watch=1&resourceVersion={cluster.store.version}") as lines:
+                cluster.set_ready("db-0", False)
+                assert json.loads(await anext(lines))["object"]["metadata"]["name"] == "db-0"
+                cluster.end_watches("clean")
+                assert [line async for line in lines] == []
+            assert proxies() == [process]
+        assert not process.is_running()
+        assert folders.there == []
+
+
+async def test_its_socket_gives_nothing_but_what_we_read(kubectl: Kubectl, tmp_path: Path, folders: Folders) -> None:
+    async with open_cluster(tmp_path) as cluster, reading(kubectl, cluster.kubeconfig, folders) as api:
+        await api.read("/version")
+        asked = len(cluster.requests)
+        for path in ("/api/v1/namespaces/dev/secrets", f"{PODS}/db-0/exec", f"{PODS}/db-0/portforward", "/api/v1/pods"):
+            async with get(folders.socket, path) as answer:
+                assert answer.status == 403, path
+        async with await trio.open_unix_socket(str(folders.socket)) as stream:
+            await stream.send_all(b"DELETE /api/v1/namespaces/dev/pods/db-0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 403")
+        assert len(cluster.requests) == asked
+
+
+async def test_what_the_api_server_refuses_has_its_cause(kubectl: Kubectl, tmp_path: Path, folders: Folders) -> None:
+    async with open_cluster(tmp_path) as cluster, reading(kubectl, cluster.kubeconfig, folders) as api:
+        missing = await failure(api, "/apis/apps/v1/namespaces/dev/deployments/nosuch")
+        assert (missing.cause, missing.message) == (
+            Cause.NO_SUCH_OBJECT,
+            'there is no deployment "nosuch" in the namespace',
+        )
+        nowhere = await failure(api, "/api/v1/namespaces/nosuch")
+        assert (nowhere.cause, nowhere.message) == (Cause.NO_SUCH_NAMESPACE, "there is no namespace nosuch")
+        cluster.faults.forbid("watch", "pods")
+        with pytest.raises(ForwardError) as raised:
+            async with api.stream(f"{PODS}?watch=1"):
+                pass
+        assert raised.value.problem.message == "you (sandbox) may not watch pods in namespace dev"
+        cluster.faults.answer(503, path=WEB)
+        assert (await failure(api, WEB)).message == "the API server is in trouble: ServiceUnavailable (503)"
+        cluster.faults.clear()
+        await cluster.stop_api()
+        down = await failure(api, WEB)
+        assert (down.cause, down.message) == (
+            Cause.API_UNREACHABLE,
+            f"the API server does not answer (127.0.0.1:{cluster.port})",
+        )
+        assert len(proxies()) == 1
+
+
+async def test_a_kubeconfig_that_has_changed_is_used_at_the_next_question(
+    kubectl: Kubectl, tmp_path: Path, folders: Folders
+) -> None:
+    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+        cluster.faults.accept_tokens("new")
+        file = tmp_path / "secure"
+        write_kubeconfig(file, dev=front.context({"token": "old"}))
+        async with reading(kubectl, file, folders) as api:
+            assert (await failure(api, WEB)).cause is Cause.UNAUTHORIZED
+            write_kubeconfig(file, dev=front.context({"token": "new"}))
+            assert await api.read(WEB)
+
+            async def log_in() -> None:
+                cluster.faults.accept_tokens("newer")
+                write_kubeconfig(file, dev=front.context({"token": "newer"}))
+                assert await api.read(WEB)
+
+            # the old process ends once the new one has been answered
+            assert not await broken_off(api, cluster, log_in)
+            await until(lambda: len(proxies()) == 1)
+
+
+async def test_a_credential_plugin_runs_once_for_many_questions(tmp_path: Path, folders: Folders) -> None:
+    runs = tmp_path / "runs"
+    login = plugin(tmp_path / "login", f"echo run >> {runs}; echo '{credential('good')}'")
+    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+        cluster.faults.accept_tokens("good")
+        file = write_kubeconfig(tmp_path / "secure", dev=front.context(login))
+        async with reading(NEWEST, file, folders) as api:
+            for _ in range(5):
+                await api.read(WEB)
+            assert runs.read_text() == "run\n"
+
+
+async def test_while_it_is_refused_each_question_is_asked_by_a_fresh_process(tmp_path: Path, folders: Folders) -> None:
+    """As after a new login, whatever the old one keeps in memory."""
+    token = tmp_path / "token"
+    login = plugin(tmp_path / "login", f"cat {token}")
+    token.write_text(credential("old"))
+    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+        cluster.faults.accept_tokens("new")
+        file = write_kubeconfig(tmp_path / "secure", dev=front.context(login))
+        async with reading(NEWEST, file, folders) as api:
+            assert (await failure(api, WEB)).cause is Cause.UNAUTHORIZED
+            token.write_text(credential("new"))
+            assert await api.read(WEB)
+            await until(lambda: len(proxies()) == 1)
+
+
+async def test_killed_it_is_told_and_begun_anew(kubectl: Kubectl, tmp_path: Path, folders: Folders) -> None:
+    notices: list[str] = []
+    async with open_cluster(tmp_path) as cluster:
+        async with reading(kubectl, cluster.kubeconfig, folders, notices) as api:
+            await api.read(WEB)
+
+            async def kill() -> None:
+                proxies()[0].kill()
+
+            assert not await broken_off(api, cluster, kill)
+            assert await api.read(WEB)
+            assert notices == [
+                "the cluster: the kubectl that reads from the API server was killed by signal 9. A fresh one is started"
+            ]
+            assert len(folders.there) == 1
+
+
+async def test_without_its_socket_it_is_told_and_begun_anew_beside_the_old_one(
+    kubectl: Kubectl, tmp_path: Path, folders: Folders
+) -> None:
+    notices: list[str] = []
+    async with open_cluster(tmp_path) as cluster:
+        async with reading(kubectl, cluster.kubeconfig, folders, notices) as api:
+            await api.read(WEB)
+            before = folders.socket
+            before.unlink()
+            assert await api.read(WEB)
+            assert len(notices) == 1
+            assert notices[0].startswith("the cluster: the kubectl that reads from the API server has lost its socket")
+            await until(lambda: len(proxies()) == 1 and len(folders.there) == 1)
+            assert folders.socket != before
+
+
+async def test_without_a_folder_for_its_socket_the_problem_says_so_until_there_is_one(
+    tmp_path: Path, folders: Folders
+) -> None:
+    async with open_cluster(tmp_path) as cluster, reading(NEWEST, cluster.kubeconfig, folders) as api:
+        folders.broken = True
+        problem = await failure(api, WEB)
+        assert problem.message.startswith("kubectl can't get a socket: [Errno 13] Permission denied: ")
+        assert problem.next_step.startswith("Make that folder writable, or set XDG_RUNTIME_DIR")
+        folders.broken = False
+        assert await api.read(WEB)
+
+
+async def test_a_dead_connection_is_found_out_by_a_question_and_replaced_with_all_that_it_carried(
+    kubectl: Kubectl, tmp_path: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_server, "_CHECK", 0.5)
+    async with open_cluster(tmp_path) as cluster, reading(kubectl, cluster.kubeconfig, folders) as api:
+        await api.read(WEB)
+        monkeypatch.setattr(api_server, "TIMEOUT", 1.0)
+
+        async def lose() -> None:
+            proxies()[0].suspend()  # as silent as one whose only connection is dead
+            assert (await failure(api, WEB)).cause is Cause.TOO_SLOW
+            await until_answered(api)
+
+        assert await broken_off(api, cluster, lose)
+
+
+async def test_a_slow_object_is_no_dead_connection(
+    tmp_path: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_cluster(tmp_path) as cluster, reading(NEWEST, cluster.kubeconfig, folders) as api:
+        await api.read(WEB)
+        monkeypatch.setattr(api_server, "TIMEOUT", 0.5)
+        before = proxies()
+        async with api.stream(f"{PODS}?watch=1&resourceVersion={cluster.store.version}") as lines:
+            cluster.pause_api()
+            assert (await failure(api, WEB)).cause is Cause.TOO_SLOW
+            cluster.resume_api()
+            assert await api.read(WEB)
+            cluster.set_ready("db-0", False)
+            assert await anext(lines)
+        assert proxies() == before
+
+
+async def test_a_stream_that_breaks_off_has_a_fresh_process_asked(
+    kubectl: Kubectl, tmp_path: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_cluster(tmp_path) as cluster, reading(kubectl, cluster.kubeconfig, folders) as api:
+        for well, same in ((60.0, True), (0.0, False)):  # one that is new itself is kept
+            monkeypatch.setattr(api_server, "_WELL", well)
+            await api.read(WEB)
+            before = proxies()
+
+            async def cut() -> None:
+                cluster.end_watches("abrupt")
+
+            assert not await broken_off(api, cluster, cut)
+            await api.read(WEB)
+            await until(lambda: len(proxies()) == 1)
+            assert (proxies() == before) is same
