@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,19 @@ async def test_killed_it_is_told_and_begun_anew(kubectl: Kubectl, tmp_path: Path
                 "the cluster: the kubectl that reads from the API server was killed by signal 9. A fresh one is started"
             ]
             assert len(folders.there) == 1
+
+
+async def test_one_that_ends_again_and_again_is_started_with_growing_pauses(tmp_path: Path, folders: Folders) -> None:
+    notices: list[str] = []
+    binary = tmp_path / "kubectl"
+    binary.write_text("#!/bin/sh\necho 'Starting to serve on s'\nsleep 0.05\nexit 3\n")
+    binary.chmod(0o755)
+    async with reading(replace(NEWEST, path=str(binary)), tmp_path / "config", folders, notices) as api:
+        with trio.move_on_after(2):
+            while True:
+                assert (await failure(api, WEB)).cause is Cause.API_UNREACHABLE
+    assert 2 <= len(notices) <= 5, notices
+    assert notices[0].endswith("has ended (exit code 3). A fresh one is started")
 
 
 async def test_without_its_socket_it_is_told_and_begun_anew_beside_the_old_one(

@@ -36,7 +36,8 @@ class Interrupted(ForwardError):
     """An answer broke off. `died`: the connection to the API server has died, so tunnels may have died, too."""
 
     def __init__(self, died: bool) -> None:
-        super().__init__(Problem(Cause.API_UNREACHABLE, "the API server's answer broke off"))
+        step = "Check with: kubectl get --raw /version"
+        super().__init__(Problem(Cause.API_UNREACHABLE, "the API server's answer broke off", step))
         self.died = died
 
 
@@ -200,8 +201,8 @@ class ApiServer:
             raise ForwardError(proxy_failed(words, await process.last_words(), self._cluster))
         if answer.status != 401:
             self._prove(process)
-        elif process is self._current:  # a fresh one may find other credentials
-            self.begin_anew()
+        elif process is self._current:  # a fresh one may find other credentials; not at once: a plugin may ask somebody
+            self._generation += 1
         raise ForwardError(refused(answer.status, body, path, self._cluster))
 
     def _doubt(self, process: ApiProcess) -> None:
