@@ -82,6 +82,11 @@ async def failure(api: ApiServer, path: str) -> model.Problem:
     return raised.value.problem
 
 
+async def read_all(api: ApiServer, path: str) -> list[bytes]:
+    async with api.stream(path) as lines:
+        return [line async for line in lines]
+
+
 async def broken_off(api: ApiServer, cluster: Cluster, happens: Callable[[], Awaitable[object]]) -> bool:
     """Stream pods until what happens breaks that off; whether the line has died."""
     try:

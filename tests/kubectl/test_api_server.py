@@ -14,7 +14,17 @@ from kpf_supervise.kubectl.api_connection import get
 from kpf_supervise.model import Cause, ForwardError
 from kpf_supervise.sandbox import open_cluster
 from tests.conftest import NEWEST
-from tests.kubectl.reading import PODS, WEB, Folders, broken_off, failure, proxies, reading, until, until_answered
+from tests.kubectl.reading import (
+    PODS,
+    WEB,
+    Folders,
+    broken_off,
+    failure,
+    proxies,
+    reading,
+    until,
+    until_answered,
+)
 from tests.kubectls import Kubectl
 from tests.tls_front import credential, open_front, plugin, write_kubeconfig
 
