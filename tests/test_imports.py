@@ -46,6 +46,7 @@ PURE = [
     "kubectl.output",
     "kubectl.causes",
     "kubectl.answers",
+    "kubectl.api_errors",
     "kubectl.credentials",
     "kubectl.proxy",
     "events.serialize",

@@ -281,7 +281,7 @@ the pods are listed again
 new connects
     new gets #1
 """,
-    "the watch's kubectl is killed": """
+    "the kubectl that reads is killed": """
 the pods are listed again
 new connects
     new gets #1
