@@ -98,15 +98,6 @@ async def broken_off(api: ApiServer, cluster: Cluster, happens: Callable[[], Awa
     raise AssertionError("it goes on")
 
 
-async def until_answered(api: ApiServer) -> None:
-    while True:
-        try:
-            await api.read(WEB)
-        except ForwardError:
-            continue
-        return
-
-
 async def until(true: Callable[[], bool]) -> None:
     while not true():  # no event tells of a process or a file
         await trio.testing.wait_all_tasks_blocked(0.01)

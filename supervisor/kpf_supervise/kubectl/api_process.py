@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import trio
 
 from kpf_supervise.kubectl.api_errors import CONNECTION_LOST
@@ -50,6 +51,7 @@ class ApiProcess:
         self.doubted = False  # it is being found out whether its connection is dead
         self.died = False  # its connection to the API server has died
         self.ended = trio.Event()
+        self._pid = 0
         self._cluster = cluster
         self._said: deque[str] = deque(maxlen=40)  # the last lines of stderr
         self._heard = Signal()
@@ -81,6 +83,7 @@ class ApiProcess:
                 async with running(words, guard, to_go_on(os.environ)) as process, trio.open_nursery() as nursery:
                     assert process.stdout is not None
                     assert process.stderr is not None
+                    self._pid = process.pid
                     nursery.start_soon(read_stdout, process.stdout)
                     nursery.start_soon(self._read_stderr, process.stderr)
                     code = await process.wait()
@@ -92,6 +95,13 @@ class ApiProcess:
             self.ended.set()
         if code is not None and not serving:
             raise ForwardError(explain(self._said, code, self._cluster))
+
+    def signs_in(self) -> bool:
+        """Whether a credential plugin runs: kubectl has no other child."""
+        try:
+            return bool(psutil.Process(self._pid).children())
+        except psutil.Error:  # it has ended
+            return False
 
     async def _read_stderr(self, stream: trio.abc.ReceiveStream) -> None:
         async for line in lines(stream):

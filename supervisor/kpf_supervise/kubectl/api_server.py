@@ -28,7 +28,8 @@ _EVENT = 8 * 1024 * 1024  # bytes of a line of a stream; an object in etcd has a
 _AT_A_TIME = 64  # questions; macOS refuses a connection if 128 wait to be accepted
 _AGAIN = (0.5, 30.0)  # seconds: first and longest pause before a start, if the last processes ended by themselves
 _WELL = 10.0  # seconds after which a process has proved itself: what happens to it is no reason for a pause
-_CHECK = 5.0  # seconds for an answer over a connection that may be dead
+_OVERDUE = 4.0  # seconds without an answer after which it is found out whether the connection is dead
+_CHECK = 4.0  # seconds for an answer to the small question that finds it out
 _SETTLE = 0.1  # seconds until it is known whether a process has ended, or what it says about its connection
 
 
@@ -110,7 +111,6 @@ class ApiServer:
                     await self._refused(process, path, answer, bytes(body))
                 self._prove(process)
                 return bytes(body)
-        self._doubt(process)
         raise ForwardError(too_slow(TIMEOUT))
 
     @asynccontextmanager
@@ -171,12 +171,18 @@ class ApiServer:
 
     @asynccontextmanager
     async def _asking(self, process: ApiProcess, path: str) -> AsyncIterator[Answer]:
+        waiting = trio.CancelScope()
+        if self._nursery is not None:
+            self._nursery.start_soon(self._find_out, process, waiting)
         try:
             async with get(process.socket, path) as answer:
+                waiting.cancel()
                 yield answer
         except (Gone, Cut) as error:
             await self._interrupted(process, isinstance(error, Gone))
             raise Interrupted(process.died) from error
+        finally:
+            waiting.cancel()
 
     async def _interrupted(self, process: ApiProcess, gone: bool) -> None:
         """Its socket is gone, or an answer broke off: it was ended, or its connection to the API server is suspected
@@ -205,17 +211,19 @@ class ApiServer:
             self._generation += 1
         raise ForwardError(refused(answer.status, body, path, self._cluster))
 
-    def _doubt(self, process: ApiProcess) -> None:
-        """A question got no answer: its object may be slow, or the connection dead."""
-        if process is self._current and process.proven and not process.doubted and self._nursery is not None:
+    async def _find_out(self, process: ApiProcess, waiting: trio.CancelScope) -> None:
+        """A question may get no answer because its object is slow, because a credential plugin waits for its user, or
+        because the connection is dead. In the last case a fresh process is asked. `waiting` ends with the answer."""
+        with waiting:
+            await trio.sleep(_OVERDUE)
+            if process.doubted or not process.proven:
+                return
             process.doubted = True
-            self._nursery.start_soon(self._check, process)
-
-    async def _check(self, process: ApiProcess) -> None:
-        answered = False
-        with trio.move_on_after(_CHECK), suppress(Gone, Cut, ForwardError):
-            async with get(process.socket, "/version"):
-                answered = True
-        process.doubted = False
-        if not answered and process is self._current:
-            self.begin_anew(died=True)
+            try:
+                with trio.move_on_after(_CHECK), suppress(Gone, Cut, ForwardError):
+                    async with get(process.socket, "/version"):
+                        return
+                if process is self._current and not process.signs_in():
+                    self.begin_anew(died=True)
+            finally:
+                process.doubted = False
