@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -13,3 +14,10 @@ def plugin(file: Path, script: str, **more: Any) -> dict[str, Any]:
     file.chmod(file.stat().st_mode | stat.S_IXUSR)
     facts = {"apiVersion": "client.authentication.k8s.io/v1beta1", "interactiveMode": "IfAvailable"}
     return {"exec": {**facts, "command": str(file), **more}}
+
+
+def credential(token: str) -> str:
+    """The output of a plugin that has logged in."""
+    return json.dumps(
+        {"apiVersion": "client.authentication.k8s.io/v1beta1", "kind": "ExecCredential", "status": {"token": token}}
+    )

@@ -154,7 +154,7 @@ def test_in_the_place_of_a_target(target: tuple[str, bytes], remote: int | str) 
 @example(view_of(namespace="../../../version?"), None, {})
 def test_in_the_place_of_a_kubeconfig(data: bytes, context: str | None, environment: dict[str, str]) -> None:
     def read(data: bytes) -> None:
-        _, namespace = resolve(Cluster(context=context), decode(data, KubeConfig), environment)
+        namespace = resolve(Cluster(context=context), decode(data, KubeConfig), environment)[1]
         assert re.fullmatch("[a-z0-9-]+", namespace), "it goes into the API's paths"
 
     check(read)(data)

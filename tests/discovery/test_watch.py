@@ -162,6 +162,34 @@ async def test_a_listing_that_fails_for_ever_is_told_once_and_holds_up_no_other_
     assert 12 <= asked <= 30
 
 
+DOWN = Problem(Cause.API_UNREACHABLE, "it is down", "Check it")
+
+
+@pytest.mark.parametrize("first", ["closed", "other"])
+async def test_one_that_is_forbidden_after_an_outage_holds_up_no_other_namespace(
+    first: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    up = False
+
+    async def ask() -> None:
+        await trio.lowlevel.checkpoint()
+        if not up:
+            raise ForwardError(DOWN)
+
+    outage = Outage("here", ask, lambda _: None)
+    closed_api, other_api = Api(first=DOWN), Api(first=DOWN)
+    closed, other = watch_of(closed_api, [], outage), watch_of(other_api, [], outage)
+    async with trio.open_nursery() as nursery:
+        for watch in (closed, other) if first == "closed" else (other, closed):
+            nursery.start_soon(watch.run)
+            await trio.testing.wait_all_tasks_blocked()
+        assert (closed.problem, other.problem) == (DOWN, DOWN)
+        up, closed_api.by_page, other_api.by_page = True, {"first": FORBIDDEN}, {"first": listing("a")}
+        await trio.sleep(10)
+        assert (other.listed, closed.denied) == (1, True)
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("ask", [Watch.check, Watch.suspect])
 async def test_a_question_between_two_streams_is_not_lost(
     ask: Callable[[Watch], None], autojump_clock: trio.testing.MockClock

@@ -11,13 +11,12 @@ import pytest
 import trio
 import trio.testing
 
-from kpf_supervise.sandbox import open_cluster
+from kpf_supervise.sandbox import open_cluster, write_kubeconfig
 from kpf_supervise.sandbox.watch import End
 from tests.conftest import NEWEST
 from tests.kubectls import Kubectl
 from tests.load import Load
 from tests.program import Instance, get, supervising
-from tests.tls_front import open_front, write_kubeconfig
 
 
 def runtime(instance: Instance) -> Path:
@@ -113,9 +112,9 @@ async def test_one_reads_for_twenty_idle_forwards_in_twenty_namespaces(tmp_path:
 
 
 async def test_contexts_of_the_same_user_and_cluster_share_one(tmp_path: Path) -> None:
-    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
+    async with open_cluster(tmp_path) as cluster:
         file = write_kubeconfig(
-            tmp_path / "secure", one=front.context({"token": "a"}), other=front.context({"token": "b"})
+            tmp_path / "secure", one=cluster.context({"token": "a"}), other=cluster.context({"token": "b"})
         )
         shared = file.read_text().replace(
             '"contexts": [',
@@ -134,17 +133,18 @@ async def test_contexts_of_the_same_user_and_cluster_share_one(tmp_path: Path) -
 
 
 async def test_a_login_that_changes_the_kubeconfig_is_used_without_a_restart(kubectl: Kubectl, tmp_path: Path) -> None:
-    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
-        cluster.faults.accept_tokens("of-today")
-        file = write_kubeconfig(tmp_path / "secure", dev=front.context({"token": "of-today"}))
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.add("of-today")
+        file = write_kubeconfig(tmp_path / "secure", dev=cluster.context({"token": "of-today"}))
         config = "forwards: {web: {target: service/web, ports: ':http'}}"
         async with supervising(tmp_path, kubectl, file, config) as instance:
             active = await instance.until("active", "web")
-            cluster.faults.accept_tokens("of-tomorrow")
+            cluster.tokens.revoke()
+            cluster.tokens.add("of-tomorrow")
             cluster.end_watches("clean")
             notice = await instance.until("notice")
             assert "does not accept your credentials" in notice["message"]
-            write_kubeconfig(file, dev=front.context({"token": "of-tomorrow"}))
+            write_kubeconfig(file, dev=cluster.context({"token": "of-tomorrow"}))
             await instance.until("notice", message="dev: the API server answers again")
             cluster.delete_pod(active["pod"])
             await instance.until("moved", "web")

@@ -12,7 +12,7 @@ import trio
 from kpf_supervise.kubectl import api_server
 from kpf_supervise.kubectl.api_connection import get
 from kpf_supervise.model import Cause, ForwardError
-from kpf_supervise.sandbox import open_cluster
+from kpf_supervise.sandbox import open_cluster, write_kubeconfig
 from tests.conftest import NEWEST
 from tests.kubectl.reading import (
     PODS,
@@ -25,7 +25,7 @@ from tests.kubectl.reading import (
     until,
 )
 from tests.kubectls import Kubectl
-from tests.tls_front import credential, open_front, plugin, write_kubeconfig
+from tests.plugin import credential, plugin
 
 
 @pytest.fixture
@@ -99,18 +99,19 @@ async def test_what_the_api_server_refuses_has_its_cause(kubectl: Kubectl, tmp_p
 async def test_a_kubeconfig_that_has_changed_is_used_at_the_next_question(
     kubectl: Kubectl, tmp_path: Path, folders: Folders
 ) -> None:
-    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
-        cluster.faults.accept_tokens("new")
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.add("new")
         file = tmp_path / "secure"
-        write_kubeconfig(file, dev=front.context({"token": "old"}))
+        write_kubeconfig(file, dev=cluster.context({"token": "old"}))
         async with reading(kubectl, file, folders) as api:
             assert (await failure(api, WEB)).cause is Cause.UNAUTHORIZED
-            write_kubeconfig(file, dev=front.context({"token": "new"}))
+            write_kubeconfig(file, dev=cluster.context({"token": "new"}))
             assert await api.read(WEB)
 
             async def log_in() -> None:
-                cluster.faults.accept_tokens("newer")
-                write_kubeconfig(file, dev=front.context({"token": "newer"}))
+                cluster.tokens.revoke()
+                cluster.tokens.add("newer")
+                write_kubeconfig(file, dev=cluster.context({"token": "newer"}))
                 assert await api.read(WEB)
 
             # the old process ends once the new one has been answered
@@ -121,9 +122,9 @@ async def test_a_kubeconfig_that_has_changed_is_used_at_the_next_question(
 async def test_a_credential_plugin_runs_once_for_many_questions(tmp_path: Path, folders: Folders) -> None:
     runs = tmp_path / "runs"
     login = plugin(tmp_path / "login", f"echo run >> {runs}; echo '{credential('good')}'")
-    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
-        cluster.faults.accept_tokens("good")
-        file = write_kubeconfig(tmp_path / "secure", dev=front.context(login))
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.add("good")
+        file = write_kubeconfig(tmp_path / "secure", dev=cluster.context(login))
         async with reading(NEWEST, file, folders) as api:
             for _ in range(5):
                 await api.read(WEB)
@@ -135,9 +136,9 @@ async def test_while_it_is_refused_each_question_is_asked_by_a_fresh_process(tmp
     token = tmp_path / "token"
     login = plugin(tmp_path / "login", f"cat {token}")
     token.write_text(credential("old"))
-    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
-        cluster.faults.accept_tokens("new")
-        file = write_kubeconfig(tmp_path / "secure", dev=front.context(login))
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.add("new")
+        file = write_kubeconfig(tmp_path / "secure", dev=cluster.context(login))
         async with reading(NEWEST, file, folders) as api:
             assert (await failure(api, WEB)).cause is Cause.UNAUTHORIZED
             token.write_text(credential("new"))
@@ -243,9 +244,9 @@ async def test_a_plugin_that_waits_for_its_user_is_no_dead_connection(
     runs = tmp_path / "runs"
     expired = credential("good").replace('"token"', '"expirationTimestamp": "2020-01-01T00:00:00Z", "token"')
     login = plugin(tmp_path / "login", f"test -e {runs} && sleep 1; echo run >> {runs}; echo '{expired}'")
-    async with open_cluster(tmp_path) as cluster, open_front(cluster) as front:
-        cluster.faults.accept_tokens("good")
-        file = write_kubeconfig(tmp_path / "secure", dev=front.context(login))
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.add("good")
+        file = write_kubeconfig(tmp_path / "secure", dev=cluster.context(login))
         async with reading(NEWEST, file, folders) as api:
             await api.read(WEB)
             monkeypatch.setattr(api_server, "_OVERDUE", 0.1)
