@@ -88,6 +88,7 @@ async def test_what_the_api_server_refuses_has_its_cause(kubectl: Kubectl, tmp_p
         assert (await failure(api, WEB)).message == "the API server is in trouble: ServiceUnavailable (503)"
         cluster.faults.clear()
         await cluster.stop_api()
+        await failure(api, WEB)  # the end of the connection that it had
         down = await failure(api, WEB)
         assert (down.cause, down.message) == (
             Cause.API_UNREACHABLE,
