@@ -62,6 +62,16 @@ class Script:
         self.world.restarts += 1
         self.world.settle()
 
+    def begin(self) -> None:
+        """Before anything is known of the target and its pods."""
+        self.world.listed, self.world.slow = 0, True
+        self.world.settle()
+
+    def end_look(self) -> None:
+        self.world.listed, self.world.slow = 1, False
+        self.world.end_look()
+        self.world.settle()
+
     def list_pods(self) -> None:
         self.world.listed += 1
         self.world.settle()
@@ -95,6 +105,9 @@ _FACTS: dict[str, Callable[..., None]] = {
     r"the API server answers": lambda script: script.world.regain_api(),
     r"connections to the API server had died": lambda script: script.world.renew(),
     r"([\d.]+) s pass": lambda script, seconds: script.world.pass_time(float(seconds)),
+    r"#(\d) goes to (web-\d)": lambda script, number, name: script.observe(number, went_to=name),
+    r"nothing is known": Script.begin,
+    r"the target is read and its pods are listed": Script.end_look,
     r"the pods are listed again": Script.list_pods,
     r"the user restarts it": Script.restart,
     r"the user restarts it as #(\d) is ready": Script.restart,

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kpf_supervise.decision.facts import HeldClient, Serving
 from kpf_supervise.decision.tunnel_states import Check, TunnelRecord, TunnelState
-from kpf_supervise.model import Cause, State
-from tests.decision.world import FORWARD, World, pod
+from kpf_supervise.model import Cause, State, Target
+from tests.decision.world import FORWARD, TARGET, World, pod
 
 HISTORIES = int(os.environ.get("HISTORIES", "400"))  # make soak plays 10,000
 PODS = st.sampled_from(["web-1", "web-2", "web-3"])
@@ -27,10 +27,19 @@ ENDS = st.sampled_from(
 class AnyOrder(RuleBasedStateMachine):
     world: World
 
-    @initialize(children=st.sampled_from([1, 3]), lazy=st.booleans(), chance=st.sampled_from([0.0, 0.5, 1.0]))
-    def begin(self, children: int, lazy: bool, chance: float) -> None:
-        self.world = World(replace(FORWARD, children=children, lazy=lazy, idle_timeout=60.0 if lazy else None))
+    @initialize(
+        children=st.sampled_from([1, 3]),
+        lazy=st.booleans(),
+        chance=st.sampled_from([0.0, 0.5, 1.0]),
+        known=st.booleans(),
+    )
+    def begin(self, children: int, lazy: bool, chance: float, known: bool) -> None:
+        target = TARGET if known else Target("service", "web")
+        idle = 60.0 if lazy else None
+        self.world = World(replace(FORWARD, target=target, children=children, lazy=lazy, idle_timeout=idle))
         self.world.chance = chance
+        if not known:
+            self.world.listed, self.world.slow = 0, True
         self.world.set_pod("web-1")
 
     def tunnel(self, data: st.DataObject, *states: TunnelState) -> TunnelRecord | None:
@@ -74,6 +83,14 @@ class AnyOrder(RuleBasedStateMachine):
     def the_api_server_answers(self) -> None:
         self.world.regain_api()
 
+    @rule(slow=st.booleans())
+    def a_look_up_ends(self, slow: bool) -> None:
+        self.world.slow = slow
+        self.world.listed = self.world.listed or 1
+        if self.world.looking:
+            self.world.end_look()
+        self.world.settle()
+
     @rule()
     def connections_were_found_dead(self) -> None:
         if not self.world.down:
@@ -85,6 +102,13 @@ class AnyOrder(RuleBasedStateMachine):
     def a_kubectl_is_ready(self, data: st.DataObject) -> None:
         if (tunnel := self.tunnel(data, TunnelState.STARTING)) is not None:
             self.world.ready(tunnel)
+
+    @rule(data=st.data(), name=PODS)
+    def a_kubectl_has_chosen_a_pod(self, data: st.DataObject, name: str) -> None:
+        tunnel = self.tunnel(data, TunnelState.STARTING)
+        if tunnel is not None and tunnel.early and not tunnel.went_to:
+            tunnel.went_to = name
+            self.world.settle()
 
     @rule(data=st.data(), cause=SAID)
     def a_kubectl_says(self, data: st.DataObject, cause: Cause) -> None:
@@ -167,8 +191,9 @@ class AnyOrder(RuleBasedStateMachine):
         sight = self.world.facts().sight
         for tunnel in self.serving():
             assert tunnel.fault is None
+            assert tunnel.endpoint.pod is not None  # where pods may be listed, it waits for the listing
             assert tunnel.renewed == sight.renewed
-            if sight.fresh and tunnel.endpoint.pod is not None:
+            if sight.fresh:
                 assert sight.choose(tunnel.endpoint.pod, None).pod == sight.pods.named(tunnel.endpoint.pod.name)
 
     @precondition(lambda self: hasattr(self, "world"))
@@ -223,8 +248,10 @@ class AnyOrder(RuleBasedStateMachine):
     def all_is_well_again(self) -> None:
         world = self.world
         world.regain_api()
+        self.a_look_up_ends(slow=False)
         for tunnel in world.tunnels:
             tunnel.wedges = False
+            tunnel.went_to = tunnel.went_to or "web-9"
         world.pods = {"web-9": pod("web-9")}
         world.settle()
         late: list[HeldClient] = [world.connect("late")]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kpf_supervise.decision.decide import decide
 from kpf_supervise.decision.step import Step, WrongTransitionError
 from kpf_supervise.decision.tunnel_states import TUNNEL_TRANSITIONS, TunnelState, TunnelTrigger
+from kpf_supervise.model import Target
 from tests.decision.histories_of_faults import FAULTS
 from tests.decision.histories_of_rules import RULES
+from tests.decision.histories_of_starts import STARTS
 from tests.decision.script import Script
-from tests.decision.world import World
+from tests.decision.world import FORWARD, World, pod
 from tests.faults.matrix import FAULTS as MATRIX
 
 BEGIN = """
@@ -31,6 +35,16 @@ def begun() -> Script:
 def test_history(name: str) -> None:
     history = (FAULTS | RULES)[name].strip()
     assert begun().play(history) == history
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_start_before_the_pods_are_known(name: str) -> None:
+    script = Script(World(replace(FORWARD, target=Target("service", "web"))))
+    script.play("nothing is known")
+    assert script.world.transcript[-1] == "start #1 on service/web"
+    script.world.pods = {"web-1": pod("web-1"), "web-2": pod("web-2", terminating=True)}
+    history = STARTS[name].strip()
+    assert script.play(history) == history
 
 
 def test_each_fault_of_the_matrix_has_a_history() -> None:

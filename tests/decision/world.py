@@ -10,6 +10,7 @@ from kpf_supervise.decision.decide import decide
 from kpf_supervise.decision.facts import (
     Action,
     Admit,
+    Adopt,
     Become,
     CheckApi,
     CheckTunnel,
@@ -71,6 +72,7 @@ class World:
         self.where: Destination | None = None
         self.looks = 0
         self.looking = False
+        self.slow = False  # a look-up ends only when `end_look` is called
         self.failure: Problem | None = None
         self.tunnels: list[TunnelRecord] = []
         self.started: list[TunnelRecord] = []  # all that ever were
@@ -83,7 +85,7 @@ class World:
 
     def facts(self) -> Facts:
         sight = Sight(
-            target=TARGET,
+            target=self.settings.target,
             namespace="shop",
             where=self.where,
             looks=self.looks,
@@ -143,11 +145,14 @@ class World:
             case CheckApi():
                 self.known_down = self.down
                 self.listed += not self.down
-            case Start(endpoint, renewed, prove):
-                tunnel = TunnelRecord(endpoint=endpoint, prove=prove, renewed=renewed, started=self.now)
+            case Start(endpoint, renewed, prove, early):
+                tunnel = TunnelRecord(endpoint=endpoint, prove=prove, early=early, renewed=renewed, started=self.now)
                 self.tunnels.append(tunnel)
                 self.started.append(tunnel)
                 self._note(f"start {self.name(tunnel)} on {endpoint.label}{', test it first' if prove else ''}")
+            case Adopt(tunnel, endpoint):
+                tunnel.adopt(endpoint)
+                self._note(f"{self.name(tunnel)} is on {endpoint.label}, as wanted")
             case Become(tunnel, state, reason, because):
                 tunnel.become(state, reason, because)
                 why = "" if reason is None or state is TunnelState.SERVING else f": {because or reason.value}"
@@ -180,10 +185,16 @@ class World:
         self.transcript.append(line)
 
     def _look(self) -> None:
+        self.looking = True
+        if not self.slow:
+            self.end_look()
+
+    def end_look(self) -> None:
+        self.looking = False
         self.looks += 1
         self.failure = UNREACHABLE if self.down else None
         if not self.down:
-            self.where = Destination(TARGET, parse_selector(TARGET.name))
+            self.where = Destination(self.settings.target, parse_selector(TARGET.name))
 
     def _lose_clients(self, tunnel: TunnelRecord) -> None:
         for client in [client for client, each in self.served.items() if each is tunnel]:

@@ -10,7 +10,7 @@ from kpf_supervise.kubectl.causes import explain
 from kpf_supervise.kubectl.command_line import port_forward, to_answer, to_go_on
 from kpf_supervise.kubectl.output import Said, read_line
 from kpf_supervise.model import FINAL, Cause, Cluster, Problem
-from tests.recordings import recordings
+from tests.recordings import FOLDER, recordings
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,19 @@ def test_ready_comes_before_connections(case: str) -> None:
 def test_ready_names_the_port() -> None:
     assert read_line("Forwarding from 127.0.0.1:34911 -> 8080").port == 34911
     assert read_line("Forwarding from [::1]:34911 -> 8080").port == 34911
+
+
+def test_with_v_6_it_says_which_pod_it_has_chosen_and_nothing_else_of_it_is_a_message() -> None:
+    files = sorted(FOLDER.glob("n03-v6-service__*.txt"))
+    assert len(files) == 4
+    for file in files:
+        lines = [read_line(text) for text in file.read_text().splitlines()]
+        assert next(line.pod for line in lines if line.said is Said.REQUEST).startswith("web-7767bf9d47-"), file.name
+        assert {line.said for line in lines} <= {Said.REQUEST, Said.DETAIL, Said.READY}, file.name
+
+
+def test_the_stacks_that_an_old_one_dumps_are_known_by_their_first_line() -> None:
+    assert read_line("goroutine 1 [running]:").said is Said.DUMP
 
 
 def test_a_notice_glued_to_the_line_hides_nothing() -> None:

@@ -136,6 +136,7 @@ class Memory:
     phase: Phase = Beginning()
     tries: Tries
     spare_tries: Tries = field(default_factory=lambda: Tries(Reconnect(attempts=None)))
+    early: bool = False  # a tunnel was started early
     stale: bool = False  # the target may have changed since it was read
     spare_at: float = 0.0  # when the next spare may start
     failed_rounds: int = 0
@@ -180,6 +181,15 @@ class Start:
     endpoint: Endpoint
     renewed: int  # the value of Sight.renewed
     prove: bool = False
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The pod that an early tunnel has chosen is to be used."""
+
+    tunnel: TunnelRecord
+    endpoint: Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +249,7 @@ class Notice:
     message: str
 
 
-Action = Look | Reread | CheckApi | Start | Become | CheckTunnel | Forget | Admit | LetGo | Tell | Notice
+Action = Look | Reread | CheckApi | Start | Adopt | Become | CheckTunnel | Forget | Admit | LetGo | Tell | Notice
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from kpf_supervise.decision import sentences
+from kpf_supervise.decision import early, sentences
 from kpf_supervise.decision.facts import (
     Asking,
     Beginning,
@@ -52,9 +52,11 @@ def forward(step: Step) -> None:
             break
     else:
         raise AssertionError(f"no phase holds: {step.memory.phase}")
-    if not isinstance(step.memory.phase, Starting | Serving):
+    phase = step.memory.phase
+    if not isinstance(phase, Starting | Serving):
         for tunnel in step.all(TunnelState.STARTING):
-            step.change(tunnel, TunnelTrigger.ENDED, Reason.SURPLUS)
+            if not (tunnel.early and isinstance(phase, Looking | Waiting)):
+                step.change(tunnel, TunnelTrigger.ENDED, Reason.SURPLUS)
 
 
 def _restart(step: Step) -> None:
@@ -97,6 +99,7 @@ def _looking(step: Step, phase: Looking) -> Phase | Loss:
     if sight.looks < phase.after:
         if not sight.looking:
             step.actions.append(Look(again=step.memory.stale, pod=phase.pod))
+        early.start(step)
         return phase
     if sight.failure is not None:
         return Loss(sight.failure)
@@ -119,16 +122,20 @@ def _waiting(step: Step, phase: Waiting) -> Phase | Loss:
     choice = sight.choose(step.memory.pod, step.memory.family)
     step.remember(family=choice.family)
     if choice.pod is not None:
+        if early.undecided(step):
+            return phase
+        pod = early.agreed(step) or choice.pod
         assert sight.where is not None
         try:
-            remote = remote_port(sight.where, choice.pod, settings.remote)
+            remote = remote_port(sight.where, pod, settings.remote)
         except ForwardError as error:
             return Loss(error.problem)
-        return _start(step, Endpoint(choice.pod, f"pod/{choice.pod.name}", remote))
+        return _start(step, Endpoint(pod, f"pod/{pod.name}", remote))
     if choice.missing and not phase.asked:
         return Looking(sight.looks + 1, pod=True)
     if sight.denied:
         return Loss(sight.none_ready(choice.reason))
+    early.drop(step)
     reason = sight.gone or choice.reason
     new = (sight.gone or choice.stuck) and reason != phase.said
     if not phase.said or new or (phase.was_gone and not sight.gone):
@@ -146,7 +153,7 @@ def _waiting(step: Step, phase: Waiting) -> Phase | Loss:
 def _start(step: Step, endpoint: Endpoint) -> Phase:
     sentences.starting(step, endpoint)
     step.remember(left=sentences.why_left(step, endpoint), pod=endpoint.pod)
-    if not step.all(TunnelState.STARTING):  # else a spare to this pod, which is used now
+    if not early.adopt(step, endpoint) and not step.all(TunnelState.STARTING):  # else a spare to this pod is used now
         step.start(endpoint, prove=endpoint.pod is not None and endpoint.pod.incarnation == step.memory.refused)
     return Starting()
 

@@ -70,9 +70,9 @@ class Step:
         stopped, self._stopped = self._stopped, []
         return stopped
 
-    def start(self, endpoint: Endpoint, prove: bool = False) -> None:
+    def start(self, endpoint: Endpoint, *, prove: bool = False, early: bool = False) -> None:
         self.starts = True
-        self.actions.append(Start(endpoint, self.sight.renewed, prove))
+        self.actions.append(Start(endpoint, self.sight.renewed, prove, early))
 
     def remember(self, **changed: Any) -> None:
         self.memory = replace(self.memory, **changed)

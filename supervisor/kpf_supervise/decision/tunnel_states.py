@@ -114,10 +114,12 @@ class TunnelRecord:
     endpoint: Endpoint
     renewed: int = 0  # the value of Sight.renewed when its connection was made, or checked last
     prove: bool = False  # it serves only if a test connection is not refused
+    early: bool = False  # started before any pod was known: it serves only once the listing agrees with its choice
     wedges: bool = False  # a client that aborts a download may stop it for good (kubectl before 1.32)
     patience: Patience = field(default_factory=Patience)
     started: float = 0.0
     ready: float | None = None  # since when it can serve
+    went_to: str = ""  # the pod that an early one has chosen
     said: Problem | None = None  # it runs, but said that it no longer forwards
     said_at: float = 0.0
     unreached: bool = False  # it said that the pod could not be dialled, or is gone
@@ -141,6 +143,10 @@ class TunnelRecord:
         self.state, self.reason, self.because = state, reason, because
         if state is TunnelState.SUSPECT and self.check is not Check.RUNNING:
             self.check = Check.NOT_MADE
+
+    def adopt(self, endpoint: Endpoint) -> None:
+        """The pod that it has chosen is to be used."""
+        self.endpoint, self.early = endpoint, False
 
     def begin_check(self, renewed: int) -> bool:
         """False if a check is being made, or was."""

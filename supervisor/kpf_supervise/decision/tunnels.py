@@ -24,8 +24,8 @@ def starting_tunnels(step: Step) -> None:
             step.change(tunnel, TunnelTrigger.ENDED, Reason.MOVED)
         elif tunnel.fault is not None:
             step.change(tunnel, TunnelTrigger.ENDED, Reason.FAULT)
-            step.failed = tunnel
-        elif tunnel.ready is not None:
+            step.failed = None if tunnel.early else tunnel
+        elif tunnel.ready is not None and not tunnel.early:
             step.change(tunnel, TunnelTrigger.READY)
 
 

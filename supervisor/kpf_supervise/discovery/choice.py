@@ -62,7 +62,7 @@ def destination(target: Target, data: bytes | Raw | None) -> Destination:
     return Destination(target, from_map(spec.selector), service)
 
 
-_STATEFUL = "StatefulSet"
+STATEFUL = "StatefulSet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def choose(
             return Choice(stays, family)
         else:
             candidates = [pod for pod in pods if family is not None and pod.family == family]
-            if family is not None and family[0] == _STATEFUL:
+            if family is not None and family[0] == STATEFUL:
                 candidates = [pod for pod in candidates if pod.name == where.target.name]
     usable = [pod for pod in candidates if pod.usable]
     if not usable:
@@ -116,7 +116,7 @@ def choose(
 
 def _preferred(usable: list[Pod]) -> Pod:
     newest = max(usable, key=lambda pod: (pod.created, pod.name))
-    if newest.family is None or newest.family[0] != _STATEFUL:
+    if newest.family is None or newest.family[0] != STATEFUL:
         return newest
     return min((pod for pod in usable if pod.family == newest.family), key=_ordinal)
 

@@ -78,6 +78,7 @@ class TargetResolver:
             if self._watch is None:
                 self._watch = await self._watches.of(self._settings.cluster, self._settings.namespace)
                 self._watch.listeners.add(self._hear)
+                self._changed()
             if self._where is None or again:
                 await self._read_target()
             if self._watch.denied and not self._watch.blind:

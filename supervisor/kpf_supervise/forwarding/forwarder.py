@@ -16,6 +16,7 @@ from kpf_supervise.decision.decide import decide
 from kpf_supervise.decision.facts import (
     Action,
     Admit,
+    Adopt,
     Become,
     CheckApi,
     CheckTunnel,
@@ -29,7 +30,7 @@ from kpf_supervise.decision.facts import (
     Start,
     Tell,
 )
-from kpf_supervise.decision.tunnel_states import Patience, TunnelState
+from kpf_supervise.decision.tunnel_states import Endpoint, Patience, TunnelState
 from kpf_supervise.discovery.resolver import TargetResolver
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
@@ -149,6 +150,9 @@ class Forwarder:
                 self._resolver.check_api()
             case Start():
                 self._start(action)
+            case Adopt(Tunnel() as tunnel, endpoint):
+                tunnel.adopt(endpoint)
+                self._show(endpoint)
             case Become(Tunnel() as tunnel):
                 self._become(tunnel, action)
             case CheckTunnel(Tunnel() as tunnel, renewed):
@@ -196,15 +200,20 @@ class Forwarder:
             cluster=cluster,
             renewed=action.renewed,
             prove=action.prove,
+            early=action.early,
             wedges=version is not None and version < WEDGE_FREE,
             patience=self._patience,
         )
         assert namespace is not None
-        command = port_forward(self._tools.contexts.binary, cluster, namespace, endpoint.what, endpoint.remote)
+        binary = self._tools.contexts.binary
+        command = port_forward(binary, cluster, namespace, endpoint.what, endpoint.remote, action.early)
         self.status.command = shlex.join(command)
-        self.status.remote = endpoint.remote if isinstance(endpoint.remote, int) else None
+        self._show(endpoint)
         self._tunnels.append(tunnel)
         self._spawn(self._run, tunnel, command)
+
+    def _show(self, endpoint: Endpoint) -> None:
+        self.status.remote = endpoint.remote if isinstance(endpoint.remote, int) else None
 
     async def _run(self, tunnel: Tunnel, command: list[str]) -> None:
         with tunnel.scope:

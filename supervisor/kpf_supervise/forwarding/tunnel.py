@@ -20,6 +20,7 @@ _PROOF = 1.0  # seconds of silence that prove that a pod accepts connections aga
 _LAST_WORDS = 2.0  # seconds; what kubectl said longer before its end is not the cause
 _CHECK = 40.0  # seconds; kubectl waits 30 for an answer
 
+_NO_MESSAGES = (Said.HANDLING, Said.REQUEST, Said.DETAIL)
 _SUSPICIOUS = (Said.UNREACHED, Said.POD_GONE, Said.STALLED, Said.LOST)
 
 
@@ -36,6 +37,7 @@ class Tunnel(TunnelRecord):
         cluster: Cluster = ANYWHERE,
         renewed: int = 0,
         prove: bool = False,
+        early: bool = False,
         wedges: bool = False,
         patience: Patience | None = None,
     ) -> None:
@@ -43,6 +45,7 @@ class Tunnel(TunnelRecord):
             endpoint=endpoint,
             renewed=renewed,
             prove=prove,
+            early=early,
             wedges=wedges,
             patience=patience or Patience(),
             started=trio.current_time(),
@@ -82,9 +85,14 @@ class Tunnel(TunnelRecord):
                             heard(read_line(raw.decode(errors="replace")))
 
                     async def read_stderr(stream: trio.abc.ReceiveStream) -> None:
+                        dumps = False
                         async for raw in lines(stream):
                             line = read_line(raw.decode(errors="replace"))
-                            self._said.append((trio.current_time(), line.text))
+                            dumps = dumps or line.said is Said.DUMP
+                            if dumps:  # to the end
+                                continue
+                            if line.said not in _NO_MESSAGES:
+                                self._said.append((trio.current_time(), line.text))
                             heard(line)
 
                     nursery.start_soon(read_stdout, process.stdout)
@@ -96,8 +104,11 @@ class Tunnel(TunnelRecord):
             self.tell()
 
     def _hear(self, line: Line) -> None:
-        if line.said is not Said.HANDLING:
+        if line.said not in _NO_MESSAGES:
             self._log(line.text)
+        if line.said is Said.REQUEST and self.early:
+            self.went_to = line.pod
+            self.tell()
         if line.said is Said.HANDLING:
             self.handled += 1
         elif line.said in _SUSPICIOUS and self.said is None:

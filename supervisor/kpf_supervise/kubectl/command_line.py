@@ -20,11 +20,13 @@ def command(binary: str, cluster: Cluster, *words: str) -> list[str]:
     return [binary, *options, *words]
 
 
-def port_forward(binary: str, cluster: Cluster, namespace: str, what: str, remote: int | str) -> list[str]:
-    """The command of a child. It listens on an ephemeral port of 127.0.0.1: we listen on the port that users see."""
-    return command(
-        binary, cluster, f"--namespace={namespace}", "port-forward", "--address=127.0.0.1", what, f":{remote}"
-    )
+def port_forward(
+    binary: str, cluster: Cluster, namespace: str, what: str, remote: int | str, tell_requests: bool = False
+) -> list[str]:
+    """The command of a child. It listens on an ephemeral port of 127.0.0.1: we listen on the port that users see. With
+    `tell_requests`, it writes the URL of each request, and so the pod that it has chosen (no header, no body)."""
+    options = [f"--namespace={namespace}", *(["-v=6"] if tell_requests else [])]
+    return command(binary, cluster, *options, "port-forward", "--address=127.0.0.1", what, f":{remote}")
 
 
 # Measured on two cores: with these, one stream through kubectl 1.33 and our relay has 1.01 times the throughput of

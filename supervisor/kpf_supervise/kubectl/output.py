@@ -22,6 +22,9 @@ class Said(StrEnum):
     RESET = "one connection broke inside the pod"
     STALLED = "the tunnel no longer answers"
     LOST = "lost the tunnel"
+    REQUEST = "asked the API server about a pod"
+    DUMP = "the stacks of kubectl before 1.25 that ends with an error, with -v=6"
+    DETAIL = "what it does, for who looks for a fault in it"
     OTHER = "something else"
 
 
@@ -36,16 +39,21 @@ _SAID = [
     (Said.RESET, re.compile(r"error occurred forwarding ")),
     (Said.STALLED, re.compile(r"error creating (error|forwarding) stream .*[Tt]imeout occurr?ed")),
     (Said.LOST, re.compile(r"lost connection to pod")),
+    # with -v=6, before it asks for the upgrade; the name ends the URL
+    (Said.REQUEST, re.compile(r"\bGET\b.*/namespaces/[^/\s]+/pods/(?P<pod>[a-z0-9.-]+)[\s\"]")),
+    (Said.DUMP, re.compile(r"^goroutine \d+ \[")),
+    (Said.DETAIL, re.compile(r"^I\d{4} \d\d:\d\d:\d\d")),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a child: its meaning, its redacted text, and the port of a READY line."""
+    """One line of a child: its meaning, its redacted text, the port of a READY line, and the pod of a REQUEST."""
 
     said: Said
     text: str
     port: int = 0
+    pod: str = ""
 
 
 def read_line(raw: str) -> Line:
@@ -57,5 +65,5 @@ def read_line(raw: str) -> Line:
     for said, pattern in _SAID:
         if found := pattern.search(text):
             port = int(found["local"]) if said is Said.READY else 0
-            return Line(said, text, port)
+            return Line(said, text, port, found["pod"] if said is Said.REQUEST else "")
     return Line(Said.OTHER, text)
