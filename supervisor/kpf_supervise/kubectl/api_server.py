@@ -26,7 +26,7 @@ from kpf_supervise.primitives.single_flight import SingleFlight
 
 _EVENT = 8 * 1024 * 1024  # bytes of a line of a stream; an object in etcd has at most 1.5 MiB
 _AT_A_TIME = 64  # questions; macOS refuses a connection if 128 wait to be accepted
-_AGAIN = (0.5, 30.0)  # seconds: first and longest pause before a start, if the last processes ended by themselves
+_AGAIN = (0.5, 3.0)  # seconds: first and longest pause before a start, if the last processes ended by themselves
 _WELL = 10.0  # seconds after which a process has proved itself: what happens to it is no reason for a pause
 _OVERDUE = 4.0  # seconds without an answer after which it is found out whether the connection is dead
 _CHECK = 4.0  # seconds for an answer to the small question that finds it out
@@ -160,7 +160,10 @@ class ApiServer:
     def _lost(self, process: ApiProcess, why: str) -> None:
         if process is self._current:
             self._failures = self._failures + 1 if trio.current_time() - process.begun < _WELL else 1
-            self._notice(f"{self._label} {why}. A fresh one is started")
+            if self._failures == 1:
+                self._notice(f"{self._label} {why}. A fresh one is started")
+            elif self._failures == 2:
+                self._notice(f"{self._label} {why}, as the one before it. It is started again, with growing pauses")
 
     def _prove(self, process: ApiProcess) -> None:
         process.proven = True
