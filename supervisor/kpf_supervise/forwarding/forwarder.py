@@ -184,13 +184,15 @@ class Forwarder:
         if tunnel.state is TunnelState.SERVING and action.state is not TunnelState.SERVING:
             self.status.restarts += 1
         tunnel.become(action.state, action.reason, action.because)
+        if action.state is TunnelState.SERVING:  # by now kubectl's version is known
+            version = self._tools.contexts.version
+            tunnel.wedges = version is not None and version < WEDGE_FREE
         if action.state is TunnelState.ENDED:
             tunnel.scope.cancel()
 
     def _start(self, action: Start) -> None:
         if any(tunnel.state is TunnelState.STARTING for tunnel in self._tunnels):
             return
-        version = self._tools.contexts.version
         cluster, namespace = self._resolver.place
         endpoint = action.endpoint
         tunnel = Tunnel(
@@ -201,7 +203,6 @@ class Forwarder:
             renewed=action.renewed,
             prove=action.prove,
             early=action.early,
-            wedges=version is not None and version < WEDGE_FREE,
             patience=self._patience,
         )
         assert namespace is not None

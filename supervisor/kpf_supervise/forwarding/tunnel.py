@@ -38,7 +38,6 @@ class Tunnel(TunnelRecord):
         renewed: int = 0,
         prove: bool = False,
         early: bool = False,
-        wedges: bool = False,
         patience: Patience | None = None,
     ) -> None:
         super().__init__(
@@ -46,7 +45,6 @@ class Tunnel(TunnelRecord):
             renewed=renewed,
             prove=prove,
             early=early,
-            wedges=wedges,
             patience=patience or Patience(),
             started=trio.current_time(),
         )

@@ -30,6 +30,7 @@ class Cut(Exception):
 class Answer(NamedTuple):
     """The head of an answer, and its body in pieces. Reading the body raises Cut if it ends too early."""
 
+    begun: float  # when it was asked for
     status: int
     text: bool  # plain text, as the proxy's own errors are
     body: AsyncGenerator[bytes, None]
@@ -50,6 +51,7 @@ async def get(socket: Path, target: str) -> AsyncIterator[Answer]:
         ) from error
     async with stream:
         http = h11.Connection(h11.CLIENT)
+        begun = trio.current_time()
         try:
             await stream.send_all(
                 (http.send(h11.Request(method="GET", target=target, headers=_HEADERS)) or b"")
@@ -62,7 +64,7 @@ async def get(socket: Path, target: str) -> AsyncIterator[Answer]:
             raise Cut
         kind = next((value for name, value in head.headers if name == b"content-type"), b"")
         async with aclosing(_body(http, stream)) as body:
-            yield Answer(head.status_code, kind.startswith(b"text/plain"), body)
+            yield Answer(begun, head.status_code, kind.startswith(b"text/plain"), body)
 
 
 async def _next(http: h11.Connection, stream: trio.SocketStream) -> object:

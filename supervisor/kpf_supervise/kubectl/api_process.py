@@ -53,7 +53,7 @@ class ApiProcess:
         self.ended = trio.Event()
         self._pid = 0
         self._cluster = cluster
-        self._said: deque[str] = deque(maxlen=40)  # the last lines of stderr
+        self._said: deque[tuple[float, str]] = deque(maxlen=40)  # the last lines of stderr with their times
         self._heard = Signal()
 
     async def run(
@@ -94,7 +94,7 @@ class ApiProcess:
         finally:
             self.ended.set()
         if code is not None and not serving:
-            raise ForwardError(explain(self._said, code, self._cluster))
+            raise ForwardError(explain([text for _, text in self._said], code, self._cluster))
 
     def signs_in(self) -> bool:
         """Whether a credential plugin runs: kubectl has no other child."""
@@ -105,17 +105,21 @@ class ApiProcess:
 
     async def _read_stderr(self, stream: trio.abc.ReceiveStream) -> None:
         async for line in lines(stream):
-            self._said.append(line.decode(errors="replace"))
-            self.died = self.died or CONNECTION_LOST in self._said[-1]
+            text = line.decode(errors="replace")
+            self._said.append((trio.current_time(), text))
+            self.died = self.died or CONNECTION_LOST in text
             self._heard.tell()
 
-    async def last_words(self) -> list[str]:
-        """What it and a credential plugin wrote to stderr about a request that has just failed."""
+    async def words_since(self, begun: float) -> list[str]:
+        """What it and a credential plugin wrote to stderr about a request that began then, and has just failed.
+        Requests that were made at the same time share them: each has run the same plugin."""
+
+        def said() -> list[str]:
+            return [text for time, text in self._said if time >= begun]
+
         with trio.move_on_after(_LAST_WORDS):
-            await self._heard.until(lambda: any(_FAILED in line for line in self._said))
-        said = list(self._said)
-        self._said.clear()
-        return said
+            await self._heard.until(lambda: any(_FAILED in text for text in said()))
+        return said()
 
 
 @contextmanager

@@ -207,7 +207,7 @@ class ApiServer:
                 if process is self._current:
                     self.begin_anew(died=True)
                 raise Interrupted(died=True)
-            raise ForwardError(proxy_failed(words, await process.last_words(), self._cluster))
+            raise ForwardError(proxy_failed(words, await process.words_since(answer.begun), self._cluster))
         if answer.status != 401:
             self._prove(process)
         elif process is self._current:  # a fresh one may find other credentials; not at once: a plugin may ask somebody
