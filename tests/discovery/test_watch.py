@@ -10,11 +10,11 @@ import pytest
 import trio
 import trio.testing
 
+from kpf_supervise.api.server import ApiServer, Interrupted
 from kpf_supervise.discovery import watch as module
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watch import DIED, Watch
-from kpf_supervise.kubectl.api_server import ApiServer, Interrupted
 from kpf_supervise.kubectl.process import TIMEOUT
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 

@@ -9,12 +9,12 @@ import pytest
 import trio
 
 from kpf_supervise import model
+from kpf_supervise.api.server import ApiServer
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.pods import Pod, read_pod
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watch import Watch
 from kpf_supervise.instance.socket_folder import socket_folder
-from kpf_supervise.kubectl.api_server import ApiServer
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
 from kpf_supervise.primitives.signal import Signal
 from kpf_supervise.sandbox import Cluster, content, open_cluster

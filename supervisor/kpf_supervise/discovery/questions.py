@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import trio
 
+from kpf_supervise.api.errors import no_answer
+from kpf_supervise.api.server import ApiServer
 from kpf_supervise.discovery.api_objects import ObjectList
 from kpf_supervise.discovery.pods import Pod, read_pod
 from kpf_supervise.kubectl.answers import Malformed, decode
-from kpf_supervise.kubectl.api_errors import no_answer
-from kpf_supervise.kubectl.api_server import ApiServer
 from kpf_supervise.model import Cluster, ForwardError
 from kpf_supervise.primitives.single_flight import SingleFlight
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from kpf_supervise.api.errors import no_answer
 from kpf_supervise.discovery.choice import Destination, concerns, destination, path_of
 from kpf_supervise.discovery.pods import Pod, PodSet
 from kpf_supervise.discovery.sight import Sight
 from kpf_supervise.discovery.watch import Watch
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.kubectl.answers import Malformed
-from kpf_supervise.kubectl.api_errors import no_answer
 from kpf_supervise.model import FINAL, Cause, Cluster, Forward, ForwardError, Problem
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import trio
 
+from kpf_supervise.api.errors import no_answer
+from kpf_supervise.api.server import Interrupted
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.pods import Expired, Pod, PodSet
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.kubectl.answers import Malformed
-from kpf_supervise.kubectl.api_errors import no_answer
-from kpf_supervise.kubectl.api_server import Interrupted
 from kpf_supervise.model import Cause, ForwardError, Problem
 from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.text import redact

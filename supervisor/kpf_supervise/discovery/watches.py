@@ -7,12 +7,12 @@ from pathlib import Path
 
 import trio
 
+from kpf_supervise.api.process import SocketFolder
+from kpf_supervise.api.server import ApiServer
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watch import DIED, Watch
 from kpf_supervise.events.board import Board
-from kpf_supervise.kubectl.api_process import SocketFolder
-from kpf_supervise.kubectl.api_server import ApiServer
 from kpf_supervise.kubectl.contexts import Contexts, Resolved
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import Cause, Cluster, Problem

@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import trio
 
-from kpf_supervise.kubectl.api_connection import Answer, Cut, Gone, get
-from kpf_supervise.kubectl.api_errors import CONNECTION_LOST, proxy_failed, refused
-from kpf_supervise.kubectl.api_process import ApiProcess, SocketFolder
+from kpf_supervise.api.connection import Answer, Cut, Gone, get
+from kpf_supervise.api.errors import CONNECTION_LOST, proxy_failed, refused
+from kpf_supervise.api.process import ApiProcess, SocketFolder
 from kpf_supervise.kubectl.contexts import marks_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.process import TIMEOUT, lines, too_slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import trio
 
-from kpf_supervise.kubectl.api_errors import CONNECTION_LOST
+from kpf_supervise.api.errors import CONNECTION_LOST
 from kpf_supervise.kubectl.causes import explain
 from kpf_supervise.kubectl.command_line import command, to_go_on
 from kpf_supervise.kubectl.contexts import Marks

@@ -12,8 +12,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpf_supervise.kubectl.api_connection import Cut, Gone, get
-from kpf_supervise.kubectl.api_errors import proxy_failed, refused
+from kpf_supervise.api.connection import Cut, Gone, get
+from kpf_supervise.api.errors import proxy_failed, refused
 from kpf_supervise.kubectl.process import lines
 from kpf_supervise.model import Cause, Cluster, Problem
 

@@ -12,8 +12,8 @@ import trio
 import trio.testing
 
 from kpf_supervise import model
+from kpf_supervise.api.server import ApiServer, Interrupted
 from kpf_supervise.instance.socket_folder import socket_folder
-from kpf_supervise.kubectl.api_server import ApiServer, Interrupted
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
 from kpf_supervise.model import ForwardError
 from kpf_supervise.sandbox import Cluster

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from kpf_supervise.kubectl import api_server
-from kpf_supervise.kubectl.api_connection import get
+from kpf_supervise.api import server as api_server
+from kpf_supervise.api.connection import get
 from kpf_supervise.model import Cause, ForwardError
 from kpf_supervise.sandbox import open_cluster, write_kubeconfig
-from tests.conftest import NEWEST
-from tests.kubectl.reading import (
+from tests.api.reading import (
     PODS,
     WEB,
     Folders,
@@ -24,6 +23,7 @@ from tests.kubectl.reading import (
     reading,
     until,
 )
+from tests.conftest import NEWEST
 from tests.kubectls import Kubectl
 from tests.plugin import credential, plugin
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kpf_supervise.kubectl.api_server import Interrupted
+from kpf_supervise.api.server import Interrupted
+from tests.api.reading import PODS, WEB, Folders, proxies, read_all, reading, until
 from tests.conftest import NEWEST
-from tests.kubectl.reading import PODS, WEB, Folders, proxies, read_all, reading, until
 
 LOSES = """\
 #!{python}
