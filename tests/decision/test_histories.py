@@ -47,6 +47,13 @@ def test_start_before_the_pods_are_known(name: str) -> None:
     assert script.play(history) == history
 
 
+def test_where_kubectl_may_open_a_login_window_nothing_starts_before_the_pods_are_known() -> None:
+    script = Script(World(replace(FORWARD, target=Target("service", "web"))))
+    script.world.signs_in = True
+    script.play("nothing is known")
+    assert script.world.started == []
+
+
 def test_each_fault_of_the_matrix_has_a_history() -> None:
     assert {fault.name for fault in MATRIX} == set(FAULTS)
 

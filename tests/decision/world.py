@@ -72,6 +72,7 @@ class World:
         self.where: Destination | None = None
         self.looks = 0
         self.looking = False
+        self.signs_in = False
         self.slow = False  # a look-up ends only when `end_look` is called
         self.failure: Problem | None = None
         self.tunnels: list[TunnelRecord] = []
@@ -92,6 +93,7 @@ class World:
             looking=self.looking,
             failure=self.failure,
             watched=True,
+            signs_in=self.signs_in,
             pods=PodSet(self.pods.values()),
             listed=self.listed,
             problem=UNREACHABLE if self.known_down else None,

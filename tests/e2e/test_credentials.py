@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
-from kpf_supervise.sandbox import certificate, open_cluster, write_kubeconfig
+from kpf_supervise.sandbox import CredentialPlugin, certificate, open_cluster, write_kubeconfig
 from tests.conftest import NEWEST, OLDEST
 from tests.kubectls import Kubectl
 from tests.plugin import plugin
@@ -200,3 +201,21 @@ async def test_a_plugin_that_asks_on_the_terminal_gets_none_and_stops_nobody(tmp
             shown = await terminal.shows("→ service/web, pod web-")
             (port,) = re.findall(r"localhost:(\d+) → service/web", shown)
             assert (await get(int(port))).startswith(b"web-")
+
+
+async def test_while_somebody_signs_in_no_second_window_opens(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Whatever waits for it: what is read, and four forwards."""
+    plugin = CredentialPlugin(tmp_path / "plugin")
+    names = [f"f{number}" for number in range(4)]
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.ask()
+        kubeconfig = write_kubeconfig(tmp_path / "secure", dev=cluster.context(plugin.user))
+        lines = "".join(f"  {name}: {{target: service/web, ports: ':http'}}\n" for name in names)
+        with plugin.window():
+            async with supervising(tmp_path, kubectl, kubeconfig, f"forwards:\n{lines}") as instance:
+                with trio.fail_after(20):
+                    while not plugin.windows:
+                        await trio.testing.wait_all_tasks_blocked(0.05)
+                await trio.testing.wait_all_tasks_blocked(2)  # time for a second one
+                assert len(plugin.windows) == 1
+                assert instance.kubectls() == []

@@ -30,7 +30,8 @@ class Fault:
     kubectls: tuple[tuple[int, int], tuple[int, int]] = ((1, 0), (9, 0))
     note: str = ""
     notice: str = ""  # part of a notice, if no forward reports the fault
-    timing: Timing = field(default_factory=lambda: Timing(terminate=0.3))
+    # a pod that goes works on for so long: the news of it takes its time on a busy machine
+    timing: Timing = field(default_factory=lambda: Timing(terminate=1))
 
 
 async def delete(scene: Scene) -> None:

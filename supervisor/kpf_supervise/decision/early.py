@@ -11,9 +11,10 @@ from kpf_supervise.discovery.pods import Pod
 
 
 def start(step: Step) -> None:
-    """Once for each forward, as soon as its cluster and namespace are known."""
+    """Once for each forward, as soon as its cluster and namespace are known. Not where kubectl runs a program for its
+    credentials: each kubectl would open a window of its own, and after the first sign-in most of them open none."""
     sight, target = step.sight, step.facts.settings.target
-    unknown = sight.watched and not sight.listed and not sight.denied and sight.problem is None
+    unknown = sight.watched and not sight.listed and not sight.denied and sight.problem is None and not sight.signs_in
     if step.memory.early or not unknown or target.kind == "selector" or step.all(TunnelState.STARTING):
         return
     # of a stateful set the lowest ordinal is wanted

@@ -62,6 +62,7 @@ class TargetResolver:
         return replace(
             known,
             watched=True,
+            signs_in=watch.signs_in,
             pods=watch.pods,
             listed=watch.listed,
             denied=watch.denied,

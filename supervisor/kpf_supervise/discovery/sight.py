@@ -27,6 +27,7 @@ class Sight:
     gone: str = ""  # why the target was not found when it was read again in the background
     # the watch of its namespace
     watched: bool = False  # it is known
+    signs_in: bool = False  # kubectl runs a program for its credentials, which may open a window
     pods: PodSet = field(default_factory=PodSet)
     listed: int = 0  # increases when the API server has answered (again)
     denied: bool = False  # watching is forbidden

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -33,12 +33,23 @@ class NamedCluster(Struct):
     cluster: ClusterFacts | None = None
 
 
+class UserFacts(Struct, rename={"plugin": "exec", "provider": "auth-provider"}):
+    plugin: Any = None
+    provider: Any = None
+
+
+class NamedUser(Struct):
+    name: str
+    user: UserFacts | None = None
+
+
 class KubeConfig(Struct):
     """The output of `kubectl config view`: all files of $KUBECONFIG merged, without credentials."""
 
     current_context: str = msgspec.field(default="", name="current-context")
     contexts: list[NamedContext] | None = None
     clusters: list[NamedCluster] | None = None
+    users: list[NamedUser] | None = None
 
 
 class _ClientVersion(Struct, rename="camel"):

@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.values import parse_namespace
-from kpf_supervise.kubectl.answers import ClusterFacts, ContextFacts, KubeConfig, Malformed, VersionInfo, Wanted, decode
+from kpf_supervise.kubectl.answers import (
+    ClusterFacts,
+    ContextFacts,
+    KubeConfig,
+    Malformed,
+    UserFacts,
+    VersionInfo,
+    Wanted,
+    decode,
+)
 from kpf_supervise.kubectl.command_line import OLDEST, command
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.process import output
@@ -45,6 +54,7 @@ class Resolved(NamedTuple):
     cluster: Cluster  # with its context named
     namespace: str  # the context's
     access: tuple[Path | None, str, str]  # contexts in which it is equal share cluster entry and user entry
+    signs_in: bool = False  # kubectl runs a program for its credentials, which may open a window
 
 
 class Contexts:
@@ -117,7 +127,9 @@ def resolve(cluster: Cluster, view: KubeConfig, environment: Mapping[str, str]) 
         message = f"the namespace of the kubeconfig's context {name}: {mistake.message}"
         raise ForwardError(Problem(Cause.NO_SUCH_NAMESPACE, message, mistake.fix)) from None
     resolved = Cluster(cluster.kubeconfig, name, proxy_of(way.server, way.proxy_url, environment))
-    return Resolved(resolved, namespace, (cluster.kubeconfig, context.cluster, context.user))
+    user = {each.name: each.user for each in view.users or ()}.get(context.user) or UserFacts()
+    signs_in = user.plugin is not None or user.provider is not None
+    return Resolved(resolved, namespace, (cluster.kubeconfig, context.cluster, context.user), signs_in)
 
 
 def _in_cluster(environment: Mapping[str, str]) -> bool:
