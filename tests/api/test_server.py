@@ -211,13 +211,14 @@ async def test_without_a_folder_for_its_socket_the_problem_says_so_until_there_i
 async def test_a_dead_connection_is_found_out_by_a_question_that_is_then_answered_by_a_fresh_process(
     kubectl: Kubectl, tmp_path: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_server, "_OVERDUE", 0.3)
-    monkeypatch.setattr(api_server, "_CHECK", 0.3)
     async with open_cluster(tmp_path) as cluster, reading(kubectl, cluster.kubeconfig, folders) as api:
         await api.read(WEB)
 
         async def lose() -> None:
-            proxies()[0].suspend()  # as silent as one whose only connection is dead
+            (process,) = proxies()
+            process.suspend()  # as silent as one whose only connection is dead
+            monkeypatch.setattr(api_server, "_OVERDUE", 0.3)
+            monkeypatch.setattr(api_server, "_CHECK", 0.3)
             assert await api.read(WEB)
 
         assert await broken_off(api, cluster, lose), "and all that it carried has died"
@@ -228,12 +229,13 @@ async def test_a_slow_object_is_no_dead_connection(
 ) -> None:
     async with open_cluster(tmp_path) as cluster, reading(NEWEST, cluster.kubeconfig, folders) as api:
         await api.read(WEB)
-        monkeypatch.setattr(api_server, "TIMEOUT", 0.5)
-        monkeypatch.setattr(api_server, "_OVERDUE", 0.1)
         before = proxies()
         async with api.stream(f"{PODS}?watch=1&resourceVersion={cluster.store.version}") as lines:
             cluster.pause_api()
-            assert (await failure(api, WEB)).cause is Cause.TOO_SLOW
+            with monkeypatch.context() as patch:
+                patch.setattr(api_server, "TIMEOUT", 0.5)
+                patch.setattr(api_server, "_OVERDUE", 0.1)
+                assert (await failure(api, WEB)).cause is Cause.TOO_SLOW
             cluster.resume_api()
             assert await api.read(WEB)
             cluster.set_ready("db-0", False)
