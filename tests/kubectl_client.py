@@ -15,7 +15,7 @@ import trio
 from kpf_supervise.sandbox import Cluster
 from tests.kubectls import Kubectl
 
-PATIENCE = 10.0  # seconds for anything on a busy machine; only a failure waits this long
+PATIENCE = 20.0  # seconds for anything on a busy machine; only a failure waits this long
 GRACE = 0.5  # seconds to read the rest: a credential plugin may outlive its kubectl, and hold its output open
 FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)")
 
