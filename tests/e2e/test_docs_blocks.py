@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,11 +14,13 @@ import click
 import psutil
 import trio
 
+from benchmarks.__main__ import main as bench
 from kpf_supervise.kpfctl import program
 from kpf_supervise.kpfctl.group import main as ctl
 from kpf_supervise.sandbox import Cluster, objects, open_cluster, write_kubeconfig
 from tests.pasting import blocks, pasting, shown, without_comments
 from tests.program import PATIENCE
+from tests.soak import main as soak
 from tests.terminal import in_terminal
 from tests.test_docs import PAGES, ROOT
 
@@ -78,9 +81,16 @@ def test_every_command_of_the_programs_has_a_call_that_is_shown() -> None:
 async def test_make_knows_what_it_is_asked_for() -> None:
     lines = sorted(line for page in PAGES for line in shown(page) if re.search(r"\bmake\b", line) and line in SKIPPED)
     script = "\n".join(re.sub(r"\bmake\b", "make -n", line) for line in lines)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    of_make = re.compile("MAKE|ARGS$|WORKERS$|PYTHON$")  # what a make around these tests hands down
+    environment = {name: value for name, value in os.environ.items() if not of_make.match(name)}
     done = await trio.run_process(["sh", "-e", "-c", script], cwd=ROOT, env=environment, capture_stdout=True)
-    assert f"exec .venv/bin/{DEMO} " in done.stdout.decode()
+    recipes = done.stdout.decode()
+    assert f"exec .venv/bin/{DEMO} " in recipes
+    for module, command in (("benchmarks", bench), ("tests.soak", soak)):
+        calls = re.findall(rf"(?m)python -m {module}\b(.*)$", recipes)
+        assert len(calls) >= 2
+        for words in calls:
+            command.make_context(module, shlex.split(words))
 
 
 def docs_file(page: str) -> str:
