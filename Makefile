@@ -11,6 +11,9 @@ INSTALLED := .venv/installed
 STDIN := { true 3<&0; } 2>/dev/null || exec </dev/null;
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
+# Without files of bytecode, each program would be compiled anew at each start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help venv demo test check bench soak screenshots clean
 
 help: ## this list
@@ -42,9 +45,8 @@ demo: $(INSTALLED) ## the main job on the embedded sandbox cluster, with config.
 	export KUBECTL PATH="$$PATH:$$(dirname "$$KUBECTL")"; \
 	exec $(BIN)/kpf-supervise --sandbox config.example.yaml $(ARGS)
 
-# unset: without files of bytecode, each of the hundreds of programs that the tests start would be compiled anew.
 test: $(INSTALLED) ## the whole test suite, on every kubectl found
-	@$(STDIN) unset PYTHONDONTWRITEBYTECODE; tools/find-kubectl >/dev/null && exec $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(INSTALLED) ## linter, formatter and type checker
 	@$(STDIN) $(BIN)/ruff check && $(BIN)/ruff format --check && exec $(BIN)/mypy

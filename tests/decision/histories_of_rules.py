@@ -231,6 +231,22 @@ connections to the API server had died
     #1 ended: the check found it dead
     open is cut off
 """,
+    "a tunnel that has lost its connection when the line dies": """
+#1 says lost-connection
+    #1 suspect: kubectl said that it no longer forwards, or ended
+connections to the API server had died
+0.2 s pass
+    tell connecting: starting kubectl for pod/web-1, port 8080
+    start #2 on web-1
+    #1 retiring: kubectl said that it no longer forwards, or ended
+    #1 suspect: connections to the API server had died
+    #1 retiring: connections to the API server had died
+#2 is ready
+    #2 serving
+    tell active: localhost:80 → app=web, pod web-1:8080
+open leaves
+    #1 ended: it has no connections left
+""",
     "a check proves nothing while a client reads nothing": """
 open reads nothing
 connections to the API server had died

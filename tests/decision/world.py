@@ -155,14 +155,14 @@ class World:
             case Adopt(tunnel, endpoint):
                 tunnel.adopt(endpoint)
                 self._note(f"{self.name(tunnel)} is on {endpoint.label}, as wanted")
-            case Become(tunnel, state, reason, because):
-                tunnel.become(state, reason, because)
+            case Become(tunnel, state, reason, because, renewed):
+                tunnel.become(state, reason, because, renewed)
                 why = "" if reason is None or state is TunnelState.SERVING else f": {because or reason.value}"
                 self._note(f"{self.name(tunnel)} {state}{why}")
                 if state is TunnelState.ENDED:
                     self._lose_clients(tunnel)
-            case CheckTunnel(tunnel, renewed):
-                assert tunnel.begin_check(renewed)
+            case CheckTunnel(tunnel):
+                assert tunnel.begin_check()
                 self._note(f"check {self.name(tunnel)}")
             case Forget(tunnel):
                 self.tunnels.remove(tunnel)

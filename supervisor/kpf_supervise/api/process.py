@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-import psutil
 import trio
 
 from kpf_supervise.api.errors import CONNECTION_LOST
@@ -98,6 +97,8 @@ class ApiProcess:
 
     def signs_in(self) -> bool:
         """Whether a credential plugin runs: kubectl has no other child."""
+        import psutil  # slow to import and rarely needed
+
         try:
             return bool(psutil.Process(self._pid).children())
         except psutil.Error:  # it has ended

@@ -198,8 +198,9 @@ class Become:
 
     tunnel: TunnelRecord
     state: TunnelState
-    reason: Reason | None = None
-    because: str = ""
+    reason: Reason | None
+    because: str
+    renewed: int  # the value of Sight.renewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,6 @@ class CheckTunnel:
     """Find out whether a SUSPECT tunnel answers."""
 
     tunnel: TunnelRecord
-    renewed: int  # the value of Sight.renewed
 
 
 @dataclass(frozen=True, slots=True)

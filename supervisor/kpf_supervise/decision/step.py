@@ -61,7 +61,7 @@ class Step:
         if reason is not None:
             self._reasons[tunnel] = (reason, why)
         self._states[tunnel] = after
-        self.actions.append(Become(tunnel, after, *self._reasons[tunnel]))
+        self.actions.append(Become(tunnel, after, *self._reasons[tunnel], self.sight.renewed))
         if before is TunnelState.SERVING:
             self._stopped.append(tunnel)
 

@@ -112,7 +112,7 @@ class TunnelRecord:
     fields are written where a decision is carried out. Times are trio's."""
 
     endpoint: Endpoint
-    renewed: int = 0  # the value of Sight.renewed when its connection was made, or checked last
+    renewed: int = 0  # the value of Sight.renewed when its connection was made, or last suspected
     prove: bool = False  # it serves only if a test connection is not refused
     early: bool = False  # started before any pod was known: it serves only once the listing agrees with its choice
     wedges: bool = False  # a client that aborts a download may stop it for good (kubectl before 1.32)
@@ -138,21 +138,23 @@ class TunnelRecord:
     reason: Reason | None = None
     because: str = ""  # the reason as it is told to people; empty if `fault` tells it
 
-    def become(self, state: TunnelState, reason: Reason | None, because: str) -> None:
-        """Carry out a decision. Each suspicion has a check of its own."""
+    def become(self, state: TunnelState, reason: Reason | None, because: str, renewed: int) -> None:
+        """Carry out a decision. Each suspicion has a check of its own, and deals with all that `renewed` tells."""
         self.state, self.reason, self.because = state, reason, because
-        if state is TunnelState.SUSPECT and self.check is not Check.RUNNING:
-            self.check = Check.NOT_MADE
+        if state is TunnelState.SUSPECT:
+            self.renewed = renewed
+            if self.check is not Check.RUNNING:
+                self.check = Check.NOT_MADE
 
     def adopt(self, endpoint: Endpoint) -> None:
         """The pod that it has chosen is to be used."""
         self.endpoint, self.early = endpoint, False
 
-    def begin_check(self, renewed: int) -> bool:
+    def begin_check(self) -> bool:
         """False if a check is being made, or was."""
         if self.check is not Check.NOT_MADE:
             return False
-        self.check, self.renewed = Check.RUNNING, renewed
+        self.check = Check.RUNNING
         return True
 
     def __repr__(self) -> str:

@@ -85,7 +85,7 @@ def _suspect(step: Step, tunnel: TunnelRecord, fresh_serves: bool) -> None:
     elif tunnel.check in (Check.ALIVE, Check.DEAD):
         step.change(tunnel, TunnelTrigger.RETIRED)
     elif tunnel.check is Check.NOT_MADE and fresh_serves:
-        step.actions.append(CheckTunnel(tunnel, step.sight.renewed))
+        step.actions.append(CheckTunnel(tunnel))
 
 
 def settling(step: Step, tunnel: TunnelRecord) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import trio
 
 from kpf_supervise.decision.facts import HeldClient
+from kpf_supervise.decision.tunnel_states import TunnelState
 from kpf_supervise.forwarding.listener import Listening
 from kpf_supervise.forwarding.relay import Client, carry
 from kpf_supervise.forwarding.tunnel import Tunnel
@@ -26,7 +27,7 @@ class _Held(HeldClient):
 
 class ConnectionAcceptor:
     """Accepts connections. `decide` is called when a client waits, and has it given a tunnel or let go: at once where a
-    tunnel serves. `changed` is called when a client has left."""
+    tunnel serves. `changed` is called when a client has left and a decision may depend on that."""
 
     def __init__(
         self, status: Status, listening: Listening, decide: Callable[[], None], changed: Callable[[], None]
@@ -77,12 +78,14 @@ class ConnectionAcceptor:
                 finally:
                     self._status.connections -= 1
                     tunnel.connections -= 1
-                    self._changed()
+                    if tunnel.state is not TunnelState.SERVING:  # it may have been kept for this connection
+                        self._changed()
                 await tunnel.wait_for_fault(_VERDICT)
         finally:
             self.clients -= 1
             self.quiet_since = trio.current_time()
-            self._changed()
+            if self._status.forward.lazy:  # it may be the last one
+                self._changed()
             await trio.aclose_forcefully(stream)
 
     async def _hold(self, client: Client, held: _Held) -> Tunnel | None:
@@ -101,5 +104,6 @@ class ConnectionAcceptor:
                     await held.decided.wait()
                     nursery.cancel_scope.cancel()
             finally:
-                self._take(held)
+                if self._take(held):
+                    self._changed()
         return held.tunnel

@@ -155,8 +155,8 @@ class Forwarder:
                 self._show(endpoint)
             case Become(Tunnel() as tunnel):
                 self._become(tunnel, action)
-            case CheckTunnel(Tunnel() as tunnel, renewed):
-                if tunnel.begin_check(renewed):
+            case CheckTunnel(Tunnel() as tunnel):
+                if tunnel.begin_check():
                     self._spawn(tunnel.find_out)
             case Forget(Tunnel() as tunnel):
                 if tunnel in self._tunnels:
@@ -183,7 +183,7 @@ class Forwarder:
     def _become(self, tunnel: Tunnel, action: Become) -> None:
         if tunnel.state is TunnelState.SERVING and action.state is not TunnelState.SERVING:
             self.status.restarts += 1
-        tunnel.become(action.state, action.reason, action.because)
+        tunnel.become(action.state, action.reason, action.because, action.renewed)
         if action.state is TunnelState.SERVING:  # by now kubectl's version is known
             version = self._tools.contexts.version
             tunnel.wedges = version is not None and version < WEDGE_FREE

@@ -29,7 +29,7 @@ from kpf_supervise.panel.cells import local, reason
 _LONGEST_END = 30.0  # seconds
 
 
-@main.command(epilog=example("kpfctl start service/web 8080:http 9090 -n shop --wait"))
+@main.command(epilog=example("kpfctl start service/web 8081:http 9091:9090 -n shop --wait"))
 @click.argument("target")
 @click.argument("ports", nargs=-1, required=True, metavar="[LOCAL:]REMOTE...")
 @click.option("-n", "--namespace", help="Default: the file's, else the context's.")
