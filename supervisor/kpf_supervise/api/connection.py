@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import NamedTuple
 import h11
 import trio
 
+from kpf_supervise.kubectl.process import SHORTAGES
 from kpf_supervise.model import Cause, ForwardError, Problem
 
 _RECEIVE = 64 * 1024  # bytes at a time
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # temporary
 # kubectl's own proxy only answers to the host names of this machine; `get --raw` accepts the same types
 _HEADERS = [("Host", "localhost"), ("Accept", "application/json, */*")]
 
@@ -43,7 +42,7 @@ async def get(socket: Path, target: str) -> AsyncIterator[Answer]:
     try:
         stream = await trio.open_unix_socket(str(socket))
     except OSError as error:
-        if error.errno not in _SHORTAGES:
+        if error.errno not in SHORTAGES:
             raise Gone from error
         step = "Close other programs, or raise the limit: ulimit -n"
         raise ForwardError(

@@ -19,7 +19,7 @@ from kpf_supervise.model import ANYWHERE, Cause, Cluster, ForwardError, Problem
 TIMEOUT = 15.0  # seconds of silence; a healthy API server starts to answer at once
 GRACE = 1.0  # seconds between SIGINT and SIGKILL; kubectl needs 10 ms
 LINE = 64 * 1024  # bytes of a line that kubectl writes for people; its own messages are shorter
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # temporary
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # temporary
 _LINGER = 0.5  # seconds for the last output after the exit: a grandchild may hold the pipe open forever
 
 
@@ -43,7 +43,7 @@ async def running(
                 process_group=guard.group,
             )
     except OSError as error:
-        if error.errno in _SHORTAGES:
+        if error.errno in SHORTAGES:
             step = "Close other programs, or raise the limits: ulimit -n, ulimit -u"
             raise ForwardError(Problem(Cause.OTHER, f"kubectl can't be started now: {error.strerror}", step)) from error
         raise ForwardError(
