@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import tempfile
-import time
 import uuid
 
 import psutil
@@ -89,9 +88,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if is_worker(session.config):
         return
     workers = bool(session.config.getoption("numprocesses", None))
-    deadline = time.monotonic() + GRACE
-    while (left := leftovers(workers)) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    psutil.wait_procs(leftovers(workers), timeout=GRACE)
+    left = leftovers(workers)
     lines = session.config.stash[LEFT] = []
     for process in left:
         with contextlib.suppress(psutil.Error, OSError):

@@ -38,7 +38,9 @@ class Cluster:
 
     kubeconfig: Path | None = None
     context: str | None = None
-    proxy: str = ""  # host:port of the proxy in use; known once the kubeconfig was read
+    # known once the kubeconfig was read
+    proxy: str = ""  # host:port of the proxy in use
+    signs_in: bool = False  # kubectl runs a program for its credentials, which may open a window
 
 
 ANYWHERE = Cluster()

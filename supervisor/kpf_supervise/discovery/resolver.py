@@ -62,7 +62,7 @@ class TargetResolver:
         return replace(
             known,
             watched=True,
-            signs_in=watch.signs_in,
+            signs_in=watch.cluster.signs_in,
             pods=watch.pods,
             listed=watch.listed,
             denied=watch.denied,

@@ -66,7 +66,6 @@ class Watch:
         self.listed = 0  # successful listings so far: each one means that the API server answers
         self.renewed = 0  # increases when connections to the API server were found dead: tunnels may be dead too
         self.why = DIED  # why `renewed` increased
-        self.signs_in = False  # kubectl runs a program for its credentials
         self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the changed pod, or None
         self._notice = notice
         self._outage = outage

@@ -59,7 +59,6 @@ class Watches:
         if key not in self._watches:
             questions = Questions(self._server(resolved), *key)
             watch = self._watches[key] = Watch(questions, self._board.notice, self._outage(questions))
-            watch.signs_in = resolved.signs_in
             self._nursery.start_soon(unbroken, watch.run, partial(self._failed, watch))
         return self._watches[key]
 

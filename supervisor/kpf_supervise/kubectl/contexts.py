@@ -54,7 +54,6 @@ class Resolved(NamedTuple):
     cluster: Cluster  # with its context named
     namespace: str  # the context's
     access: tuple[Path | None, str, str]  # contexts in which it is equal share cluster entry and user entry
-    signs_in: bool = False  # kubectl runs a program for its credentials, which may open a window
 
 
 class Contexts:
@@ -126,10 +125,11 @@ def resolve(cluster: Cluster, view: KubeConfig, environment: Mapping[str, str]) 
     except Mistake as mistake:
         message = f"the namespace of the kubeconfig's context {name}: {mistake.message}"
         raise ForwardError(Problem(Cause.NO_SUCH_NAMESPACE, message, mistake.fix)) from None
-    resolved = Cluster(cluster.kubeconfig, name, proxy_of(way.server, way.proxy_url, environment))
     user = {each.name: each.user for each in view.users or ()}.get(context.user) or UserFacts()
     signs_in = user.plugin is not None or user.provider is not None
-    return Resolved(resolved, namespace, (cluster.kubeconfig, context.cluster, context.user), signs_in)
+    proxy = proxy_of(way.server, way.proxy_url, environment)
+    resolved = Cluster(cluster.kubeconfig, name, proxy, signs_in)
+    return Resolved(resolved, namespace, (cluster.kubeconfig, context.cluster, context.user))
 
 
 def _in_cluster(environment: Mapping[str, str]) -> bool:
