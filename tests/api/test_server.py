@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import trio
 
@@ -217,6 +218,7 @@ async def test_a_dead_connection_is_found_out_by_a_question_that_is_then_answere
         async def lose() -> None:
             (process,) = proxies()
             process.suspend()  # as silent as one whose only connection is dead
+            await until(lambda: process.status() == psutil.STATUS_STOPPED)  # its threads may answer until then
             monkeypatch.setattr(api_server, "_OVERDUE", 0.3)
             monkeypatch.setattr(api_server, "_CHECK", 0.3)
             assert await api.read(WEB)
