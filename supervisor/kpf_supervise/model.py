@@ -105,6 +105,7 @@ class Trigger(StrEnum):
     CONNECT = "a child is being started"
     READY = "the child forwards"
     THINNED = "one of several children is no longer used"
+    RESUMED = "the API server answers again, and the child that it had serves on"
     RETRY = "the child ended or could not start; it will be tried again"
     GIVE_UP = "no attempts are left, or none can help"
     QUIET = "a lazy forward without connections"
@@ -121,9 +122,10 @@ _ALWAYS = {
 }
 
 # state × trigger → state. A transition that is not in this table can't happen. A forward can become active only while a
-# child is being started.
+# child is being started, or with one that was active.
 TRANSITIONS: dict[State, dict[Trigger, State]] = {state: dict(_ALWAYS) for state in State}
 TRANSITIONS[State.CONNECTING][Trigger.READY] = State.ACTIVE
+TRANSITIONS[State.RECONNECTING][Trigger.RESUMED] = State.ACTIVE
 TRANSITIONS[State.ACTIVE][Trigger.THINNED] = State.ACTIVE
 
 

@@ -88,13 +88,22 @@ async def read_all(api: ApiServer, path: str) -> list[bytes]:
 
 
 async def broken_off(api: ApiServer, cluster: Cluster, happens: Callable[[], Awaitable[object]]) -> bool:
-    """Stream pods until what happens breaks that off; whether the line has died."""
+    """Stream pods until what happens breaks that off; whether the line was told to be dead."""
+    died = False
+
+    def hear() -> None:
+        nonlocal died
+        died = died or api.cut_off
+
+    api.listeners.add(hear)
     try:
         async with api.stream(f"{PODS}?watch=1&resourceVersion={cluster.store.version}") as lines:
             await happens()
             await anext(lines)
-    except Interrupted as interrupted:
-        return interrupted.died
+    except Interrupted:
+        return died
+    finally:
+        api.listeners.discard(hear)
     raise AssertionError("it goes on")
 
 

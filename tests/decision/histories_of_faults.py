@@ -191,14 +191,16 @@ new connects
     open is cut off
 """,
     "all connections die without an end (sleep, VPN)": """
-connections to the API server had died
-    #1 suspect: connections to the API server had died
+nothing comes from the API server
+    #1 suspect: nothing came from the API server any more
+    tell reconnecting: as soon as the API server answers: the API server does not answer
+new connects
+the API server answers
     tell connecting: starting kubectl for pod/web-1, port 8080
     start #2 on web-1
-new connects
 #2 is ready
     #2 serving
-    tell moved: connections to the API server had died → a fresh kubectl on web-1:8080
+    tell moved: nothing came from the API server any more → a fresh kubectl on web-1:8080
     check #1
     new gets #2
 #1 does not answer the check
@@ -214,15 +216,17 @@ web-1 is not ready
 #2 is ready
     #2 serving
     tell moved: web-1 is not ready → web-2:8080
-connections to the API server had died
-    #2 suspect: connections to the API server had died
+nothing comes from the API server
+    #2 suspect: nothing came from the API server any more
+    tell reconnecting: as soon as the API server answers: the API server does not answer
+the API server answers
+    #1 suspect: connections to the API server had died
+    #2 ended: it has no connections left
     tell connecting: starting kubectl for pod/web-2, port 8080
     start #3 on web-2
-    #2 ended: it has no connections left
 #3 is ready
     #3 serving
-    tell moved: connections to the API server had died → a fresh kubectl on web-2:8080
-    #1 suspect: connections to the API server had died
+    tell moved: nothing came from the API server any more → a fresh kubectl on web-2:8080
     check #1
 #1 does not answer the check
     #1 ended: the check found it dead

@@ -278,4 +278,66 @@ new connects
     #1 ended: the check found it dead
     open is cut off
 """,
+    "nothing comes from the API server, until tunnels can be replaced": """
+nothing comes from the API server
+    #1 suspect: nothing came from the API server any more
+    tell reconnecting: as soon as the API server answers: the API server does not answer
+new connects
+20 s pass
+the API server answers
+    tell connecting: starting kubectl for pod/web-1, port 8080
+    start #2 on web-1
+#2 is ready
+    #2 serving
+    tell moved: nothing came from the API server any more → a fresh kubectl on web-1:8080
+    check #1
+    new gets #2
+#1 answers the check
+    #1 retiring: nothing came from the API server any more
+open leaves
+    #1 ended: it has no connections left
+""",
+    "nothing comes from the API server, until it answers that it refuses": """
+nothing comes from the API server
+    #1 suspect: nothing came from the API server any more
+    tell reconnecting: as soon as the API server answers: the API server does not answer
+new connects
+the API server answers, and refuses
+    #1 serving
+    tell active: the API server answers again: the kubectl that it had serves on
+    new gets #1
+the API server answers
+""",
+    "nothing comes from the API server, and the only client leaves": """
+open leaves
+nothing comes from the API server
+    #1 suspect: nothing came from the API server any more
+    tell reconnecting: as soon as the API server answers: the API server does not answer
+60 s pass
+the API server answers, and refuses
+    #1 serving
+    tell active: the API server answers again: the kubectl that it had serves on
+""",
+    "nothing comes from the API server while a tunnel starts": """
+web-2 is ready
+web-1 is deleted
+    #1 retiring: another pod is to be used
+    tell connecting: starting kubectl for pod/web-2, port 8080
+    start #2 on web-2
+nothing comes from the API server
+new connects
+5 s pass
+#2 ends: api-unreachable
+    #2 ended: kubectl said that it no longer forwards, or ended
+    tell reconnecting: as soon as the API server answers: kubectl ended: api-unreachable
+the API server answers
+    #1 suspect: connections to the API server had died
+    tell connecting: starting kubectl for pod/web-2, port 8080
+    start #3 on web-2
+#3 is ready
+    #3 serving
+    tell moved: web-1 is terminating → web-2:8080
+    check #1
+    new gets #3
+""",
 }

@@ -103,6 +103,8 @@ _FACTS: dict[str, Callable[..., None]] = {
     r"the API server is gone, which the watch has not noticed": lambda script: script.world.lose_api(known=False),
     r"the API server is gone": lambda script: script.world.lose_api(),
     r"the API server answers": lambda script: script.world.regain_api(),
+    r"nothing comes from the API server": lambda script: script.world.lose_line(),
+    r"the API server answers, and refuses": lambda script: script.world.regain_line(),
     r"connections to the API server had died": lambda script: script.world.renew(),
     r"([\d.]+) s pass": lambda script, seconds: script.world.pass_time(float(seconds)),
     r"#(\d) goes to (web-\d)": lambda script, number, name: script.observe(number, went_to=name),

@@ -80,6 +80,15 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.lose_api(known)
 
     @rule()
+    def nothing_comes_from_the_api_server(self) -> None:
+        self.world.lose_line()
+
+    @rule()
+    def the_api_server_answers_and_refuses(self) -> None:
+        if self.world.down:
+            self.world.regain_line()
+
+    @rule()
     def the_api_server_answers(self) -> None:
         self.world.regain_api()
 
@@ -193,6 +202,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert tunnel.fault is None
             assert tunnel.endpoint.pod is not None  # where pods may be listed, it waits for the listing
             assert tunnel.renewed == sight.renewed
+            assert not sight.cut_off
             if sight.fresh:
                 assert sight.choose(tunnel.endpoint.pod, None).pod == sight.pods.named(tunnel.endpoint.pod.name)
 

@@ -35,6 +35,7 @@ from kpf_supervise.primitives.backoff import Tries
 TARGET = Target("selector", "app=web")
 FORWARD = Forward(id="web", target=TARGET, remote=8080, reconnect=Reconnect(attempts=3, initial=0.5, max=4))
 UNREACHABLE = Problem(Cause.API_UNREACHABLE, "the API server does not answer")
+REFUSED = Problem(Cause.UNAUTHORIZED, "the API server does not accept your credentials")
 _ROUNDS = 30  # decisions after one fact until nothing more is to be done
 
 
@@ -69,6 +70,8 @@ class World:
         self.renewed = 0
         self.down = False  # the API server does not answer
         self.known_down = False  # and the watch has noticed that
+        self.cut_off = False  # nothing at all comes from it
+        self.refuses = False  # it answers, but not what is asked
         self.where: Destination | None = None
         self.looks = 0
         self.looking = False
@@ -96,7 +99,8 @@ class World:
             signs_in=self.signs_in,
             pods=PodSet(self.pods.values()),
             listed=self.listed,
-            problem=UNREACHABLE if self.known_down else None,
+            problem=REFUSED if self.refuses else UNREACHABLE if self.known_down else None,
+            cut_off=self.cut_off,
             renewed=self.renewed,
             why_renewed="connections to the API server had died",
         )
@@ -161,8 +165,8 @@ class World:
                 self._note(f"{self.name(tunnel)} {state}{why}")
                 if state is TunnelState.ENDED:
                     self._lose_clients(tunnel)
-            case CheckTunnel(tunnel):
-                assert tunnel.begin_check()
+            case CheckTunnel(tunnel, renewed):
+                assert tunnel.begin_check(renewed)
                 self._note(f"check {self.name(tunnel)}")
             case Forget(tunnel):
                 self.tunnels.remove(tunnel)
@@ -260,9 +264,19 @@ class World:
         self.known_down = known
         self.settle()
 
+    def lose_line(self) -> None:
+        self.cut_off = True
+        self.lose_api()
+
+    def regain_line(self) -> None:
+        """The API server answers, and refuses to list pods."""
+        self.cut_off, self.refuses = False, True
+        self.settle()
+
     def regain_api(self) -> None:
         self.listed += self.down
-        self.down = self.known_down = False
+        self.renewed += self.cut_off
+        self.down = self.known_down = self.cut_off = self.refuses = False
         self.settle()
 
     def renew(self) -> None:

@@ -32,6 +32,8 @@ class Api(ApiServer):
         self.asked: list[str] = []
         self.streams = 0
         self.anew: list[bool] = []
+        self.cut_off = False
+        self.listeners = set()
 
     async def read(self, path: str) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -59,6 +61,13 @@ class Api(ApiServer):
 
     def begin_anew(self, died: bool = False) -> None:
         self.anew.append(died)
+        self.set_line(dead=True)
+        self.set_line(dead=False)
+
+    def set_line(self, dead: bool) -> None:
+        self.cut_off = dead
+        for listener in self.listeners:
+            listener()
 
 
 def watch_of(api: Api, notices: list[str], outage: Outage | None = None) -> Watch:
@@ -190,7 +199,7 @@ async def test_one_that_is_forbidden_after_an_outage_holds_up_no_other_namespace
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("ask", [Watch.check, Watch.suspect])
+@pytest.mark.parametrize("ask", [Watch.check, lambda watch: watch.suspect("its keeper was killed")])
 async def test_a_question_between_two_streams_is_not_lost(
     ask: Callable[[Watch], None], autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -209,16 +218,51 @@ async def test_a_question_between_two_streams_is_not_lost(
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("died", [False, True])
-async def test_a_stream_that_breaks_off_is_followed_by_a_listing_and_has_tunnels_replaced_only_if_the_line_has_died(
-    died: bool, autojump_clock: trio.testing.MockClock
-) -> None:
-    api = Api(Interrupted(died), first=listing("a"))
+async def test_a_stream_that_breaks_off_is_followed_by_a_listing(autojump_clock: trio.testing.MockClock) -> None:
+    api = Api(Interrupted(), first=listing("a"))
     watch = watch_of(api, [])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch.run)
         await trio.sleep(10)
-        assert (watch.listed, watch.renewed, watch.why) == (2, int(died), DIED)
+        assert (watch.listed, watch.renewed) == (2, 0)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("forbidden", [False, True])
+async def test_while_the_line_is_dead_tunnels_may_be_dead_and_they_are_replaced_once_it_is_back(
+    forbidden: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    api = Api(first=FORBIDDEN if forbidden else listing("a"))
+    watch = watch_of(api, [])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        await trio.sleep(1)
+        assert (watch.cut_off, watch.denied, watch.renewed) == (False, forbidden, 0)
+        if not forbidden:
+            api.by_page["first"] = Problem(Cause.API_UNREACHABLE, "it does not answer")
+        api.set_line(dead=True)
+        await trio.sleep(60)
+        assert (watch.cut_off, watch.renewed) == (True, 0)
+        assert watch.problem is not None
+        if not forbidden:
+            api.by_page["first"] = listing("a")
+        api.set_line(dead=False)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (watch.cut_off, watch.renewed, watch.why) == (False, 1, DIED)
+        nursery.cancel_scope.cancel()
+
+
+async def test_once_the_api_server_refuses_its_line_is_not_dead(autojump_clock: trio.testing.MockClock) -> None:
+    api = Api(first=listing("a"))
+    watch = watch_of(api, [])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        await trio.sleep(1)
+        api.by_page["first"] = Problem(Cause.UNAUTHORIZED, "it does not accept your credentials")
+        api.set_line(dead=True)
+        api.set_line(dead=False)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (watch.cut_off, watch.renewed) == (False, 0)
         nursery.cancel_scope.cancel()
 
 

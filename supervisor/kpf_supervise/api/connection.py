@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -34,11 +34,16 @@ class Answer(NamedTuple):
     text: bool  # plain text, as the proxy's own errors are
     body: AsyncGenerator[bytes, None]
 
+    @property
+    def by_proxy(self) -> bool:
+        """Whether kubectl itself says that it could not ask."""
+        return self.status == 500 and self.text
+
 
 @asynccontextmanager
-async def get(socket: Path, target: str) -> AsyncIterator[Answer]:
-    """Send a GET of `target` (path and query), and yield the answer once its head is there. Raises Gone, Cut, or
-    ForwardError (OTHER) if this process can open no more sockets now."""
+async def get(socket: Path, target: str, heard: Callable[[], None] = lambda: None) -> AsyncIterator[Answer]:
+    """Send a GET of `target` (path and query), and yield the answer once its head is there. `heard` is called whenever
+    something has come. Raises Gone, Cut, or ForwardError (OTHER) if this process can open no more sockets now."""
     try:
         stream = await trio.open_unix_socket(str(socket))
     except OSError as error:
@@ -56,17 +61,17 @@ async def get(socket: Path, target: str) -> AsyncIterator[Answer]:
                 (http.send(h11.Request(method="GET", target=target, headers=_HEADERS)) or b"")
                 + (http.send(h11.EndOfMessage()) or b"")
             )
-            head = await _next(http, stream)
+            head = await _next(http, stream, heard)
         except trio.BrokenResourceError as error:
             raise Cut from error
         if not isinstance(head, h11.Response):
             raise Cut
         kind = next((value for name, value in head.headers if name == b"content-type"), b"")
-        async with aclosing(_body(http, stream)) as body:
+        async with aclosing(_body(http, stream, heard)) as body:
             yield Answer(begun, head.status_code, kind.startswith(b"text/plain"), body)
 
 
-async def _next(http: h11.Connection, stream: trio.SocketStream) -> object:
+async def _next(http: h11.Connection, stream: trio.SocketStream, heard: Callable[[], None]) -> object:
     """The next event. Raises Cut if the other side has closed too early, or does not speak HTTP."""
     while True:
         try:
@@ -78,10 +83,13 @@ async def _next(http: h11.Connection, stream: trio.SocketStream) -> object:
                 http.receive_data(bytes(await stream.receive_some(_RECEIVE)))
             except trio.BrokenResourceError as error:
                 raise Cut from error
+            heard()
         elif not isinstance(event, h11.InformationalResponse):
             return event
 
 
-async def _body(http: h11.Connection, stream: trio.SocketStream) -> AsyncGenerator[bytes, None]:
-    while isinstance(event := await _next(http, stream), h11.Data):
+async def _body(
+    http: h11.Connection, stream: trio.SocketStream, heard: Callable[[], None]
+) -> AsyncGenerator[bytes, None]:
+    while isinstance(event := await _next(http, stream, heard), h11.Data):
         yield bytes(event.data)

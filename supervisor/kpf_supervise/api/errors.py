@@ -18,6 +18,7 @@ CONNECTION_LOST = "http2: client connection lost"  # how Go's HTTP/2 ends what i
 
 # kubectl words a refused connection in its own way, and its other errors with a prefix. `explain` knows these.
 _REFUSED = re.compile(r"(proxyconnect tcp: )?dial tcp (?P<server>\S+): connect: connection refused")
+_UNREACHED = re.compile(r"timeout|deadline exceeded|no route to host|unreachable|host is down|no such host")
 _PREFIX = "Unable to connect to the server: "
 
 
@@ -80,6 +81,11 @@ def _phrase(code: int) -> str:
         return HTTPStatus(code).phrase
     except ValueError:
         return "unknown status"
+
+
+def unreached(words: str) -> bool:
+    """Whether nothing at all has come back from the network, in the words of Go's net package and of the kernel."""
+    return _UNREACHED.search(words) is not None
 
 
 def proxy_failed(words: str, said: Sequence[str], cluster: Cluster) -> Problem:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import trio
 
+from kpf_supervise.api.connection import Answer, Cut, get
 from kpf_supervise.api.errors import CONNECTION_LOST
 from kpf_supervise.kubectl.causes import explain
 from kpf_supervise.kubectl.command_line import command, to_go_on
@@ -46,9 +47,12 @@ class ApiProcess:
         self.generation = generation
         self.scope = trio.CancelScope()
         self.begun = trio.current_time()
+        self.connected = False  # the API server has answered something, if only that it refuses
         self.proven = False  # the API server has answered through it
-        self.doubted = False  # it is being found out whether its connection is dead
         self.died = False  # its connection to the API server has died
+        self.heard = self.begun  # when the last byte of the API server came
+        self.asked = Signal()
+        self._unanswered: dict[trio.CancelScope, float] = {}  # questions by their scopes: since when, oldest first
         self.ended = trio.Event()
         self._pid = 0
         self._cluster = cluster
@@ -94,6 +98,42 @@ class ApiProcess:
             self.ended.set()
         if code is not None and not serving:
             raise ForwardError(explain([text for _, text in self._said], code, self._cluster))
+
+    @asynccontextmanager
+    async def get(self, path: str) -> AsyncIterator[Answer]:
+        """Send a GET of `path`, and yield the answer once its head is there. Raises Gone, Cut, also if `interrupt` is
+        called before, or ForwardError: see `connection.get`."""
+        async with AsyncExitStack() as stack:
+            with self.unanswered():
+                answer = await stack.enter_async_context(get(self.socket, path, self._hear))
+            yield answer
+
+    def _hear(self) -> None:
+        self.heard = trio.current_time()
+
+    @contextmanager
+    def unanswered(self) -> Iterator[None]:
+        """Around the block, the rest of an answer is awaited. Raises Cut if `interrupt` is called meanwhile."""
+        with trio.CancelScope() as scope:
+            self._unanswered[scope] = trio.current_time()
+            self.asked.tell()
+            try:
+                yield
+            finally:
+                del self._unanswered[scope]
+        if scope.cancelled_caught:
+            raise Cut
+
+    @property
+    def unanswered_since(self) -> float | None:
+        """When the oldest question was put to it that has no answer yet."""
+        return next(iter(self._unanswered.values()), None)
+
+    def interrupt(self) -> None:
+        """Its connection is dead: nobody needs to wait for its answers."""
+        self.died = True
+        for scope in self._unanswered:
+            scope.cancel()
 
     def signs_in(self) -> bool:
         """Whether a credential plugin runs: kubectl has no other child."""

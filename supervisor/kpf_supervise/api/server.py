@@ -13,33 +13,36 @@ from typing import NoReturn
 
 import trio
 
-from kpf_supervise.api.connection import Answer, Cut, Gone, get
-from kpf_supervise.api.errors import CONNECTION_LOST, proxy_failed, refused
+from kpf_supervise.api.connection import Answer, Cut, Gone
+from kpf_supervise.api.errors import CONNECTION_LOST, proxy_failed, refused, unreached
 from kpf_supervise.api.process import ApiProcess, SocketFolder
 from kpf_supervise.kubectl.contexts import marks_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.process import TIMEOUT, lines, too_slow
-from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
+from kpf_supervise.model import OUTAGE, Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.primitives.signal import Signal
 from kpf_supervise.primitives.single_flight import SingleFlight
 
 _EVENT = 8 * 1024 * 1024  # bytes of a line of a stream; an object in etcd has at most 1.5 MiB
 _AT_A_TIME = 64  # questions; macOS refuses a connection if 128 wait to be accepted
+_INTERRUPTIONS = 4  # after which a question is given up
 _AGAIN = (0.5, 3.0)  # seconds: first and longest pause before a start, if the last processes ended by themselves
 _WELL = 10.0  # seconds after which a process has proved itself: what happens to it is no reason for a pause
+_SMALL = "/version"  # the small question: every user may ask it (ClusterRole system:public-info-viewer)
+_KNOCK = 2.0  # seconds between two attempts to get through. One over a dead line takes 10 to fail, even if it is back
 _OVERDUE = 4.0  # seconds without an answer after which it is found out whether the connection is dead
-_CHECK = 4.0  # seconds for an answer to the small question that finds it out
+_QUIET = 10.0  # seconds after which the same is found out if nothing was asked
+_CHECK = 5.0  # seconds for an answer to the small question that finds it out
 _SETTLE = 0.1  # seconds until it is known whether a process has ended, or what it says about its connection
 
 
 class Interrupted(ForwardError):
-    """An answer broke off. `died`: the connection to the API server has died, so tunnels may have died, too."""
+    """An answer broke off."""
 
-    def __init__(self, died: bool) -> None:
+    def __init__(self) -> None:
         step = "Check with: kubectl get --raw /version"
         super().__init__(Problem(Cause.API_UNREACHABLE, "the API server's answer broke off", step))
-        self.died = died
 
 
 class ApiServer:
@@ -53,6 +56,8 @@ class ApiServer:
         folder: SocketFolder,
         notice: Callable[[str], None],
     ) -> None:
+        self.cut_off = False  # nothing comes from it: all connections to it may be dead, tunnels too
+        self.listeners: set[Callable[[], None]] = set()  # called when `cut_off` has changed
         self._binary = binary
         self._cluster = cluster
         self._guard = guard
@@ -63,7 +68,8 @@ class ApiServer:
         self._old: list[ApiProcess] = []  # they serve the streams that they have until the current one is proven
         self._generation = 0  # a process of an older one is to be replaced
         self._failures = 0  # consecutive processes that ended soon after their start
-        self._starts: SingleFlight[None, ApiProcess] = SingleFlight()
+        self._opening: SingleFlight[None, ApiProcess] = SingleFlight()
+        self._trying = False
         self._turns = trio.CapacityLimiter(_AT_A_TIME)
         self._nursery: trio.Nursery | None = None
         self._runs = Signal()
@@ -79,34 +85,58 @@ class ApiServer:
 
     def begin_anew(self, died: bool = False) -> None:
         """Ask a fresh process from now on. The old one ends when the fresh one has been answered, and with it its
-        streams. `died`: the connection of the old one has died."""
+        streams. `died`: the connection of the old one has died, and whatever was asked over it is asked again."""
         self._generation += 1
         if self._current is not None:
-            self._current.died = self._current.died or died
-            if self._current.proven and self._nursery is not None:
+            if died:
+                self._current.interrupt()
+                self._set_cut_off(True)
+            if self._current.connected and self._nursery is not None:
                 self._nursery.start_soon(self._try)
 
+    def _set_cut_off(self, cut_off: bool) -> None:
+        if self.cut_off is not cut_off:
+            self.cut_off = cut_off
+            if cut_off and self._nursery is not None:
+                self._nursery.start_soon(self._try)
+            for listener in list(self.listeners):
+                listener()
+
     async def _try(self) -> None:
-        with suppress(ForwardError):  # whoever asks next is told
-            await self.read("/version")
+        """Ask a fresh process, while nothing comes: again and again. Whoever else asks is told what is wrong."""
+        if self._trying:
+            return
+        self._trying = True
+        try:
+            while True:
+                try:
+                    await self.read(_SMALL)
+                    return
+                except ForwardError as trouble:
+                    if not self.cut_off or trouble.problem.cause not in OUTAGE:
+                        return
+                await trio.sleep(_KNOCK)
+        finally:
+            self._trying = False
 
     async def read(self, path: str) -> bytes:
         """Return the API server's answer to a GET of `path`. Raises ForwardError: TOO_SLOW after TIMEOUT seconds of
         silence. A long answer over a slow line may take longer."""
         async with self._turns:
-            try:
-                return await self._read(path)
-            except Interrupted:  # now by a fresh process, or over a fresh connection
-                return await self._read(path)
+            for _ in range(_INTERRUPTIONS):
+                with suppress(Interrupted):  # now by a fresh process, or over a fresh connection
+                    return await self._read(path)
+            return await self._read(path)
 
     async def _read(self, path: str) -> bytes:
         process = await self._serving()
         with trio.move_on_after(TIMEOUT) as silence:
             async with self._asking(process, path) as answer:
                 body = bytearray()
-                async for piece in answer.body:
-                    body += piece
-                    silence.deadline = trio.current_time() + TIMEOUT
+                with process.unanswered():
+                    async for piece in answer.body:
+                        body += piece
+                        silence.deadline = trio.current_time() + TIMEOUT
                 if answer.status != 200:
                     await self._refused(process, path, answer, bytes(body))
                 self._prove(process)
@@ -127,9 +157,10 @@ class ApiServer:
                 yield found
 
     async def _serving(self) -> ApiProcess:
-        if self._current is not None and self._is_fresh(self._current):
+        """A process through which the API server has answered."""
+        if self._current is not None and self._current.connected and self._is_fresh(self._current):
             return self._current
-        return await self._starts.ask(None, self._start)
+        return await self._opening.ask(None, self._open)
 
     def _is_fresh(self, process: ApiProcess) -> bool:
         return (
@@ -137,6 +168,16 @@ class ApiServer:
             and not process.ended.is_set()
             and process.marks == marks_of(self._cluster, os.environ)
         )
+
+    async def _open(self) -> ApiProcess:
+        for _ in range(_INTERRUPTIONS):
+            process = self._current
+            if process is None or not self._is_fresh(process):
+                process = await self._start()
+            with suppress(Interrupted):
+                await self._connect(process)
+                return process
+        raise Interrupted
 
     async def _start(self) -> ApiProcess:
         if self._current is not None:
@@ -157,6 +198,36 @@ class ApiServer:
             return fresh
         raise ForwardError(Problem(Cause.KUBECTL, f"{self._binary} proxy does not begin to serve in {TIMEOUT:g} s"))
 
+    async def _connect(self, process: ApiProcess) -> None:
+        """Have it ask the small question again and again until one of them is answered. Raises ForwardError."""
+        failure: ForwardError | None = None
+
+        async def attempt() -> None:
+            nonlocal failure
+            try:
+                async with self._asking(process, _SMALL) as answer:
+                    if answer.by_proxy:
+                        await self._refused(process, _SMALL, answer, b"".join([piece async for piece in answer.body]))
+                process.connected = True
+            except ForwardError as trouble:
+                failure = trouble
+            attempts.cancel_scope.cancel()
+
+        with trio.move_on_after(TIMEOUT):
+            async with trio.open_nursery() as attempts:
+                while True:
+                    attempts.start_soon(attempt)
+                    await trio.sleep(_KNOCK)
+        if process.connected:
+            self._set_cut_off(False)
+            assert self._nursery is not None
+            self._nursery.start_soon(self._mind, process)
+            return
+        if failure is not None:
+            raise failure
+        self._set_cut_off(self.cut_off or not process.signs_in())
+        raise ForwardError(too_slow(TIMEOUT))
+
     def _lost(self, process: ApiProcess, why: str) -> None:
         if process is self._current:
             self._failures = self._failures + 1 if trio.current_time() - process.begun < _WELL else 1
@@ -174,18 +245,12 @@ class ApiServer:
 
     @asynccontextmanager
     async def _asking(self, process: ApiProcess, path: str) -> AsyncIterator[Answer]:
-        waiting = trio.CancelScope()
-        if self._nursery is not None:
-            self._nursery.start_soon(self._find_out, process, waiting)
         try:
-            async with get(process.socket, path) as answer:
-                waiting.cancel()
+            async with process.get(path) as answer:
                 yield answer
         except (Gone, Cut) as error:
             await self._interrupted(process, isinstance(error, Gone))
-            raise Interrupted(process.died) from error
-        finally:
-            waiting.cancel()
+            raise Interrupted from error
 
     async def _interrupted(self, process: ApiProcess, gone: bool) -> None:
         """Its socket is gone, or an answer broke off: it was ended, or its connection to the API server is suspected
@@ -198,35 +263,38 @@ class ApiServer:
             self._notice(f"{self._label} has lost its socket {process.socket}. A fresh one is started")
             self.begin_anew()
         elif process.died or trio.current_time() - process.begun > _WELL:
-            self.begin_anew()
+            self.begin_anew(process.died)
 
     async def _refused(self, process: ApiProcess, path: str, answer: Answer, body: bytes) -> NoReturn:
-        if answer.status == 500 and answer.text:  # kubectl itself
+        if answer.by_proxy:
             words = body.decode(errors="replace").strip()
             if CONNECTION_LOST in words:
                 if process is self._current:
                     self.begin_anew(died=True)
-                raise Interrupted(died=True)
-            raise ForwardError(proxy_failed(words, await process.words_since(answer.begun), self._cluster))
+                raise Interrupted
+            problem = proxy_failed(words, await process.words_since(answer.begun), self._cluster)
+            if process is self._current and problem.cause in OUTAGE:
+                self._set_cut_off(unreached(words))
+            raise ForwardError(problem)
         if answer.status != 401:
             self._prove(process)
         elif process is self._current:  # a fresh one may find other credentials; not at once: a plugin may ask somebody
             self._generation += 1
         raise ForwardError(refused(answer.status, body, path, self._cluster))
 
-    async def _find_out(self, process: ApiProcess, waiting: trio.CancelScope) -> None:
-        """A question may get no answer because its object is slow, because a credential plugin waits for its user, or
-        because the connection is dead. In the last case a fresh process is asked. `waiting` ends with the answer."""
-        with waiting:
-            await trio.sleep(_OVERDUE)
-            if process.doubted or not process.proven:
-                return
-            process.doubted = True
-            try:
-                with trio.move_on_after(_CHECK), suppress(Gone, Cut, ForwardError):
-                    async with get(process.socket, "/version"):
-                        return
-                if process is self._current and not process.signs_in():
-                    self.begin_anew(died=True)
-            finally:
-                process.doubted = False
+    async def _mind(self, process: ApiProcess) -> None:
+        """Find out when its connection dies, as long as it is the one that is asked. A question may also get no answer
+        because its object is slow, or because a credential plugin waits for its user."""
+        while process is self._current and process.generation == self._generation and not process.ended.is_set():
+            asked = process.unanswered_since
+            due = process.heard + _QUIET if asked is None else max(process.heard, asked) + _OVERDUE
+            with trio.move_on_at(due):
+                await process.asked.wait()
+            if trio.current_time() < due:
+                continue
+            with trio.move_on_after(_CHECK) as silence, suppress(ForwardError):
+                async with self._asking(process, _SMALL):
+                    pass
+            if silence.cancelled_caught and process is self._current and not process.signs_in():
+                self.begin_anew(died=True)
+            await trio.sleep(_SETTLE)

@@ -43,8 +43,12 @@ def _is_closed(step: Step, client: HeldClient) -> bool:
 def fallback(step: Step) -> TunnelRecord | None:
     """The tunnel on the old pod, while no tunnel serves on the next one: the old pod is about to go, but still runs. It
     is for clients that have been held for a second. Without a next pod there is none: the old one is not ready."""
-    if step.all(TunnelState.SERVING) or isinstance(step.memory.phase, Resting | Waiting):
+    if step.all(TunnelState.SERVING) or step.sight.cut_off or isinstance(step.memory.phase, Resting | Waiting):
         return None
     old = [tunnel for tunnel in step.all(TunnelState.RETIRING) if step.reason(tunnel) is Reason.MOVED]
-    usable = [tunnel for tunnel in old if tunnel.fault is None and step.sight.lingers(tunnel.endpoint.pod)]
+    usable = [
+        tunnel
+        for tunnel in old
+        if tunnel.fault is None and tunnel.renewed == step.sight.renewed and step.sight.lingers(tunnel.endpoint.pod)
+    ]
     return min(usable, key=lambda tunnel: tunnel.connections, default=None)

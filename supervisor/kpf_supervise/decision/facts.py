@@ -208,6 +208,7 @@ class CheckTunnel:
     """Find out whether a SUSPECT tunnel answers."""
 
     tunnel: TunnelRecord
+    renewed: int  # the value of Sight.renewed
 
 
 @dataclass(frozen=True, slots=True)

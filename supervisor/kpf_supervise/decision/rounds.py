@@ -186,7 +186,7 @@ def _lost(step: Step, loss: Loss) -> Phase:
     sight, cause = step.sight, loss.problem.cause
     blind = loss.endpoint is None and cause not in FINAL
     expired = cause in LOGIN and not step.memory.failed_rounds  # the watch may not know yet
-    if (blind or expired or cause in OUTAGE) and sight.watched and not sight.denied:
+    if sight.cut_off or ((blind or expired or cause in OUTAGE) and sight.watched and not sight.denied):
         if sight.problem is None:
             step.actions.append(CheckApi())
         return Asking(loss, sight.listed)
@@ -204,6 +204,9 @@ def _asking(step: Step, phase: Asking) -> Phase:
 
 
 def _outage(step: Step, phase: Outage) -> Phase:
+    if step.all(TunnelState.SERVING):
+        sentences.resumed(step)
+        return Serving()
     if step.sight.outage:
         return phase
     step.remember(tries=replace(step.memory.tries, made=0))

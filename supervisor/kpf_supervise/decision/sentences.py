@@ -64,6 +64,10 @@ def outage(step: Step, problem: Problem) -> None:
     step.tell(Trigger.RETRY, f"as soon as the API server answers: {problem.message}", problem=problem)
 
 
+def resumed(step: Step) -> None:
+    step.tell(Trigger.RESUMED, "the API server answers again: the kubectl that it had serves on")
+
+
 def pausing(step: Step, problem: Problem, pause: float, attempt: int) -> None:
     of = step.facts.settings.reconnect.attempts
     when = f"in {pause:.1f} s" if pause else "now"

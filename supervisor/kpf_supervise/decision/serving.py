@@ -14,7 +14,7 @@ from kpf_supervise.model import Cause, Problem
 from kpf_supervise.primitives.backoff import HEALTHY
 
 _ALL_OF_THEM = (Cause.REMOTE_REFUSED, Cause.POD_GONE)  # these concern the pod, so they apply to all its tunnels
-_NO_FAILURE = (Reason.MOVED, Reason.RENEWED)  # even if kubectl has noticed something as well
+_NO_FAILURE = (Reason.MOVED, Reason.RENEWED, Reason.CUT_OFF)  # even if kubectl has noticed something as well
 
 
 def serving(step: Step, phase: Serving) -> Serving | Loss | None:

@@ -24,7 +24,7 @@ class TunnelTrigger(StrEnum):
 
     READY = "kubectl forwards, and a test connection was not refused if one was needed"
     SUSPECTED = "something says that it may be dead"
-    CLEARED = "the answer that was missing has come"
+    CLEARED = "what was missing has come"
     RETIRED = "new connections get another tunnel"
     ENDED = "its kubectl has ended, or is ended now"
 
@@ -57,6 +57,7 @@ class Reason(Enum):
     """Why a tunnel left the state SERVING, or ended before it."""
 
     FAULT = "kubectl said that it no longer forwards, or ended"
+    CUT_OFF = "nothing comes from the API server"
     RENEWED = "connections to the API server have died"
     SILENT = "a client gets no answer, nor does any other"
     STALLED = "a client reads nothing, which stalls all connections of its kubectl"
@@ -150,11 +151,11 @@ class TunnelRecord:
         """The pod that it has chosen is to be used."""
         self.endpoint, self.early = endpoint, False
 
-    def begin_check(self) -> bool:
-        """False if a check is being made, or was."""
+    def begin_check(self, renewed: int) -> bool:
+        """False if a check is being made, or was. It deals with all that `renewed` tells."""
         if self.check is not Check.NOT_MADE:
             return False
-        self.check = Check.RUNNING
+        self.check, self.renewed = Check.RUNNING, renewed
         return True
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kpf_supervise.decision.clients import fallback
-from kpf_supervise.decision.facts import CheckTunnel, Forget, Notice, Serving, Starting
+from kpf_supervise.decision.facts import CheckTunnel, Forget, Notice, Outage, Resting, Serving, Starting
 from kpf_supervise.decision.step import Step
 from kpf_supervise.decision.tunnel_states import Check, Reason, TunnelRecord, TunnelState, TunnelTrigger
 from kpf_supervise.model import Cause
@@ -31,16 +31,18 @@ def starting_tunnels(step: Step) -> None:
 
 def serving_tunnels(step: Step) -> None:
     """A tunnel stops serving at the first sign that new connections are better off elsewhere. One that was suspected
-    because an answer was missing serves again if that comes before a fresh tunnel is ready."""
-    if isinstance(step.memory.phase, Starting) and not step.all(_SERVING):
+    because something was missing serves again if that comes before a fresh tunnel is ready."""
+    if not step.all(_SERVING):
         for tunnel in step.all(_SUSPECT):
-            if tunnel.reason is Reason.SILENT and tunnel.unanswered is None and tunnel.fault is None:
+            if _cleared(step, tunnel) and tunnel.fault is None:
                 step.change(tunnel, TunnelTrigger.CLEARED)
     for tunnel in step.all(_SERVING):
         if tunnel.exited is not None:
             step.change(tunnel, TunnelTrigger.ENDED, Reason.FAULT)
         elif tunnel.renewed != step.sight.renewed:
             step.change(tunnel, TunnelTrigger.SUSPECTED, Reason.RENEWED, step.sight.why_renewed)
+        elif step.sight.cut_off:
+            step.change(tunnel, TunnelTrigger.SUSPECTED, Reason.CUT_OFF, "nothing came from the API server any more")
         elif step.moved_on(tunnel.endpoint.pod):
             step.change(tunnel, TunnelTrigger.RETIRED, Reason.MOVED)
         elif tunnel.said is not None:
@@ -55,6 +57,14 @@ def serving_tunnels(step: Step) -> None:
             step.change(tunnel, TunnelTrigger.RETIRED, Reason.STALLED, Reason.STALLED.value)
 
 
+def _cleared(step: Step, tunnel: TunnelRecord) -> bool:
+    """Whether the answer that it owed has come; or the API server answers again, but can't list pods: 401, 403, 5xx."""
+    if step.reason(tunnel) is Reason.SILENT:
+        return isinstance(step.memory.phase, Starting) and tunnel.unanswered is None
+    lost_line = step.reason(tunnel) is Reason.CUT_OFF and tunnel.renewed == step.sight.renewed
+    return lost_line and not step.sight.cut_off and isinstance(step.memory.phase, Outage)
+
+
 def draining_tunnels(step: Step) -> None:
     """A tunnel that no longer serves keeps its connections until they end or can no longer work. A suspect one is
     checked once a fresh one has reached the pod: one that does not answer is ended, so that its clients learn it."""
@@ -63,7 +73,7 @@ def draining_tunnels(step: Step) -> None:
     for tunnel in step.all(_SUSPECT, _RETIRING):
         if tunnel.exited is not None:
             step.change(tunnel, TunnelTrigger.ENDED, Reason.FAULT)
-        elif not tunnel.connections and tunnel is not spared and not settling(step, tunnel):
+        elif not tunnel.connections and tunnel is not spared and not settling(step, tunnel) and not _kept(step, tunnel):
             step.change(tunnel, TunnelTrigger.ENDED, Reason.DRAINED)
         elif _pod_gone_for(step, tunnel) >= _GONE_GRACE:
             step.change(tunnel, TunnelTrigger.ENDED, Reason.POD_GONE)
@@ -72,6 +82,12 @@ def draining_tunnels(step: Step) -> None:
         elif tunnel.renewed != step.sight.renewed and tunnel is not spared:
             step.change(tunnel, TunnelTrigger.SUSPECTED, Reason.RENEWED, step.sight.why_renewed)
     _crowded(step)
+
+
+def _kept(step: Step, tunnel: TunnelRecord) -> bool:
+    """Whether it is to serve again if the line turns out to be alive."""
+    cut_off = step.sight.cut_off and step.reason(tunnel) is Reason.CUT_OFF
+    return cut_off and not isinstance(step.memory.phase, Resting)
 
 
 def _suspect(step: Step, tunnel: TunnelRecord, fresh_serves: bool) -> None:
@@ -85,7 +101,7 @@ def _suspect(step: Step, tunnel: TunnelRecord, fresh_serves: bool) -> None:
     elif tunnel.check in (Check.ALIVE, Check.DEAD):
         step.change(tunnel, TunnelTrigger.RETIRED)
     elif tunnel.check is Check.NOT_MADE and fresh_serves:
-        step.actions.append(CheckTunnel(tunnel))
+        step.actions.append(CheckTunnel(tunnel, step.sight.renewed))
 
 
 def settling(step: Step, tunnel: TunnelRecord) -> bool:

@@ -68,6 +68,7 @@ class TargetResolver:
             denied=watch.denied,
             blind=watch.blind,
             problem=watch.problem,
+            cut_off=watch.cut_off,
             renewed=watch.renewed,
             why_renewed=watch.why,
         )

@@ -33,6 +33,7 @@ class Sight:
     denied: bool = False  # watching is forbidden
     blind: bool = False  # listing is forbidden too
     problem: Problem | None = None  # the pods can't be listed now
+    cut_off: bool = False  # nothing comes from the API server: tunnels may be dead
     renewed: int = 0  # increases when connections to the API server were found dead
     why_renewed: str = ""
 
@@ -43,7 +44,7 @@ class Sight:
     @property
     def outage(self) -> bool:
         """Whether the pods can't be listed now. The watch retries this for all forwards."""
-        return self.problem is not None and self.problem.cause not in FINAL
+        return self.cut_off or (self.problem is not None and self.problem.cause not in FINAL)
 
     def choose(self, current: Pod | None, family: tuple[str, str] | None) -> Choice:
         assert self.where is not None

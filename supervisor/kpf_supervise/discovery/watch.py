@@ -8,7 +8,6 @@ from collections.abc import Callable
 import trio
 
 from kpf_supervise.api.errors import no_answer
-from kpf_supervise.api.server import Interrupted
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.pods import Expired, Pod, PodSet
 from kpf_supervise.discovery.questions import Questions
@@ -23,6 +22,11 @@ _OWN = (0.5, 30.0)  # seconds: first and longest pause if the API server answers
 _DENIED = 300.0  # seconds until a forbidden watch is tried again
 _BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until this server's interval is known
 DIED = "connections to the API server had died"
+_CUT_OFF = Problem(
+    Cause.API_UNREACHABLE,
+    "nothing comes from the API server any more",
+    "Is the VPN up? Check with: kubectl get --raw /version",
+)
 
 
 class _Silent(Exception):
@@ -64,6 +68,7 @@ class Watch:
         self.denied = False  # watching is forbidden: `pods` is only as fresh as the last `refresh`
         self.blind = False  # listing is forbidden too
         self.listed = 0  # successful listings so far: each one means that the API server answers
+        self.cut_off = False  # nothing comes from the API server: tunnels may be dead
         self.renewed = 0  # increases when connections to the API server were found dead: tunnels may be dead too
         self.why = DIED  # why `renewed` increased
         self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the changed pod, or None
@@ -75,10 +80,10 @@ class Watch:
         self._unreadable = ""  # why the last pod left out can't be read
         self._patience = trio.CancelScope()  # the stream's deadline
         self._again = trio.Event()
+        questions.api.listeners.add(self._hear_of_line)
 
-    def suspect(self, why: str = DIED) -> None:
-        """Have every kubectl replaced as soon as the API server answers. `why` is the reason for the user; by default,
-        connections to the API server have died, as after sleep."""
+    def suspect(self, why: str) -> None:
+        """Have every kubectl replaced as soon as the API server answers. `why` is the reason for the user."""
         self.why = why
         if self.denied:  # no stream runs
             self.renewed += 1
@@ -86,6 +91,28 @@ class Watch:
         else:
             self._suspected = True
             self._patience.cancel()
+
+    def _hear_of_line(self) -> None:
+        """The line to the API server has died, or something has come from it again. Then every kubectl is replaced as
+        soon as the pods are listed, since the tunnels may be dead; if listing them fails, those serve on."""
+        if self.questions.api.cut_off:
+            self.cut_off = self._suspected = True
+            self.why = DIED
+            self._patience.cancel()
+            self._tell(_CUT_OFF)
+            return
+        self._outage.ask_again()
+        self._again.set()
+        if self.denied:
+            self._renew()
+            self._tell(None)
+
+    def _renew(self) -> None:
+        """The API server answers, so tunnels can be replaced if they may be dead."""
+        self.cut_off = False
+        if self._suspected:
+            self._suspected = False
+            self.renewed += 1
 
     def check(self) -> None:
         """Find out whether the API server answers; then `listed` increases, or `problem` is set."""
@@ -116,6 +143,7 @@ class Watch:
             except ForwardError as trouble:
                 if trouble.problem.cause is Cause.FORBIDDEN:
                     return trouble.problem
+                self.cut_off = self.cut_off and self.questions.api.cut_off
                 self._tell(trouble.problem)
                 own = 0 if await self._outage.over(trouble.problem) else own + 1
                 if own:
@@ -128,15 +156,11 @@ class Watch:
             except Expired:
                 pass
             except _Silent:
-                if not self._asked:
-                    if self._pulse.seen and not self._suspected:
+                if not self._asked and not self._suspected:
+                    if self._pulse.seen:
                         self.questions.api.begin_anew(died=True)
-                        self._suspected, self.why = True, DIED
                     self._pulse.silent()
                 begun = -math.inf  # list again at once
-            except Interrupted as cut:
-                if cut.died and not self._suspected:
-                    self._suspected, self.why = True, DIED
             except ForwardError as trouble:
                 if trouble.problem.cause is Cause.FORBIDDEN:
                     return trouble.problem
@@ -161,9 +185,7 @@ class Watch:
         self.pods.replace(pods, version)
         self.listed += 1
         self._outage.answered()
-        if self._suspected:
-            self._suspected = False
-            self.renewed += 1
+        self._renew()
         self._tell(None)
         self._tell_unreadable(unreadable)
 
@@ -211,6 +233,7 @@ class Watch:
     def _deny(self, problem: Problem) -> None:
         self.denied = True
         self.blind = self.listed == 0
+        self._renew()
         self._notice(
             f"{problem.message}: pods are not followed there; a forward notices a restart only when kubectl does. "
             f"{problem.next_step}"

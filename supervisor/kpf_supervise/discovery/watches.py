@@ -11,7 +11,7 @@ from kpf_supervise.api.process import SocketFolder
 from kpf_supervise.api.server import ApiServer
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.questions import Questions
-from kpf_supervise.discovery.watch import DIED, Watch
+from kpf_supervise.discovery.watch import Watch
 from kpf_supervise.events.board import Board
 from kpf_supervise.kubectl.contexts import Contexts, Resolved
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
@@ -34,7 +34,12 @@ class Watches:
         self._outages: dict[Cluster, Outage] = {}
         self._watches: dict[tuple[Cluster, str], Watch] = {}
 
-    def suspect(self, why: str = DIED) -> None:
+    def suspect_lines(self) -> None:
+        """Connections to the API servers may have died."""
+        for server in self._servers.values():
+            server.begin_anew(died=True)
+
+    def replace_kubectls(self, why: str) -> None:
         """Have every kubectl replaced: see `Watch.suspect`."""
         for server in self._servers.values():
             server.begin_anew()

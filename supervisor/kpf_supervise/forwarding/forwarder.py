@@ -155,8 +155,8 @@ class Forwarder:
                 self._show(endpoint)
             case Become(Tunnel() as tunnel):
                 self._become(tunnel, action)
-            case CheckTunnel(Tunnel() as tunnel):
-                if tunnel.begin_check():
+            case CheckTunnel(Tunnel() as tunnel, renewed):
+                if tunnel.begin_check(renewed):
                     self._spawn(tunnel.find_out)
             case Forget(Tunnel() as tunnel):
                 if tunnel in self._tunnels:

@@ -68,12 +68,12 @@ class Supervisor:
             def woken(slept: float) -> None:
                 after = "every kubectl is replaced as soon as the API server answers"
                 self._board.notice(f"the clock has jumped by {slept:.0f} s, as after sleep: {after}")
-                watches.suspect()
+                watches.suspect_lines()
 
             def guard_replaced() -> None:
                 what = "the keeper was killed, a process that ends every kubectl if kpf-supervise is killed"
                 self._board.notice(f"{what}: a new keeper runs, and every kubectl is replaced")
-                watches.suspect("its keeper was killed")
+                watches.replace_kubectls("its keeper was killed")
 
             self._nursery.start_soon(unbroken, partial(on_wake, woken), board.failing("detecting sleep"))
             keep = partial(self._guard.keep, guard_replaced)
