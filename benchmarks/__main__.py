@@ -25,10 +25,10 @@ from pathlib import Path
 import click
 import trio
 
-from . import footprint, many, panel, recovery, settings, transfer, watch
+from . import far, footprint, many, panel, recovery, settings, transfer, watch
 from .tools import OURS, RAW, Place, Tool, usable_peers
 
-PARTS = ("transfer", "settings", "recovery", "footprint", "many", "watch", "panel")
+PARTS = ("transfer", "settings", "recovery", "footprint", "many", "watch", "far", "login", "panel")
 _BACK = 30.0  # seconds for a pod of a real cluster to come back
 ANYWHERE = ("transfer", "footprint", "many")  # parts that need no sandbox and harm no cluster
 
@@ -87,13 +87,27 @@ class Bench:
     def watch(self) -> list[str]:
         return trio.run(watch.tables, self.place, self.rounds)
 
+    def far(self) -> list[str]:
+        return trio.run(far.far, self.place, self.peers, self.rounds)
+
+    def login(self) -> list[str]:
+        return trio.run(far.login, self.place, self.peers, self.rounds)
+
     def panel(self) -> list[str]:
         return panel.tables(self.place, self.rounds, self.size)
 
 
+def chosen(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in (value or ",".join(PARTS)).split(","))
+    for part in parts:
+        if part not in PARTS:
+            raise click.BadParameter(f"there is no part {part}. The parts are: {', '.join(PARTS)}", context, option)
+    return parts
+
+
 @click.command()
 @click.option("--kubectl", default=lambda: os.environ.get("KUBECTL", "kubectl"), help="The kubectl to measure.")
-@click.option("--only", multiple=True, type=click.Choice(PARTS), help="A part of it; may be given several times.")
+@click.option("--only", metavar="PART,…", callback=chosen, help=f"Parts of it: {', '.join(PARTS)}.")
 @click.option("--rounds", default=5, show_default=True, help="How often each is measured.")
 @click.option("--megabytes", default=300, show_default=True, help="Size of each download.")
 @click.option("--peers/--no-peers", default=True, help="Whether to install and measure the peers that PyPI has.")
@@ -121,7 +135,7 @@ def main(
     if disturb and not target:
         raise click.UsageError("--disturb is for the cluster of --target; the sandbox is disturbed anyway")
     usable = PARTS if not target else (*ANYWHERE, "recovery") if disturb else ANYWHERE
-    parts = [part for part in PARTS if part in usable and (part in only or not only)]
+    parts = [part for part in PARTS if part in usable and part in only]
     with tempfile.TemporaryDirectory(prefix="kpf") as folder, sandbox(f"--services={many.FORWARDS}") as own:
         place = Place(shutil.which(kubectl) or kubectl, own, Path(folder), several=True)
         if target and kubeconfig:

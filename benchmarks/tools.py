@@ -100,6 +100,12 @@ class Tool:
             for process in processes:
                 process.wait()
 
+    def time_to_ready(self, place: Place, count: int = 1) -> float:
+        """Seconds from exec until all of its forwards have answered. Raises TimeoutError."""
+        begun = time.perf_counter()
+        with self.running(place, count):
+            return time.perf_counter() - begun
+
 
 def free_ports(count: int) -> list[int]:
     """Ports on which nothing listens now. A process told to use one of them can bind it."""

@@ -62,9 +62,7 @@ def tables(place: Place, tools: Sequence[Tool], rounds: int, connections: int, s
     downloads = {streams: Row(f"download, {streams} stream{'s' * (streams > 1)}", "MB/s") for streams in (1, 8)}
     for turn in range(rounds):
         for tool in in_turn(tools, turn):
-            begun = time.perf_counter()
-            with tool.running(place):
-                starts.add(tool.name, time.perf_counter() - begun)
+            starts.add(tool.name, tool.time_to_ready(place))
     with ExitStack() as stack:
         ports = {tool.name: stack.enter_context(tool.running(place))[0][0] for tool in tools}
         for turn in range(rounds):

@@ -21,7 +21,8 @@ import click
 import psutil
 import trio
 
-from kpf_supervise.sandbox import Cluster, Timing, open_cluster
+from kpf_supervise.sandbox import Cluster, Timing, open_cluster, write_kubeconfig
+from kpf_supervise.sandbox.credential_plugin import CredentialPlugin
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.program import Instance, supervising
 
@@ -29,7 +30,10 @@ PATIENCE = 8.0  # seconds for one request
 NEAR = 2.0  # seconds around a request in which an event explains its loss
 SILENCE = 4.0  # seconds until dead connections are detected, with this cluster's bookmarks
 DEAD = "connections dead"
-QUIET = 5.0  # seconds without faults at the end, for everything to recover
+LINE = "line dead"
+LATEST = 17.0  # seconds until a dead line is known: 10 of silence, 5 for the small question, and a busy machine
+LIFETIME = 20.0  # seconds for which a token of the credential plugin is valid
+QUIET = 8.0  # seconds without faults at the end, for everything to recover
 
 
 @dataclass
@@ -41,6 +45,7 @@ class Report:
     longest: float = 0.0  # seconds, of answered requests
     not_back: list[str] = field(default_factory=list)
     orphans: int = 0
+    logins: int = 0  # runs of the credential plugin
     memory: list[float] = field(default_factory=list)  # MB (resident) of the supervisor, over time
     descriptors: list[int] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)  # descriptions of the false actives
@@ -57,6 +62,7 @@ class Report:
             f"faults        {', '.join(f'{count} {what}' for what, count in self.faults.most_common())}",
             f"not back      {', '.join(self.not_back) or 'none'}",
             f"orphans       {self.orphans}",
+            f"logins        {self.logins}",
             f"memory        {self.memory[early]:.0f} MB early, {self.memory[-1]:.0f} MB at the end",
             f"descriptors   {self.descriptors[early]} early, {self.descriptors[-1]} at the end",
             *self.strange[:20],
@@ -64,8 +70,10 @@ class Report:
 
 
 class Soak:
-    def __init__(self, cluster: Cluster, instance: Instance, names: list[str], seed: int) -> None:
-        self.cluster, self.instance, self.names = cluster, instance, names
+    def __init__(
+        self, cluster: Cluster, instance: Instance, plugin: CredentialPlugin, names: list[str], seed: int
+    ) -> None:
+        self.cluster, self.instance, self.plugin, self.names = cluster, instance, plugin, names
         self.chance = random.Random(seed)
         self.report = Report()
         self.happened: list[tuple[float, str]] = []  # the faults so far, with their times
@@ -94,15 +102,18 @@ class Soak:
         await trio.sleep(NEAR)
         ended = time.time()
         # a connection that has gone dead hangs, whatever happens after it
-        dead = [at for at, name in self.happened if name == DEAD and at - PATIENCE <= begun <= at + SILENCE]
-        before = [name for at, name in self.happened if at <= over]
-        during = DEAD if dead and outcome == "hung" else (before or ["nothing"])[-1]
+        silent = {DEAD: SILENCE, LINE: LATEST}  # seconds for which that is not known
+        dead = [
+            fault for at, fault in self.happened if fault in silent and at - PATIENCE <= begun <= at + silent[fault]
+        ]
+        before = [fault for at, fault in self.happened if at <= over]
+        during = dead[-1] if dead and outcome == "hung" else (before or ["nothing"])[-1]
         for event in self.instance.events:
             at = datetime.fromisoformat(event["time"]).timestamp()
             if event.get("forward") == name and begun - NEAR <= at <= ended:
                 return f"broken by {during} ({outcome})"
         if dead:
-            return f"broken by {DEAD} ({outcome})"
+            return f"broken by {dead[-1]} ({outcome})"
         self.report.strange.append(f"{name}: {outcome} at {datetime.fromtimestamp(begun):%H:%M:%S.%f}, steadily active")
         return "false active"
 
@@ -167,6 +178,26 @@ class Soak:
         self.cluster.lose_connections()
         await trio.sleep(SILENCE)
 
+    async def _line_dead(self) -> None:
+        self.cluster.line.cut()
+        await trio.sleep(self.chance.uniform(1, 2 * LATEST))
+        self.cluster.line.restore()
+
+    async def _tokens_revoked(self) -> None:
+        self.cluster.tokens.revoke()
+
+    async def _login_fails(self) -> None:
+        self.plugin.behave(fails="the login page does not answer")
+        self.cluster.tokens.revoke()
+        await trio.sleep(self.chance.uniform(0.5, 5))
+        self.plugin.behave(fails="")
+
+    async def _login_slow(self) -> None:
+        self.plugin.behave(takes=self.chance.uniform(2, 5))
+        self.cluster.tokens.revoke()
+        await trio.sleep(2)
+        self.plugin.behave(takes=0.2)
+
     async def trouble(self, seconds: float, only: str) -> None:
         """Inject faults for this many seconds, only those whose name contains one of the words in `only`."""
         faults: dict[str, Callable[[], Awaitable[None]]] = {
@@ -182,6 +213,10 @@ class Soak:
             "API server frozen": self._api_frozen,
             "upgrades refused": self._no_upgrades,
             DEAD: self._connections_die,
+            LINE: self._line_dead,
+            "tokens revoked": self._tokens_revoked,
+            "login fails": self._login_fails,
+            "login slow": self._login_slow,
         }
         names = sorted(name for name in faults if any(word in name for word in only.split(",")))
         until = trio.current_time() + seconds
@@ -230,10 +265,14 @@ async def soak(kubectl: Kubectl, folder: Path, seconds: float, seed: int, count:
     """Run for this many seconds, and a few more to see all forwards come back."""
     config, names = configuration(count)
     async with open_cluster(folder, Timing(bookmark=0.3)) as cluster:
-        async with supervising(folder, kubectl, cluster.kubeconfig, config) as instance, instance.peer() as peer:
+        plugin = CredentialPlugin(folder / "plugin")
+        plugin.behave(takes=0.2, lifetime=LIFETIME)
+        cluster.tokens.ask()
+        kubeconfig = write_kubeconfig(folder / "login", dev=cluster.context(plugin.user))
+        async with supervising(folder, kubectl, kubeconfig, config) as instance, instance.peer() as peer:
             await instance.all_active(*names)
             await trio.sleep(3)  # to learn how long this server stays silent
-            test = Soak(cluster, instance, names, seed)
+            test = Soak(cluster, instance, plugin, names, seed)
             async with trio.open_nursery() as nursery:
                 for name, each in (await peer.list()).items():
                     nursery.start_soon(test.load, name, each["localPort"])
@@ -252,6 +291,7 @@ async def soak(kubectl: Kubectl, folder: Path, seconds: float, seed: int, count:
             await instance.stop()
             _, alive = await trio.to_thread.run_sync(psutil.wait_procs, processes, 5)
             test.report.orphans = len(alive)
+            test.report.logins = len(plugin.runs)
     return test.report
 
 
