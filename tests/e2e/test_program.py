@@ -18,7 +18,7 @@ import trio.testing
 
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.kubectls import KUBECTLS, Kubectl
-from tests.program import PATIENCE, get, supervising
+from tests.program import PATIENCE, free_port, get, supervising
 
 NEWEST = KUBECTLS[-1]
 PODS, SERVICE = "/api/v1/namespaces/dev/pods", "/api/v1/namespaces/dev/services/web"
@@ -157,15 +157,16 @@ async def test_a_client_that_left_while_held_never_reaches_the_pod(tmp_path: Pat
 
 async def test_a_disabled_forward_binds_nothing(tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
-        config = """
+        port = free_port()
+        config = f"""
             forwards:
-              off: {target: service/web, ports: "18081:http", enabled: false}
-              on: {target: service/web, ports: ":http"}
+              off: {{target: service/web, ports: "{port}:http", enabled: false}}
+              on: {{target: service/web, ports: ":http"}}
             """
         async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
             await instance.all_active("on")
-            with pytest.raises(OSError, match="18081"):
-                await trio.open_tcp_stream("127.0.0.1", 18081)
+            with pytest.raises(OSError, match=str(port)):
+                await trio.open_tcp_stream("127.0.0.1", port)
 
 
 async def test_a_wrong_file_exits_2_and_starts_nothing(tmp_path: Path) -> None:
