@@ -11,9 +11,11 @@ from kpf_supervise.api import server as api_server
 from kpf_supervise.api.server import ApiServer
 from kpf_supervise.model import Cause
 from kpf_supervise.primitives.signal import Signal
-from kpf_supervise.sandbox import open_cluster
+from kpf_supervise.sandbox import open_cluster, write_kubeconfig
 from tests.api.reading import WEB, Folders, failure, proxies, reading, until
+from tests.conftest import NEWEST
 from tests.kubectls import Kubectl
+from tests.plugin import credential, plugin
 
 
 @pytest.fixture
@@ -110,3 +112,22 @@ async def test_an_api_server_that_answers_anything_is_not_cut_off(
         await heard.told(True, False)
         assert (await failure(api, WEB)).cause in (Cause.UNAUTHORIZED, Cause.API_UNREACHABLE)
         assert not api.cut_off
+
+
+async def test_a_plugin_that_fails_is_not_run_again_only_to_find_out_whether_the_line_is_dead(
+    tmp_path: Path, folders: Folders, brief: pytest.MonkeyPatch
+) -> None:
+    """It may open a window each time."""
+    runs = tmp_path / "runs"
+    expired = credential("good").replace('"token"', '"expirationTimestamp": "2020-01-01T00:00:00Z", "token"')
+    login = plugin(tmp_path / "login", f"echo run >> {runs}; test $(wc -l < {runs}) -lt 3 && echo '{expired}'")
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.add("good")
+        file = write_kubeconfig(tmp_path / "secure", dev=cluster.context(login))
+        async with reading(NEWEST, file, folders) as api:
+            await api.read(WEB)  # a run for the small question, and one for this
+            brief.setattr(api_server, "_QUIET", 0.2)
+            await until(lambda: runs.read_text().count("run") == 3)
+            await trio.sleep(1)  # five times as long as it would take
+            assert runs.read_text().count("run") == 3
+            assert (await failure(api, WEB)).cause is Cause.CREDENTIALS

@@ -21,6 +21,7 @@ from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.process import TIMEOUT, lines, too_slow
 from kpf_supervise.model import OUTAGE, Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.backoff import delay
+from kpf_supervise.primitives.hedge import hedged
 from kpf_supervise.primitives.signal import Signal
 from kpf_supervise.primitives.single_flight import SingleFlight
 
@@ -200,31 +201,13 @@ class ApiServer:
 
     async def _connect(self, process: ApiProcess) -> None:
         """Have it ask the small question again and again until one of them is answered. Raises ForwardError."""
-        failure: ForwardError | None = None
-
-        async def attempt() -> None:
-            nonlocal failure
-            try:
-                async with self._asking(process, _SMALL) as answer:
-                    if answer.by_proxy:
-                        await self._refused(process, _SMALL, answer, b"".join([piece async for piece in answer.body]))
-                process.connected = True
-            except ForwardError as trouble:
-                failure = trouble
-            attempts.cancel_scope.cancel()
-
         with trio.move_on_after(TIMEOUT):
-            async with trio.open_nursery() as attempts:
-                while True:
-                    attempts.start_soon(attempt)
-                    await trio.sleep(_KNOCK)
-        if process.connected:
+            await hedged(partial(self._ask_small, process), _KNOCK)
+            process.connected = True
             self._set_cut_off(False)
             assert self._nursery is not None
             self._nursery.start_soon(self._mind, process)
             return
-        if failure is not None:
-            raise failure
         self._set_cut_off(self.cut_off or not process.signs_in())
         raise ForwardError(too_slow(TIMEOUT))
 
@@ -292,9 +275,18 @@ class ApiServer:
                 await process.asked.wait()
             if trio.current_time() < due:
                 continue
-            with trio.move_on_after(_CHECK) as silence, suppress(ForwardError):
-                async with self._asking(process, _SMALL):
-                    pass
-            if silence.cancelled_caught and process is self._current and not process.signs_in():
-                self.begin_anew(died=True)
-            await trio.sleep(_SETTLE)
+            try:
+                with trio.move_on_after(_CHECK) as silence:
+                    await self._ask_small(process)
+                if silence.cancelled_caught and process is self._current and not process.signs_in():
+                    self.begin_anew(died=True)
+            except Interrupted:
+                await trio.sleep(_SETTLE)
+            except ForwardError:  # a plugin may open a window each time: only if somebody needs an answer
+                await process.asked.wait()
+
+    async def _ask_small(self, process: ApiProcess) -> None:
+        """Raises ForwardError if kubectl itself could not ask; any answer of the API server will do."""
+        async with self._asking(process, _SMALL) as answer:
+            if answer.by_proxy:
+                await self._refused(process, _SMALL, answer, b"".join([piece async for piece in answer.body]))
