@@ -183,7 +183,7 @@ async def _keep(
             cluster = Cluster(await stack.enter_async_context(_open_sandbox(guard)))
             board.notice(f"the sandbox cluster is up: export KUBECONFIG={cluster.kubeconfig}")
         nursery = await stack.enter_async_context(trio.open_nursery())
-        supervisor = Supervisor(job.kubectl, guard, board)
+        supervisor = Supervisor(job.kubectl, guard, board, job.config.credentials == "share")
         await nursery.start(supervisor.run)
         desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, board)
         await desired.begin()

@@ -38,9 +38,7 @@ class Cluster:
 
     kubeconfig: Path | None = None
     context: str | None = None
-    # known once the kubeconfig was read
-    proxy: str = ""  # host:port of the proxy in use
-    signs_in: bool = False  # kubectl runs a program for its credentials, which may open a window
+    proxy: str = ""  # host:port of the proxy in use; known once the kubeconfig was read
 
 
 ANYWHERE = Cluster()
@@ -82,6 +80,7 @@ class Config:
     kubectl: str | None = None  # a name on PATH or a path; None: not set
     socket: Path | None = None  # None: not set
     persist: bool = False
+    credentials: str = "share"  # share or each: whether kubectls share what one run of a credential plugin gives
     # identity of the file it was read from: device, inode, modification time, size; None: a pipe, or no file
     mark: tuple[int, int, int, int] | None = field(default=None, compare=False)
 

@@ -22,6 +22,7 @@ from kpf_supervise.decision.facts import (
     Memory,
     Notice,
     Reread,
+    SignIn,
     Start,
     Tell,
 )
@@ -76,6 +77,8 @@ class World:
         self.looks = 0
         self.looking = False
         self.signs_in = False
+        self.signing_in_since: float | None = None
+        self.no_login: Problem | None = None
         self.slow = False  # a look-up ends only when `end_look` is called
         self.failure: Problem | None = None
         self.tunnels: list[TunnelRecord] = []
@@ -97,6 +100,9 @@ class World:
             failure=self.failure,
             watched=True,
             signs_in=self.signs_in,
+            signing_in=f"signing in with login since {self.signing_in_since:.0f}" if self.signing_in_since else "",
+            signing_in_since=self.signing_in_since,
+            no_login=self.no_login,
             pods=PodSet(self.pods.values()),
             listed=self.listed,
             problem=REFUSED if self.refuses else UNREACHABLE if self.known_down else None,
@@ -148,6 +154,8 @@ class World:
                 self._look()
             case Reread():
                 pass
+            case SignIn():
+                self._note("sign in again")
             case CheckApi():
                 self.known_down = self.down
                 self.listed += not self.down

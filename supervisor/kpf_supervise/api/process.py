@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import trio
@@ -19,6 +19,8 @@ from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.process import lines, read_to_end, running
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.signal import Signal
+from kpf_supervise.sign_in.login import Kubectl, Login
+from kpf_supervise.sign_in.logins import SocketFolder
 
 # What the socket gives to whoever can open it: reading what we read, and nothing else.
 _ACCEPTED = ",".join(
@@ -35,13 +37,11 @@ _SERVING = b"Starting to serve on"
 _FAILED = "Error while proxying request"
 _LAST_WORDS = 0.5  # seconds: what a credential plugin wrote arrives about as soon as the answer to the request
 
-SocketFolder = Callable[[], AbstractContextManager[Path]]  # a private folder with a short path, removed after the block
-
 
 class ApiProcess:
     """`socket` is served once `run` has started, until `ended`."""
 
-    def __init__(self, cluster: Cluster, marks: Marks, generation: int) -> None:
+    def __init__(self, cluster: Cluster, marks: Marks, generation: int, login: Login) -> None:
         self.socket = Path()
         self.marks = marks  # of the kubeconfig that it reads when it starts
         self.generation = generation
@@ -55,7 +55,9 @@ class ApiProcess:
         self._unanswered: dict[trio.CancelScope, float] = {}  # questions by their scopes: since when, oldest first
         self.ended = trio.Event()
         self._pid = 0
+        self.kubectl = Kubectl(login, cluster)
         self._cluster = cluster
+        self._login = login
         self._said: deque[tuple[float, str]] = deque(maxlen=40)  # the last lines of stderr with their times
         self._heard = Signal()
 
@@ -80,10 +82,11 @@ class ApiProcess:
                     task_status.started()
 
         try:
-            with self.scope, _opened(folder) as place:
+            with self.scope, _opened(folder, self._login) as (place, self.kubectl):
                 self.socket = place / "s"
-                words = command(binary, self._cluster, *_WORDS, f"--unix-socket={self.socket}")
-                async with running(words, guard, to_go_on(os.environ)) as process, trio.open_nursery() as nursery:
+                words = command(binary, self.kubectl.cluster, *_WORDS, f"--unix-socket={self.socket}")
+                environment = {**to_go_on(os.environ), **self.kubectl.environment}
+                async with running(words, guard, environment) as process, trio.open_nursery() as nursery:
                     assert process.stdout is not None
                     assert process.stderr is not None
                     self._pid = process.pid
@@ -164,10 +167,10 @@ class ApiProcess:
 
 
 @contextmanager
-def _opened(folder: SocketFolder) -> Iterator[Path]:
+def _opened(folder: SocketFolder, login: Login) -> Iterator[tuple[Path, Kubectl]]:
     with ExitStack() as stack:
         try:
-            place = stack.enter_context(folder())
+            place = stack.enter_context(folder()), stack.enter_context(login.kubectl())
         except OSError as error:
             step = "Make that folder writable, or set XDG_RUNTIME_DIR to a folder of yours"
             raise ForwardError(Problem(Cause.OTHER, f"kubectl can't get a socket: {error}", step)) from error

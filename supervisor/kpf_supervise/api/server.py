@@ -15,7 +15,7 @@ import trio
 
 from kpf_supervise.api.connection import Answer, Cut, Gone
 from kpf_supervise.api.errors import CONNECTION_LOST, proxy_failed, refused, unreached
-from kpf_supervise.api.process import ApiProcess, SocketFolder
+from kpf_supervise.api.process import ApiProcess
 from kpf_supervise.kubectl.contexts import marks_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.process import TIMEOUT, lines, too_slow
@@ -24,6 +24,8 @@ from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.primitives.hedge import hedged
 from kpf_supervise.primitives.signal import Signal
 from kpf_supervise.primitives.single_flight import SingleFlight
+from kpf_supervise.sign_in.login import Login
+from kpf_supervise.sign_in.logins import SocketFolder
 
 _EVENT = 8 * 1024 * 1024  # bytes of a line of a stream; an object in etcd has at most 1.5 MiB
 _AT_A_TIME = 64  # questions; macOS refuses a connection if 128 wait to be accepted
@@ -56,9 +58,11 @@ class ApiServer:
         guard: OrphanGuard,
         folder: SocketFolder,
         notice: Callable[[str], None],
+        login: Login | None = None,
     ) -> None:
         self.cut_off = False  # nothing comes from it: all connections to it may be dead, tunnels too
         self.listeners: set[Callable[[], None]] = set()  # called when `cut_off` has changed
+        self.login = login or Login(cluster)  # where kubectl needs none, or does it by itself
         self._binary = binary
         self._cluster = cluster
         self._guard = guard
@@ -131,13 +135,13 @@ class ApiServer:
 
     async def _read(self, path: str) -> bytes:
         process = await self._serving()
-        with trio.move_on_after(TIMEOUT) as silence:
+        with self.login.limit(TIMEOUT) as silence:
             async with self._asking(process, path) as answer:
                 body = bytearray()
                 with process.unanswered():
                     async for piece in answer.body:
                         body += piece
-                        silence.deadline = trio.current_time() + TIMEOUT
+                        silence.restart()
                 if answer.status != 200:
                     await self._refused(process, path, answer, bytes(body))
                 self._prove(process)
@@ -159,9 +163,11 @@ class ApiServer:
 
     async def _serving(self) -> ApiProcess:
         """A process through which the API server has answered."""
-        if self._current is not None and self._current.connected and self._is_fresh(self._current):
-            return self._current
-        return await self._opening.ask(None, self._open)
+        process = self._current
+        if process is None or not process.connected or not self._is_fresh(process):
+            return await self._opening.ask(None, self._open)
+        await self.login.ready()  # its user may take any time for it, and no limit runs
+        return process
 
     def _is_fresh(self, process: ApiProcess) -> bool:
         return (
@@ -191,7 +197,8 @@ class ApiServer:
             await trio.sleep(delay(*_AGAIN, self._failures - 2))
         await self._runs.until(lambda: self._nursery is not None)
         assert self._nursery is not None
-        fresh = ApiProcess(self._cluster, marks_of(self._cluster, os.environ), self._generation)
+        await self.login.prepare()  # a sign-in goes on beside
+        fresh = ApiProcess(self._cluster, marks_of(self._cluster, os.environ), self._generation, self.login)
         lost = partial(self._lost, fresh)
         with trio.move_on_after(TIMEOUT):
             await self._nursery.start(fresh.run, self._binary, self._guard, self._folder, lost)
@@ -201,6 +208,7 @@ class ApiServer:
 
     async def _connect(self, process: ApiProcess) -> None:
         """Have it ask the small question again and again until one of them is answered. Raises ForwardError."""
+        await self.login.ready()
         with trio.move_on_after(TIMEOUT):
             await hedged(partial(self._ask_small, process), _KNOCK)
             process.connected = True
@@ -208,7 +216,7 @@ class ApiServer:
             assert self._nursery is not None
             self._nursery.start_soon(self._mind, process)
             return
-        self._set_cut_off(self.cut_off or not process.signs_in())
+        self._set_cut_off(self.cut_off or not self._signs_in(process))
         raise ForwardError(too_slow(TIMEOUT))
 
     def _lost(self, process: ApiProcess, why: str) -> None:
@@ -221,6 +229,7 @@ class ApiServer:
 
     def _prove(self, process: ApiProcess) -> None:
         process.proven = True
+        process.kubectl.accepted()
         if process is self._current:
             for old in self._old:
                 old.scope.cancel()
@@ -258,12 +267,14 @@ class ApiServer:
             problem = proxy_failed(words, await process.words_since(answer.begun), self._cluster)
             if process is self._current and problem.cause in OUTAGE:
                 self._set_cut_off(unreached(words))
-            raise ForwardError(problem)
+            raise ForwardError(process.kubectl.reword(problem))
         if answer.status != 401:
             self._prove(process)
+        elif process.kubectl.renewed(answer.begun):
+            raise Interrupted  # ask again: kubectl has another credential since
         elif process is self._current:  # a fresh one may find other credentials; not at once: a plugin may ask somebody
             self._generation += 1
-        raise ForwardError(refused(answer.status, body, path, self._cluster))
+        raise ForwardError(process.kubectl.reword(refused(answer.status, body, path, self._cluster)))
 
     async def _mind(self, process: ApiProcess) -> None:
         """Find out when its connection dies, as long as it is the one that is asked. A question may also get no answer
@@ -278,12 +289,15 @@ class ApiServer:
             try:
                 with trio.move_on_after(_CHECK) as silence:
                     await self._ask_small(process)
-                if silence.cancelled_caught and process is self._current and not process.signs_in():
+                if silence.cancelled_caught and process is self._current and not self._signs_in(process):
                     self.begin_anew(died=True)
             except Interrupted:
                 await trio.sleep(_SETTLE)
             except ForwardError:  # a plugin may open a window each time: only if somebody needs an answer
                 await process.asked.wait()
+
+    def _signs_in(self, process: ApiProcess) -> bool:
+        return bool(self.login.signing_in) if self.login.shared else process.signs_in()
 
     async def _ask_small(self, process: ApiProcess) -> None:
         """Raises ForwardError if kubectl itself could not ask; any answer of the API server will do."""

@@ -147,6 +147,12 @@ _TOP = _CLUSTER | {
         parse_socket, "The control socket, relative to this file. Default: one in the user's runtime folder.", True
     ),
     "persist": _flag("Restore what was started and stopped with kpfctl at the next start."),
+    "credentials": _choice(
+        "a way to sign in",
+        "What one run of a credential plugin gives is shared by all kubectls, or each runs it itself, one at a time.",
+        "share",
+        "each",
+    ),
 }
 
 # All options with a single value. Those of reconnect are flat here, so that each overrides only its own default.

@@ -14,10 +14,10 @@ import trio
 from kpf_supervise.control import jsonrpc
 from kpf_supervise.control.handlers import Handlers
 from kpf_supervise.control.jsonrpc import INTERNAL_ERROR, NOT_DONE, TOO_MANY, Lines, Refusal, Request
-from kpf_supervise.control.unix_socket import peer_uid
 from kpf_supervise.events import serialize
 from kpf_supervise.model import Event
 from kpf_supervise.primitives.boundary import unbroken
+from kpf_supervise.primitives.unix_peer import peer_uid
 from kpf_supervise.text import quote
 
 _MOST = 100  # open connections; beyond that, the one that has been idle the longest is closed

@@ -6,18 +6,15 @@ import fcntl
 import os
 import socket
 import stat
-import struct
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from kpf_supervise.instance.paths import make_private, user_name
 from kpf_supervise.model import LONGEST_SOCKET
+from kpf_supervise.primitives.unix_peer import Connected, peer_pid, peer_uid
 
 _BACKLOG = 1024  # connections that the kernel queues for us
-_SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # macOS, sys/un.h
 
 
 class Running(Exception):
@@ -90,22 +87,7 @@ def _served_by(path: Path) -> int | None:
         return peer_pid(probe)
 
 
-class _Connected(Protocol):
-    def getsockopt(self, level: int, option: int, length: int, /) -> bytes: ...
-
-
-def peer_pid(connected: _Connected) -> int:
-    """The pid of the peer (for a client's socket: of the process that listens), or 0."""
-    if sys.platform == "linux":
-        pid: int = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-        return pid
-    try:
-        return int.from_bytes(connected.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID, 4), sys.byteorder)
-    except OSError:
-        return 0
-
-
-def check_owner(connected: _Connected) -> None:
+def check_owner(connected: Connected) -> None:
     """Raises PermissionError, which names both users, if another user serves this client's socket: that user's
     answers must be neither shown nor run."""
     uid = peer_uid(connected)
@@ -114,12 +96,3 @@ def check_owner(connected: _Connected) -> None:
             f"this instance belongs to {user_name(uid)}, and you are {user_name(os.getuid())}. Each user can control "
             "only instances of their own"
         )
-
-
-def peer_uid(connected: _Connected) -> int:
-    """The user id of the peer."""
-    if sys.platform == "linux":
-        uid: int = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
-        return uid
-    found: int = struct.unpack_from("2I", connected.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 76))[1]
-    return found

@@ -150,6 +150,7 @@ class Memory:
         default_factory=lambda: MappingProxyType({})
     )  # since when its pod is gone
     restarts: int = 0
+    signing_in: str = ""  # the sign-in that was told
 
 
 # --- what is to be done
@@ -172,6 +173,11 @@ class Reread:
 @dataclass(frozen=True, slots=True)
 class CheckApi:
     """Have the watch find out whether the API server answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A client waits: begin a sign-in that has failed again, unless that was just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +256,9 @@ class Notice:
     message: str
 
 
-Action = Look | Reread | CheckApi | Start | Adopt | Become | CheckTunnel | Forget | Admit | LetGo | Tell | Notice
+Action = (
+    Look | Reread | CheckApi | SignIn | Start | Adopt | Become | CheckTunnel | Forget | Admit | LetGo | Tell | Notice
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from kpf_supervise.decision import early, sentences
+from kpf_supervise.decision import early, sentences, sign_in
 from kpf_supervise.decision.facts import (
     Asking,
     Beginning,
@@ -23,6 +23,7 @@ from kpf_supervise.decision.facts import (
     Reread,
     Resting,
     Serving,
+    SignIn,
     Starting,
     Waiting,
 )
@@ -57,6 +58,7 @@ def forward(step: Step) -> None:
         for tunnel in step.all(TunnelState.STARTING):
             if not (tunnel.early and isinstance(phase, Looking | Waiting)):
                 step.change(tunnel, TunnelTrigger.ENDED, Reason.SURPLUS)
+    sign_in.waits_for_it(step)
 
 
 def _restart(step: Step) -> None:
@@ -258,6 +260,8 @@ def _failed(step: Step, phase: Failed) -> Phase:
     called = step.facts.arrived > phase.arrived or (bool(step.facts.held) and not phase.closes)
     hope = new_pod or called or step.sight.listed != phase.listed
     if (new_pod and step.sight.where is not None) or (hope and step.now >= phase.rested):
+        if step.facts.arrived > phase.arrived and step.sight.no_login is not None:
+            step.actions.append(SignIn())
         return _look(step)
     if hope:
         step.at(phase.rested)

@@ -20,6 +20,14 @@ def restarted(step: Step) -> None:
     step.tell(Trigger.CONNECT, f"restarted: looking for a pod of {step.facts.settings.target}")
 
 
+def signing_in(step: Step) -> None:
+    step.tell(Trigger.NO_POD, f"{step.sight.signing_in}; connections to {step.facts.local} are held")
+
+
+def signed_in(step: Step) -> None:
+    step.tell(Trigger.CONNECT, f"signed in; looking for a pod of {step.facts.settings.target}")
+
+
 def no_pod(step: Step, reason: str) -> None:
     lost = ""
     served = step.memory.served

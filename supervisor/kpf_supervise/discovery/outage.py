@@ -63,9 +63,8 @@ class Outage:
         kind = None if problem.cause in OUTAGE else problem.cause  # e.g. the network is back, but the login has expired
         if kind not in self._told:
             self._told.add(kind)
-            self._notice(
-                f"{self._label}: {problem.message}. It is retried until it answers. {problem.next_step}".rstrip()
-            )
+            retried = "" if problem.cause is Cause.CREDENTIALS else " It is retried until it answers."
+            self._notice(f"{self._label}: {problem.message}.{retried} {problem.next_step}".rstrip())
 
     def ask_again(self) -> None:
         """End the pause: the user may have fixed the cause."""

@@ -14,6 +14,7 @@ from kpf_supervise.discovery.watch import Watch
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.kubectl.answers import Malformed
 from kpf_supervise.model import FINAL, Cause, Cluster, Forward, ForwardError, Problem
+from kpf_supervise.sign_in.login import Login
 
 
 class TargetResolver:
@@ -35,6 +36,12 @@ class TargetResolver:
     def close(self) -> None:
         if self._watch is not None:
             self._watch.listeners.discard(self._hear)
+            self.login.listeners.discard(self._changed)
+
+    @property
+    def login(self) -> Login:
+        """Of the kubectls of this forward; known with the watch."""
+        return self._watch.questions.api.login if self._watch is not None else Login(self._settings.cluster)
 
     @property
     def place(self) -> tuple[Cluster, str | None]:
@@ -62,7 +69,10 @@ class TargetResolver:
         return replace(
             known,
             watched=True,
-            signs_in=watch.cluster.signs_in,
+            signs_in=self.login.by_kubectl,
+            signing_in=self.login.signing_in,
+            signing_in_since=self.login.begun,
+            no_login=self.login.problem,
             pods=watch.pods,
             listed=watch.listed,
             denied=watch.denied,
@@ -80,6 +90,7 @@ class TargetResolver:
             if self._watch is None:
                 self._watch = await self._watches.of(self._settings.cluster, self._settings.namespace)
                 self._watch.listeners.add(self._hear)
+                self.login.listeners.add(self._changed)
                 self._changed()
             if self._where is None or again:
                 await self._read_target()

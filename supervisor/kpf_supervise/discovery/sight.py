@@ -27,7 +27,10 @@ class Sight:
     gone: str = ""  # why the target was not found when it was read again in the background
     # the watch of its namespace
     watched: bool = False  # it is known
-    signs_in: bool = False  # kubectl runs a program for its credentials, which may open a window
+    signs_in: bool = False  # kubectl itself runs a program for its credentials, which may open a window
+    signing_in: str = ""  # that a sign-in runs: with what, and since when
+    signing_in_since: float | None = None  # the same in trio's time
+    no_login: Problem | None = None  # why the last sign-in failed
     pods: PodSet = field(default_factory=PodSet)
     listed: int = 0  # increases when the API server has answered (again)
     denied: bool = False  # watching is forbidden

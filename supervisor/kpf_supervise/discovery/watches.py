@@ -7,7 +7,6 @@ from pathlib import Path
 
 import trio
 
-from kpf_supervise.api.process import SocketFolder
 from kpf_supervise.api.server import ApiServer
 from kpf_supervise.discovery.outage import Outage
 from kpf_supervise.discovery.questions import Questions
@@ -17,15 +16,24 @@ from kpf_supervise.kubectl.contexts import Contexts, Resolved
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import Cause, Cluster, Problem
 from kpf_supervise.primitives.boundary import unbroken
+from kpf_supervise.sign_in.login import Login
+from kpf_supervise.sign_in.logins import Logins, SocketFolder
 
 
 class Watches:
     """Hands out Watches; they run in `nursery`."""
 
     def __init__(
-        self, contexts: Contexts, guard: OrphanGuard, nursery: trio.Nursery, board: Board, folder: SocketFolder
+        self,
+        contexts: Contexts,
+        guard: OrphanGuard,
+        nursery: trio.Nursery,
+        board: Board,
+        folder: SocketFolder,
+        logins: Logins,
     ) -> None:
         self._contexts = contexts
+        self._logins = logins
         self._guard = guard
         self._nursery = nursery
         self._board = board
@@ -48,6 +56,10 @@ class Watches:
 
     def ask_again(self) -> None:
         """End all pauses: the user has changed something, or wants to try again."""
+        self._logins.permit()
+        self._end_pauses()
+
+    def _end_pauses(self) -> None:
         for outage in self._outages.values():
             outage.ask_again()
         for watch in self._watches.values():
@@ -69,10 +81,19 @@ class Watches:
 
     def _server(self, resolved: Resolved) -> ApiServer:
         if resolved.access not in self._servers:
-            server = ApiServer(self._contexts.binary, resolved.cluster, self._guard, self._folder, self._board.notice)
+            login = self._logins.of(resolved)
+            login.listeners.add(partial(self._signed_in, login))
+            server = ApiServer(
+                self._contexts.binary, resolved.cluster, self._guard, self._folder, self._board.notice, login
+            )
             self._servers[resolved.access] = server
             self._nursery.start_soon(unbroken, server.run, self._board.failing("the kubectls that read"))
         return self._servers[resolved.access]
+
+    def _signed_in(self, login: Login) -> None:
+        """A sign-in has begun or ended: what waits for its credential need not wait longer."""
+        if not login.signing_in and login.problem is None:
+            self._end_pauses()
 
     def _outage(self, questions: Questions) -> Outage:
         cluster = questions.cluster

@@ -27,6 +27,7 @@ from kpf_supervise.decision.facts import (
     Memory,
     Notice,
     Reread,
+    SignIn,
     Start,
     Tell,
 )
@@ -40,10 +41,11 @@ from kpf_supervise.forwarding.tunnel import Tunnel
 from kpf_supervise.kubectl.command_line import WEDGE_FREE, port_forward, to_go_on
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
-from kpf_supervise.model import Status
+from kpf_supervise.model import Cluster, ForwardError, Status
 from kpf_supervise.primitives.backoff import Tries
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.primitives.signal import Signal
+from kpf_supervise.sign_in.login import Login
 
 _BUSY = 1.0  # seconds for which a starting kubectl counts as busy; healthy ones take 0.1
 
@@ -148,6 +150,8 @@ class Forwarder:
                 self._spawn(self._resolver.reread)
             case CheckApi():
                 self._resolver.check_api()
+            case SignIn():
+                self._resolver.login.call()
             case Start():
                 self._start(action)
             case Adopt(Tunnel() as tunnel, endpoint):
@@ -204,11 +208,15 @@ class Forwarder:
             prove=action.prove,
             early=action.early,
             patience=self._patience,
+            login=self._resolver.login,
         )
         assert namespace is not None
-        binary = self._tools.contexts.binary
-        command = port_forward(binary, cluster, namespace, endpoint.what, endpoint.remote, action.early)
-        self.status.command = shlex.join(command)
+
+        def command(cluster: Cluster) -> list[str]:
+            binary = self._tools.contexts.binary
+            return port_forward(binary, cluster, namespace, endpoint.what, endpoint.remote, action.early)
+
+        self.status.command = shlex.join(command(cluster))
         self._show(endpoint)
         self._tunnels.append(tunnel)
         self._spawn(self._run, tunnel, command)
@@ -216,11 +224,30 @@ class Forwarder:
     def _show(self, endpoint: Endpoint) -> None:
         self.status.remote = endpoint.remote if isinstance(endpoint.remote, int) else None
 
-    async def _run(self, tunnel: Tunnel, command: list[str]) -> None:
+    async def _run(self, tunnel: Tunnel, command: Callable[[Cluster], list[str]]) -> None:
+        login = self._resolver.login
         with tunnel.scope:
-            await self._tools.starting.take(self._rank)
-            self._spawn(self._give_way, tunnel)
-            await tunnel.run(command, self._tools.guard, to_go_on(os.environ, self.settings.protocol))
+            try:
+                await login.ready()  # its user may take any time for it, and no limit runs
+                if login.by_kubectl:
+                    await login.turn.take(self._rank)
+                    self._spawn(self._give_turn, tunnel, login)
+                await self._tools.starting.take(self._rank)
+                self._spawn(self._give_way, tunnel)
+                with login.kubectl() as tunnel.kubectl:
+                    environment = {**to_go_on(os.environ, self.settings.protocol), **tunnel.kubectl.environment}
+                    await tunnel.run(command(tunnel.kubectl.cluster), self._tools.guard, environment)
+            except ForwardError as trouble:
+                tunnel.fails(trouble.problem)
+            finally:
+                tunnel.begun.set()
+
+    async def _give_turn(self, tunnel: Tunnel, login: Login) -> None:
+        """The next kubectl of this user may sign in when this one has."""
+        try:
+            await tunnel.begun.wait()
+        finally:
+            login.turn.release()
 
     def _rank(self) -> int:
         """Tunnels that held clients wait for come first, spares last."""

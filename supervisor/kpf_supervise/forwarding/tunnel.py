@@ -13,6 +13,7 @@ from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.output import Line, Said, read_line
 from kpf_supervise.kubectl.process import lines, read_to_end, running
 from kpf_supervise.model import ANYWHERE, Cause, Cluster, Problem
+from kpf_supervise.sign_in.login import Kubectl, Login
 
 START_TIMEOUT = 15.0  # seconds; kubectl waits forever for the answer to its upgrade request
 SETTLE = 0.2  # seconds to wait until kubectl says why it closed a connection without a byte
@@ -39,6 +40,7 @@ class Tunnel(TunnelRecord):
         prove: bool = False,
         early: bool = False,
         patience: Patience | None = None,
+        login: Login | None = None,
     ) -> None:
         super().__init__(
             endpoint=endpoint,
@@ -51,21 +53,28 @@ class Tunnel(TunnelRecord):
         self.port = 0
         self.begun = trio.Event()  # it forwards, or ended before that
         self.scope = trio.CancelScope()
+        self.kubectl: Kubectl | None = None
         self._cluster = cluster
+        self._login = login or Login(cluster)
         self._said: deque[tuple[float, str]] = deque(maxlen=40)  # stderr lines with their times
         self._signal = trio.Event()  # replaced at each observation
         self._changed = changed
         self._log = log
 
+    def fails(self, problem: Problem) -> None:
+        """It can't be started."""
+        self.exited = problem
+        self.begun.set()
+        self.tell()
+
     async def run(self, command: Sequence[str], guard: OrphanGuard, environment: Mapping[str, str]) -> None:
         """Run kubectl until it ends or is cancelled; `exited` is set then. `ready` is set when kubectl says
         that it forwards: it is connected to the cluster then, but has not dialled the port in the pod yet. With
         `prove`, a test connection is made first. Raises nothing of the network or the process."""
-        deadline = trio.CancelScope(deadline=trio.current_time() + START_TIMEOUT)
         self.started = trio.current_time()
         code = None
         try:
-            with deadline:
+            with self._login.limit(START_TIMEOUT) as limit:
                 async with running(command, guard, environment) as process, trio.open_nursery() as nursery:
                     assert process.stdout is not None
                     assert process.stderr is not None
@@ -74,7 +83,7 @@ class Tunnel(TunnelRecord):
                         self._hear(line)
                         if line.said is Said.READY and not self.port:
                             self.port = line.port
-                            deadline.deadline = float("inf")
+                            limit.lift()
                             self.begun.set()
                             nursery.start_soon(self._serve)
 
@@ -97,7 +106,7 @@ class Tunnel(TunnelRecord):
                     nursery.start_soon(read_stderr, process.stderr)
                     code = await read_to_end(process, nursery)
         finally:
-            self.exited = self._why(code, deadline.cancelled_caught)
+            self.exited = self._why(code, limit.scope.cancelled_caught)
             self.begun.set()
             self.tell()
 
@@ -141,7 +150,9 @@ class Tunnel(TunnelRecord):
                 Cause.TOO_SLOW, f"kubectl did not get through to {self.endpoint.label} in {START_TIMEOUT:g} s"
             )
         recent = trio.current_time() - _LAST_WORDS
-        return explain([text for time, text in self._said if time >= recent or not self.port], code, self._cluster)
+        said = [text for time, text in self._said if time >= recent or not self.port]
+        problem = explain(said, code, self._cluster)
+        return self.kubectl.reword(problem) if self.kubectl is not None else problem
 
     def tell(self) -> None:
         """Something was observed."""

@@ -22,6 +22,7 @@ from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import Cause, Forward, ForwardError, Problem, State, Status, Trigger
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
+from kpf_supervise.sign_in.logins import Logins
 
 
 @dataclass(slots=True)
@@ -52,7 +53,8 @@ class _Entry:
 class Supervisor:
     """Starts, stops and restarts forwards. What happens to one does not affect the others."""
 
-    def __init__(self, binary: str, guard: OrphanGuard, board: Board) -> None:
+    def __init__(self, binary: str, guard: OrphanGuard, board: Board, share: bool = True) -> None:
+        self._share = share  # what one run of a credential plugin gives
         self._contexts, self._guard, self._board = Contexts(binary, guard, board.notice), guard, board
         self._entries: dict[str, _Entry] = {}
         self._changing = trio.Lock()  # one change at a time
@@ -62,12 +64,16 @@ class Supervisor:
         """Run the forwards until cancelled, then report each one as stopped. Started at once, without any forward."""
         async with trio.open_nursery() as self._nursery:
             board = self._board
-            watches = Watches(self._contexts, self._guard, self._nursery, board, socket_folder)
+            notice, bug = board.notice, board.bug
+            logins = Logins(self._contexts, self._guard, self._nursery, socket_folder, notice, bug, self._share)
+            self._logins = logins
+            watches = Watches(self._contexts, self._guard, self._nursery, board, socket_folder, logins)
             self._tools = Tools(self._contexts, self._guard, watches, board, PriorityLimiter(2 * (os.cpu_count() or 1)))
 
             def woken(slept: float) -> None:
                 after = "every kubectl is replaced as soon as the API server answers"
                 self._board.notice(f"the clock has jumped by {slept:.0f} s, as after sleep: {after}")
+                logins.permit()
                 watches.suspect_lines()
 
             def guard_replaced() -> None:

@@ -33,14 +33,9 @@ class NamedCluster(Struct):
     cluster: ClusterFacts | None = None
 
 
-class UserFacts(Struct, rename={"plugin": "exec", "provider": "auth-provider"}):
-    plugin: Any = None
-    provider: Any = None
-
-
 class NamedUser(Struct):
     name: str
-    user: UserFacts | None = None
+    user: dict[str, Any] | None = None
 
 
 class KubeConfig(Struct):
@@ -50,6 +45,16 @@ class KubeConfig(Struct):
     contexts: list[NamedContext] | None = None
     clusters: list[NamedCluster] | None = None
     users: list[NamedUser] | None = None
+
+
+class WholeCluster(Struct):
+    cluster: dict[str, Any] | None = None
+
+
+class RawKubeConfig(Struct):
+    """The output of `kubectl config view --raw --flatten --minify`: one context, with what is secret in it."""
+
+    clusters: list[WholeCluster] | None = None
 
 
 class _ClientVersion(Struct, rename="camel"):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.values import parse_namespace
@@ -15,7 +15,7 @@ from kpf_supervise.kubectl.answers import (
     ContextFacts,
     KubeConfig,
     Malformed,
-    UserFacts,
+    RawKubeConfig,
     VersionInfo,
     Wanted,
     decode,
@@ -32,12 +32,15 @@ Marks = tuple[tuple[int, int, int] | None, ...]  # inode, modification time and 
 
 def marks_of(cluster: Cluster, environment: Mapping[str, str]) -> Marks:
     """Equal as long as the kubeconfig of this cluster is the same."""
+    return tuple(map(_mark, files_of(cluster, environment)))
+
+
+def files_of(cluster: Cluster, environment: Mapping[str, str]) -> list[str]:
+    """The files that kubectl merges for this cluster; the first one that names something decides."""
     if cluster.kubeconfig is not None:
-        files = [str(cluster.kubeconfig)]
-    else:
-        listed = environment.get("KUBECONFIG", "")
-        files = listed.split(os.pathsep) if listed else [os.path.expanduser("~/.kube/config")]
-    return tuple(map(_mark, files))
+        return [str(cluster.kubeconfig)]
+    listed = environment.get("KUBECONFIG", "")
+    return listed.split(os.pathsep) if listed else [os.path.expanduser("~/.kube/config")]
 
 
 def _mark(file: str) -> tuple[int, int, int] | None:
@@ -54,6 +57,7 @@ class Resolved(NamedTuple):
     cluster: Cluster  # with its context named
     namespace: str  # the context's
     access: tuple[Path | None, str, str]  # contexts in which it is equal share cluster entry and user entry
+    entry: Mapping[str, Any]  # the user's, without what kubectl takes for secret
 
 
 class Contexts:
@@ -71,9 +75,30 @@ class Contexts:
         """Resolve the context. A later `kubectl config use-context` in another terminal does not move a forward. Raises
         ForwardError if the context does not exist or kubectl can't be run."""
         if cluster not in self._known:
-            view = await self._ask(KubeConfig, Cluster(cluster.kubeconfig), "config", "view", "-o", "json")
-            self._known[cluster] = resolve(cluster, view, os.environ)
+            self._known[cluster] = await self.read(cluster)
         return self._known[cluster]
+
+    async def read(self, cluster: Cluster) -> Resolved:
+        """As `of`, from the kubeconfig as it is now."""
+        return resolve(cluster, await self._view(cluster.kubeconfig), os.environ)
+
+    async def raw_cluster(self, cluster: Cluster) -> Mapping[str, Any]:
+        """The cluster's whole entry, with the certificate in it where a file was named. Raises ForwardError."""
+        words = ("config", "view", "--raw", "--flatten", "--minify", "-o", "json")
+        found = await self._ask(RawKubeConfig, cluster, *words)
+        return next((each.cluster for each in found.clusters or () if each.cluster is not None), {})
+
+    async def folder_of(self, cluster: Cluster, user: str) -> Path | None:
+        """The folder of the file that names this user: paths in its entry are relative to it. Raises ForwardError."""
+        for file in files_of(cluster, os.environ):
+            if os.path.exists(file):
+                view = await self._view(Path(file))
+                if any(each.name == user for each in view.users or ()):
+                    return Path(file).absolute().parent
+        return None
+
+    async def _view(self, kubeconfig: Path | None) -> KubeConfig:
+        return await self._ask(KubeConfig, Cluster(kubeconfig), "config", "view", "-o", "json")
 
     async def check_version(self) -> None:
         """Read kubectl's version, and report one that is too old. An error is not reported here."""
@@ -125,11 +150,9 @@ def resolve(cluster: Cluster, view: KubeConfig, environment: Mapping[str, str]) 
     except Mistake as mistake:
         message = f"the namespace of the kubeconfig's context {name}: {mistake.message}"
         raise ForwardError(Problem(Cause.NO_SUCH_NAMESPACE, message, mistake.fix)) from None
-    user = {each.name: each.user for each in view.users or ()}.get(context.user) or UserFacts()
-    signs_in = user.plugin is not None or user.provider is not None
-    proxy = proxy_of(way.server, way.proxy_url, environment)
-    resolved = Cluster(cluster.kubeconfig, name, proxy, signs_in)
-    return Resolved(resolved, namespace, (cluster.kubeconfig, context.cluster, context.user))
+    user = {each.name: each.user for each in view.users or ()}.get(context.user) or {}
+    resolved = Cluster(cluster.kubeconfig, name, proxy_of(way.server, way.proxy_url, environment))
+    return Resolved(resolved, namespace, (cluster.kubeconfig, context.cluster, context.user), user)
 
 
 def _in_cluster(environment: Mapping[str, str]) -> bool:

@@ -1,0 +1,279 @@
+"""How the kubectls of one user of a kubeconfig get their credential: ours to share, or kubectl's own affair."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from kpf_supervise.kubectl.contexts import Contexts, files_of, marks_of
+from kpf_supervise.kubectl.orphan_guard import OrphanGuard
+from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
+from kpf_supervise.primitives.priority_limiter import PriorityLimiter
+from kpf_supervise.sign_in.credential import Credential
+from kpf_supervise.sign_in.flight import SignIn
+from kpf_supervise.sign_in.limit import Limit, Limits
+from kpf_supervise.sign_in.plugin import Plugin, PluginFailed, in_front, plugin_of
+from kpf_supervise.sign_in.run import run_plugin
+from kpf_supervise.sign_in.server import Client, CredentialServer
+from kpf_supervise.sign_in.words import Words
+
+
+@dataclass(slots=True, kw_only=True)
+class Desk:
+    """What the sign-ins of an instance share."""
+
+    contexts: Contexts
+    guard: OrphanGuard
+    notice: Callable[[str], None]
+    spawn: Callable[[Callable[[], Awaitable[None]]], None]
+    server: CredentialServer
+    serving: Callable[[], Awaitable[None]]  # starts the server where it does not run; raises ForwardError
+    share: Callable[[Plugin, str, Iterable[str]], bool]  # whether its credential is to be shared
+    terminal: Callable[[Plugin], AbstractAsyncContextManager[bool]]  # whether it gets the terminal
+
+
+class Kubectl:
+    """One kubectl around its life: `cluster` is for its command line, `environment` what is added to its own."""
+
+    def __init__(
+        self,
+        login: Login,
+        cluster: Cluster,
+        environment: Mapping[str, str] | None = None,
+        client: Client | None = None,
+    ) -> None:
+        self.cluster = cluster
+        self.environment = environment or {}
+        self._login = login
+        self._client = client
+
+    def accepted(self) -> None:
+        """The API server has answered it, and not with 401."""
+        if self._client is not None and self._client.given is not None:
+            self._client.sign_in.accept(self._client.given.generation)
+
+    def renewed(self, begun: float) -> bool:
+        """Whether its credential was refused since then, and it has got another one."""
+        return self._client is not None and self._client.refused_at >= begun
+
+    def reword(self, problem: Problem) -> Problem:
+        """Why it failed, if the cause is the sign-in, of which it knows nothing."""
+        if self._client is None:
+            return problem
+        if problem.cause in (Cause.CREDENTIALS, Cause.UNAUTHORIZED) and self._login.problem is not None:
+            return self._login.problem
+        if problem.cause is Cause.UNAUTHORIZED and self.renewed(0):
+            return Problem(Cause.OTHER, "the API server refused the credential, and there is a new one now")
+        return problem
+
+
+class Login:
+    """`listeners` are called when a sign-in begins or ends."""
+
+    def __init__(
+        self, cluster: Cluster, user: str = "", entry: Mapping[str, Any] | None = None, desk: Desk | None = None
+    ) -> None:
+        self.cluster = cluster
+        self.user = user
+        self.turn = PriorityLimiter(1)  # where kubectl itself signs in: one at a time
+        self.listeners: set[Callable[[], None]] = set()
+        self._desk = desk
+        self._limits = Limits()
+        self._marks = marks_of(cluster, os.environ)
+        self._entry: Mapping[str, Any] = {}
+        self._plugin: Plugin | None = None
+        self._sign_in: SignIn | None = None  # where the credential is shared
+        self._front = Path()
+        self._reading = trio.Lock()
+        self._use(entry or {})
+
+    # --- what is known
+
+    @property
+    def label(self) -> str:
+        return self.cluster.context or "the cluster"
+
+    @property
+    def shared(self) -> bool:
+        return self._sign_in is not None
+
+    @property
+    def by_kubectl(self) -> bool:
+        """Whether each kubectl itself runs a program for its credentials, which may open a window."""
+        return not self.shared and bool(self._entry.get("exec") or self._entry.get("auth-provider"))
+
+    @property
+    def signing_in(self) -> str:
+        """That a sign-in runs, for people: with what, and since when; "" if none does."""
+        if self._sign_in is None or self._plugin is None or self._sign_in.since is None:
+            return ""
+        since = time.strftime("%H:%M:%S", time.localtime(self._sign_in.since))
+        return f"signing in with {self._plugin.name} since {since}"
+
+    @property
+    def begun(self) -> float | None:
+        """When that sign-in began, in trio's time."""
+        return self._sign_in.begun if self.signing_in and self._sign_in is not None else None
+
+    @property
+    def problem(self) -> Problem | None:
+        """Why the last sign-in failed, and what to do."""
+        return self._sign_in.problem if self._sign_in is not None else None
+
+    @property
+    def plugin(self) -> Plugin | None:
+        """The plugin whose credential is shared."""
+        return self._plugin if self.shared else None
+
+    # --- for those who start kubectls
+
+    async def prepare(self) -> None:
+        """Read the kubeconfig again if it has changed, and begin the sign-in if one is needed. Raises ForwardError."""
+        async with self._reading:
+            marks = marks_of(self.cluster, os.environ)
+            if marks != self._marks and self._desk is not None:
+                found = await self._desk.contexts.read(self.cluster)
+                self._marks = marks
+                if self._sign_in is not None:
+                    self._sign_in.permit()
+                if found.entry != self._entry:
+                    self.user = found.access[2]
+                    self._use(found.entry)
+            if self._sign_in is not None and self._desk is not None:
+                await self._desk.serving()
+        if self._sign_in is not None and not self._sign_in.generation and self._sign_in.problem is None:
+            self._sign_in.begin()
+
+    async def begin(self) -> None:
+        """As `prepare`. An error is not reported here: whoever needs the credential is told."""
+        with suppress(ForwardError):
+            await self.prepare()
+
+    async def ready(self) -> None:
+        """Wait until there is a credential for kubectl, as long as a sign-in takes. Raises ForwardError."""
+        await self.prepare()
+        if self._sign_in is not None:
+            await self._sign_in.get()
+
+    @contextmanager
+    def kubectl(self) -> Iterator[Kubectl]:
+        """Around the life of a kubectl. Call `prepare` before. Raises ForwardError if it can't be told our plugin."""
+        if self._sign_in is None or self._desk is None:
+            yield Kubectl(self, self.cluster)
+            return
+        server = self._desk.server
+        front = self._written(server)
+        with server.client(self._sign_in) as (client, environment):
+            files = os.pathsep.join([str(front), *files_of(self.cluster, os.environ)])
+            yield Kubectl(self, replace(self.cluster, kubeconfig=None), {**environment, "KUBECONFIG": files}, client)
+
+    def _written(self, server: CredentialServer) -> Path:
+        front = server.socket.with_name(f"kubeconfig-{id(self):x}")
+        text = in_front(self.user, self._entry, server.command())
+        try:
+            if not front.exists() or front.read_text() != text:
+                new = front.with_suffix(".new")
+                new.write_text(text)
+                new.replace(front)
+        except OSError as error:
+            raise ForwardError(Problem(Cause.OTHER, f"kubectl can't be given its credential: {error}")) from error
+        return front
+
+    @contextmanager
+    def limit(self, seconds: float) -> Iterator[Limit]:
+        """The block is cancelled after so many seconds in which nobody signs in."""
+        with self._limits.limit(seconds) as limit:
+            yield limit
+
+    # --- for those who want a sign-in
+
+    def permit(self) -> None:
+        """A failed sign-in may be begun again: something has changed, or somebody is there."""
+        if self._sign_in is not None:
+            self._sign_in.permit()
+
+    def call(self) -> None:
+        """A new client waits for it."""
+        if self._sign_in is not None:
+            self._sign_in.call()
+
+    async def again(self) -> None:
+        """Sign in anew. Raises ForwardError."""
+        await self.prepare()
+        if self._sign_in is not None:
+            self._sign_in.permit()
+            await self._sign_in.again()
+
+    def take(self, credential: Credential) -> None:
+        """Somebody has signed in elsewhere."""
+        if self._sign_in is not None:
+            self._sign_in.permit()
+            self._sign_in.take(credential)
+
+    async def facts(self) -> tuple[list[str], dict[str, str], str]:
+        """How the plugin is run on somebody's own terminal: command, its variables, KUBERNETES_EXEC_INFO. Raises
+        ForwardError."""
+        assert self._plugin is not None
+        folder, cluster = await self._where(self._plugin)
+        return self._plugin.line(folder), dict(self._plugin.env), self._plugin.info(cluster, terminal=True)
+
+    # --- the sign-in itself
+
+    def _use(self, entry: Mapping[str, Any]) -> None:
+        """What the kubeconfig says about the user now."""
+        self._entry, self._plugin, self._sign_in = entry, plugin_of(entry), None
+        plugin, desk = self._plugin, self._desk
+        if (
+            desk is not None
+            and plugin is not None
+            and desk.share(plugin, self.label, files_of(self.cluster, os.environ))
+        ):
+            self._sign_in = SignIn(self._run, desk.spawn, self._changed, self._useless, plugin.asks)
+
+    def _changed(self) -> None:
+        self._limits.hold(bool(self.signing_in))
+        for listener in list(self.listeners):
+            listener()
+
+    def _useless(self) -> Problem:
+        name = self._plugin.name if self._plugin is not None else ""
+        message = f"the API server refuses what the kubeconfig's credential plugin {name} gives"
+        return Problem(Cause.CREDENTIALS, message, self._step())
+
+    def _step(self) -> str:
+        return f"Sign in with: kpfctl login {self.cluster.context or ''}".rstrip()
+
+    async def _run(self) -> Credential:
+        desk, plugin = self._desk, self._plugin
+        assert desk is not None
+        assert plugin is not None
+        folder, cluster = await self._where(plugin)
+        words = Words(lambda line: desk.notice(f"{self.label}: {plugin.name} says: {line}"))
+        failure: ForwardError | None = None
+        async with desk.terminal(plugin) as terminal, trio.open_nursery() as beside:
+            beside.start_soon(words.tell_later)
+            try:
+                credential = await run_plugin(plugin, folder, cluster, desk.guard, words.hear, terminal)
+            except PluginFailed as failed:
+                step = failed.problem.next_step or self._step()
+                failure = PluginFailed(failed.problem.message, step, failed.wants_terminal)
+            except ForwardError as trouble:
+                failure = trouble
+            beside.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return credential
+
+    async def _where(self, plugin: Plugin) -> tuple[Path | None, Mapping[str, Any] | None]:
+        """The folder of the file that names the plugin, and the cluster's entry, where they are needed."""
+        assert self._desk is not None
+        contexts = self._desk.contexts
+        folder = await contexts.folder_of(self.cluster, self.user) if plugin.relative else None
+        return folder, await contexts.raw_cluster(self.cluster) if plugin.cluster_info else None

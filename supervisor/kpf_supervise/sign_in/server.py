@@ -1,0 +1,155 @@
+"""The socket at which our kubectls get their credentials, through `helper.py`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from kpf_supervise.model import ForwardError
+from kpf_supervise.primitives.unix_peer import peer_uid
+from kpf_supervise.sign_in import helper
+from kpf_supervise.sign_in.credential import GROUP
+from kpf_supervise.sign_in.flight import Given, SignIn
+
+_NAME = "KPF_KUBECTL"  # the environment variable by which the helper knows which kubectl asks
+_LONGEST = 1024 * 1024  # bytes of a question; it holds the cluster's certificate at most
+_BACKLOG = 1024
+
+
+@dataclass(eq=False)
+class Client:
+    """One of our kubectls."""
+
+    name: str
+    sign_in: SignIn
+    given: Given | None = None  # what it was given last
+    refused_at: float = float("-inf")  # when it came back for another one before that had expired, in trio's time
+    scopes: set[trio.CancelScope] = field(default_factory=set)  # of its questions
+
+
+class CredentialServer:
+    """Gives each kubectl that asks the credential of its sign-in, from memory."""
+
+    def __init__(self) -> None:
+        self.socket = Path()
+        self._clients: dict[str, Client] = {}
+        self._numbers = itertools.count(1)
+
+    def command(self) -> list[str]:
+        """The plugin that our kubectls run."""
+        return [sys.executable, "-IS", helper.__file__, str(self.socket)]
+
+    @contextmanager
+    def client(self, sign_in: SignIn) -> Iterator[tuple[Client, dict[str, str]]]:
+        """Around the life of a kubectl: what is known of it, and its environment. Its questions end with it."""
+        client = Client(str(next(self._numbers)), sign_in)
+        self._clients[client.name] = client
+        try:
+            yield client, {_NAME: client.name}
+        finally:
+            del self._clients[client.name]
+            for scope in client.scopes:
+                scope.cancel()
+
+    async def run(
+        self,
+        folder: Path,
+        bug: Callable[[BaseException], None],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Answer on a socket of mode 0600 in this private folder, until cancelled. Started once it listens; raises
+        OSError before that."""
+        self.socket = folder / "c"
+        bound = trio.socket.socket(trio.socket.AF_UNIX)
+        before = os.umask(0o177)
+        try:
+            await bound.bind(str(self.socket))
+            bound.listen(_BACKLOG)
+        except BaseException:
+            bound.close()
+            raise
+        finally:
+            os.umask(before)
+
+        async def attend(stream: trio.SocketStream) -> None:
+            try:
+                async with stream:
+                    if peer_uid(stream.socket) == os.getuid():
+                        await self._answer(stream)
+            except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            except* Exception as bugs:
+                bug(bugs)
+
+        task_status.started()
+        await trio.serve_listeners(attend, [trio.SocketListener(bound)])
+
+    async def _answer(self, stream: trio.SocketStream) -> None:
+        question = bytearray()
+        while b"\n" not in question and len(question) <= _LONGEST:
+            piece = await stream.receive_some()
+            if not piece:
+                return
+            question += piece
+        name, _, asked = bytes(question).split(b"\n")[0].decode(errors="replace").partition(" ")
+        client = self._clients.get(name)
+        answer: bytes | None = b"-this kubectl is none of kpf-supervise's, or has ended"
+        if client is not None:
+            with trio.CancelScope() as scope:
+                client.scopes.add(scope)
+                try:
+                    answer = await _given(client, _version(asked), stream)
+                finally:
+                    client.scopes.discard(scope)
+            answer = None if scope.cancelled_caught else answer
+        if answer is not None:
+            await stream.send_all(answer)
+
+
+async def _given(client: Client, version: str, stream: trio.SocketStream) -> bytes | None:
+    """The answer for the helper, as soon as there is one; None if the helper has ended meanwhile."""
+    answer = None
+    came_back = _refused(client)
+    async with trio.open_nursery() as nursery:
+
+        async def until_left() -> None:
+            if not await stream.receive_some(1):
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(until_left)
+        try:
+            client.given = await client.sign_in.get()
+            answer = b"+" + client.given.credential.document(version)
+            if came_back:
+                client.refused_at = trio.current_time()
+        except ForwardError as trouble:
+            answer = b"-" + trouble.problem.message.encode()
+        nursery.cancel_scope.cancel()
+    return answer
+
+
+def _refused(client: Client) -> bool:
+    """Whether it comes back although what it was given has not expired: it was refused."""
+    if client.given is None or client.given.credential.ended(time.time()):
+        return False
+    client.sign_in.refuse(client.given.generation)
+    return True
+
+
+def _version(asked: str) -> str:
+    """The apiVersion in KUBERNETES_EXEC_INFO."""
+    try:
+        version = json.loads(asked)["apiVersion"]
+    except (ValueError, TypeError, LookupError):
+        version = ""
+    return version if isinstance(version, str) and version.startswith(GROUP) else f"{GROUP}v1beta1"
