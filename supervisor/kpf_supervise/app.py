@@ -25,7 +25,7 @@ from kpf_supervise.events.notifications import notify, ring_on
 from kpf_supervise.instance.command import Command, until_ready
 from kpf_supervise.instance.desired_state import DesiredState
 from kpf_supervise.instance.detach import say_up, shutdown_line
-from kpf_supervise.instance.paths import socket_of
+from kpf_supervise.instance.paths import owns_terminal, socket_of
 from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.instance.systemd import tell_service_manager
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
@@ -90,13 +90,13 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
 
         async with trio.open_nursery() as showing:
 
-            def open_to_others(handlers: Handlers) -> None:
+            def open_to_others(handlers: Handlers, terminal_free: trio.Event) -> None:
                 if control is not None:
                     around.start_soon(serve, control, handlers)
                 if job.panel:
                     ours, theirs = map(trio.SocketStream, map(trio.socket.from_stdlib_socket, socket.socketpair()))
                     around.start_soon(Connection(theirs, handlers, lambda: None).run)
-                    showing.start_soon(_show_panel, ours, board, ending, panel, printed)
+                    showing.start_soon(_show_panel, ours, board, ending, panel, printed, terminal_free)
 
             panel = trio.CancelScope()
             printed = not job.panel or not os.isatty(_STDERR)
@@ -114,11 +114,18 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
 
 
 async def _show_panel(
-    stream: trio.SocketStream, board: Board, ending: _Ending, scope: trio.CancelScope, printed: bool
+    stream: trio.SocketStream,
+    board: Board,
+    ending: _Ending,
+    scope: trio.CancelScope,
+    printed: bool,
+    terminal_free: trio.Event,
 ) -> None:
-    """Show the panel until the user quits, which ends the instance, or until `scope` is cancelled. A bug in the panel
-    or a closed terminal ends only the panel. Events are then printed instead, unless they are `printed` already."""
+    """Once the terminal is free, show the panel until the user quits, which ends the instance, or until `scope` is
+    cancelled. A bug in the panel or a closed terminal ends only the panel. Events are then printed instead, unless they
+    are `printed` already."""
     with scope:
+        await terminal_free.wait()
         try:
             module = await trio.to_thread.run_sync(
                 import_module, "kpf_supervise.panel.terminal"
@@ -174,7 +181,11 @@ async def _end_on_signal(
 
 
 async def _keep(
-    job: Job, board: Board, command: Command | None, ending: _Ending, open_to_others: Callable[[Handlers], None]
+    job: Job,
+    board: Board,
+    command: Command | None,
+    ending: _Ending,
+    open_to_others: Callable[[Handlers, trio.Event], None],
 ) -> None:
     async with AsyncExitStack() as stack:
         guard = await stack.enter_async_context(open_orphan_guard())
@@ -185,6 +196,7 @@ async def _keep(
         nursery = await stack.enter_async_context(trio.open_nursery())
         supervisor = Supervisor(job.kubectl, guard, board, job.config.credentials == "share")
         await nursery.start(supervisor.run)
+        supervisor.logins.on_terminal = owns_terminal()
         desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, board)
         await desired.begin()
 
@@ -192,7 +204,9 @@ async def _keep(
             if command is None or not command.end():  # the instance ends when the command has ended
                 ending.scope.cancel()
 
-        open_to_others(Handlers(supervisor, board, desired, shut_down))
+        terminal_free = trio.Event()
+        open_to_others(Handlers(supervisor, board, desired, shut_down), terminal_free)
+        nursery.start_soon(_use_terminal, supervisor, terminal_free)
         say_up()
         for what, run in (
             ("notifying the service manager", partial(tell_service_manager, board)),
@@ -203,6 +217,14 @@ async def _keep(
             await _run_command(command, board, job)
             ending.scope.cancel()
         await unbroken(desired.follow, board.failing("watching the file for edits"))
+
+
+async def _use_terminal(supervisor: Supervisor, terminal_free: trio.Event) -> None:
+    """Let credential plugins ask on the terminal while the forwards start, and never again."""
+    if supervisor.logins.on_terminal:
+        await supervisor.sign_in_first()
+        supervisor.logins.on_terminal = False
+    terminal_free.set()
 
 
 async def _run_command(command: Command, board: Board, job: Job) -> None:

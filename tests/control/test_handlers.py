@@ -16,6 +16,7 @@ from kpf_supervise.control.jsonrpc import Refusal
 from kpf_supervise.control.methods import METHODS, arguments
 from kpf_supervise.events.board import Board
 from kpf_supervise.model import TEMPLATE, Forward
+from kpf_supervise.sign_in.login import Login
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # control characters and lone surrogates, too
 any_json = st.recursive(
@@ -32,6 +33,8 @@ GOOD: dict[str, list[Any]] = {
     "context": ["kind-dev", "arn:aws:eks:a:1:cluster/b c"],
     "address": ["localhost", "::1", "fe80::1%eth0", "127.0.0.1"],
     "lazy": [True],
+    "terminal": [True],
+    "credential": ["{}"],
     "id": ["web", "a.b_c-d"],
 }
 
@@ -61,10 +64,16 @@ def call(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return method, params
 
 
+class NoLogins:
+    def of_context(self, name: str | None) -> list[Login]:
+        return []
+
+
 class Supervisor:
     """In the place of the real one, and of the file: what it is given is what may go further."""
 
     path = None
+    logins = NoLogins()
 
     def __init__(self) -> None:
         self.given: list[Forward] = []

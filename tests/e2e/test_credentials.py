@@ -67,14 +67,14 @@ def forwards(*contexts: str) -> str:
 # The context's name → the cause, and what the notice about it says.
 TELLS = {
     "token": ("unauthorized", "does not accept your credentials (Unauthorized)", "Log in again, then check with: "),
-    "fails": ("credential-plugin", "plugin fails failed: please run: cloud login", "Run this in a terminal"),
+    "fails": ("credential-plugin", "plugin fails failed: please run: cloud login", "kpfctl login fails"),
     "prompts": (
         "credential-plugin",
         "plugin prompts failed: Your name? no terminal",
-        "Run this in a terminal",
+        "kpfctl login prompts",
     ),
     "missing": ("credential-plugin", "plugin nosuch-plugin is not installed", "Get it with: pip install nosuch"),
-    "always": ("credential-plugin", "", "Run this in a terminal"),  # before 1.22 it is run all the same
+    "always": ("credential-plugin", "wants to ask you something, and there is no terminal", "kpfctl login always"),
     "stranger": ("tls", "certificate signed by unknown authority", "Check server and certificate-authority"),
     "other": ("tls", "cannot validate certificate for 127.0.0.1", "Check server and certificate-authority"),
     "expired": ("tls", "certificate has expired or is not yet valid", "this machine's clock"),

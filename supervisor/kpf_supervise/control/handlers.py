@@ -9,6 +9,7 @@ from typing import Any
 
 from kpf_supervise import __version__
 from kpf_supervise.config.errors import ConfigError
+from kpf_supervise.control import logins
 from kpf_supervise.control.jsonrpc import INVALID_PARAMS, NO_SUCH_FORWARD, NOT_DONE, Refusal
 from kpf_supervise.control.methods import arguments, no_such_forward, target_of
 from kpf_supervise.events import serialize
@@ -46,6 +47,10 @@ class Handlers:
                     return self.desired.save()
                 case "reload":
                     return await self.desired.reload()
+                case "logins":
+                    return logins.listed(self.supervisor.logins)
+                case "login":
+                    return await logins.sign_in(self.supervisor.logins, **values)
                 case "shutdown":
                     return self.shutdown()
                 case "logs":

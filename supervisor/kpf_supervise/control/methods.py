@@ -93,6 +93,12 @@ METHODS: dict[str, dict[str, Parameter]] = {
     "stop_all": {},
     "restart": ID,
     "reload": {},
+    "logins": {},
+    "login": {
+        "context": Parameter(lambda value: parse_context(_text(value))),
+        "terminal": Parameter(_flag, required=False),
+        "credential": _optional(str),
+    },
     "shutdown": {},
     "logs": ID,
     "events": {},

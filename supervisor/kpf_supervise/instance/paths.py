@@ -101,7 +101,14 @@ def make_private(folder: Path) -> None:
 
 def has_terminal() -> bool:
     """Whether there is a terminal that can show a panel, and we are in its foreground."""
-    if not (os.isatty(0) and os.isatty(1)) or os.environ.get("TERM", "") in ("", "dumb"):
+    if not os.isatty(1) or os.environ.get("TERM", "") in ("", "dumb"):
+        return False
+    return owns_terminal()
+
+
+def owns_terminal() -> bool:
+    """Whether stdin is a terminal, and we are in its foreground: we may read from it."""
+    if not os.isatty(0):
         return False
     try:
         return os.tcgetpgrp(0) == os.getpgrp()

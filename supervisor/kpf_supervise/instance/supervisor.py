@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -65,8 +65,9 @@ class Supervisor:
         async with trio.open_nursery() as self._nursery:
             board = self._board
             notice, bug = board.notice, board.bug
-            logins = Logins(self._contexts, self._guard, self._nursery, socket_folder, notice, bug, self._share)
-            self._logins = logins
+            logins = self.logins = Logins(
+                self._contexts, self._guard, self._nursery, socket_folder, notice, bug, self._share
+            )
             watches = Watches(self._contexts, self._guard, self._nursery, board, socket_folder, logins)
             self._tools = Tools(self._contexts, self._guard, watches, board, PriorityLimiter(2 * (os.cpu_count() or 1)))
 
@@ -89,6 +90,15 @@ class Supervisor:
                 await trio.sleep_forever()
             finally:
                 self._ending = True
+
+    async def sign_in_first(self) -> None:
+        """Return once the plugins that may ask somebody have signed in, or failed: those of the forwards that run."""
+        clusters = dict.fromkeys(e.status.forward.cluster for e in self._entries.values() if e.run is not None)
+        for cluster in clusters:
+            with suppress(ForwardError):  # the forwards tell it
+                login = self.logins.of(await self._contexts.of(cluster))
+                if login.plugin is not None and login.plugin.asks:
+                    await login.ready()
 
     @property
     def started(self) -> list[Forward]:

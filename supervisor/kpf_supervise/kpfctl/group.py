@@ -64,6 +64,16 @@ def complete_ids(context: click.Context, parameter: click.Parameter, incomplete:
     return [CompletionItem(each["id"], help=each["state"]) for each in forwards if each["id"].startswith(incomplete)]
 
 
+def complete_contexts(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    try:
+        with Client(chosen_socket(context), timeout=1) as client:
+            logins = client.call("logins")
+    except (NoAnswer, Refused):
+        return []
+    known = [CompletionItem(each["context"], help=each["plugin"]) for each in logins]
+    return [each for each in known if each.value.startswith(incomplete)]
+
+
 def read_duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
     try:
         return parse_timeout(value)

@@ -9,7 +9,7 @@ from io import TextIOWrapper
 import click
 from click.shell_completion import get_completion_class
 
-from kpf_supervise.kpfctl import change, show  # noqa: F401  each declares its verbs
+from kpf_supervise.kpfctl import change, login, show  # noqa: F401  each declares its verbs
 from kpf_supervise.kpfctl.group import example, main
 
 

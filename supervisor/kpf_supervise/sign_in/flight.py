@@ -40,6 +40,7 @@ class SignIn:
         self.since: float | None = None  # when the sign-in that runs began, in seconds since the epoch
         self.begun = 0.0
         self.problem: Problem | None = None  # of the last sign-in
+        self.wants_terminal = False  # the last one failed because it could not ask its user
         self._run, self._spawn, self._changed, self._refused = run, spawn, changed, refused
         self._generation = 0
         self._credential: Credential | None = None
@@ -93,8 +94,8 @@ class SignIn:
         finally:
             self.since = None
             if failure is not None:
-                wants = isinstance(failure, PluginFailed) and failure.wants_terminal
-                self._fail(failure.problem, asked=wants or trio.current_time() - self.begun >= _ASKED)
+                self.wants_terminal = isinstance(failure, PluginFailed) and failure.wants_terminal
+                self._fail(failure.problem, asked=self.wants_terminal or trio.current_time() - self.begun >= _ASKED)
             self._ended.tell()
             self._changed()
 

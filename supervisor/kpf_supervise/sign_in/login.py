@@ -81,6 +81,7 @@ class Login:
         self, cluster: Cluster, user: str = "", entry: Mapping[str, Any] | None = None, desk: Desk | None = None
     ) -> None:
         self.cluster = cluster
+        self.contexts = {cluster.context}
         self.user = user
         self.turn = PriorityLimiter(1)  # where kubectl itself signs in: one at a time
         self.listeners: set[Callable[[], None]] = set()
@@ -126,6 +127,12 @@ class Login:
     def problem(self) -> Problem | None:
         """Why the last sign-in failed, and what to do."""
         return self._sign_in.problem if self._sign_in is not None else None
+
+    @property
+    def wants_terminal(self) -> bool:
+        """Whether its user can only be asked on a terminal."""
+        plugin, sign_in = self._plugin, self._sign_in
+        return plugin is not None and sign_in is not None and (plugin.mode == "Always" or sign_in.wants_terminal)
 
     @property
     def plugin(self) -> Plugin | None:

@@ -62,11 +62,12 @@ class Logins:
             login = Login(resolved.cluster, resolved.access[2], resolved.entry, self._desk)
             self._known[resolved.access] = login
             self._spawn(login.begin)
+        self._known[resolved.access].contexts.add(resolved.cluster.context)
         return self._known[resolved.access]
 
     def of_context(self, name: str | None) -> list[Login]:
         """Those in use, of one context or all, whose plugin we run."""
-        return [each for each in self._known.values() if each.shared and name in (None, each.cluster.context)]
+        return [each for each in self._known.values() if each.shared and (name is None or name in each.contexts)]
 
     def permit(self) -> None:
         """Failed sign-ins may be begun again: the user has changed something, or is there."""
