@@ -20,13 +20,17 @@ WEB = Forward(id="web", target=Target("service", "web"), remote=80)
 def test_from_every_state_all_can_happen_but_ready() -> None:
     assert set(TRANSITIONS) == set(State)
     for state, row in TRANSITIONS.items():
-        assert set(row) | {Trigger.READY, Trigger.THINNED} == set(Trigger), state
+        assert set(row) | {Trigger.READY, Trigger.THINNED, Trigger.RESUMED} == set(Trigger), state
         assert row[Trigger.STOP] is State.STOPPED
 
 
-def test_active_comes_only_from_connecting_and_stays_while_some_children_serve() -> None:
+def test_active_comes_only_from_connecting_or_from_what_was_active() -> None:
     into_active = {(state, what) for state, row in TRANSITIONS.items() for what in row if row[what] is State.ACTIVE}
-    assert into_active == {(State.CONNECTING, Trigger.READY), (State.ACTIVE, Trigger.THINNED)}
+    assert into_active == {
+        (State.CONNECTING, Trigger.READY),
+        (State.RECONNECTING, Trigger.RESUMED),
+        (State.ACTIVE, Trigger.THINNED),
+    }
 
 
 async def test_what_is_not_in_the_table_can_not_happen() -> None:

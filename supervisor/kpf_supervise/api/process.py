@@ -139,7 +139,9 @@ class ApiProcess:
             scope.cancel()
 
     def signs_in(self) -> bool:
-        """Whether a credential plugin runs: kubectl has no other child."""
+        """Whether somebody signs in: our sign-in, or a credential plugin of its own. kubectl has no other child."""
+        if self._login.shared:
+            return bool(self._login.signing_in)
         import psutil  # slow to import and rarely needed
 
         try:

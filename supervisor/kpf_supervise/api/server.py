@@ -170,11 +170,8 @@ class ApiServer:
         return process
 
     def _is_fresh(self, process: ApiProcess) -> bool:
-        return (
-            process.generation == self._generation
-            and not process.ended.is_set()
-            and process.marks == marks_of(self._cluster, os.environ)
-        )
+        same = process.generation == self._generation and process.marks == marks_of(self._cluster, os.environ)
+        return same and not process.ended.is_set()
 
     async def _open(self) -> ApiProcess:
         for _ in range(_INTERRUPTIONS):
@@ -216,16 +213,16 @@ class ApiServer:
             assert self._nursery is not None
             self._nursery.start_soon(self._mind, process)
             return
-        self._set_cut_off(self.cut_off or not self._signs_in(process))
+        self._set_cut_off(self.cut_off or not process.signs_in())
         raise ForwardError(too_slow(TIMEOUT))
 
     def _lost(self, process: ApiProcess, why: str) -> None:
-        if process is self._current:
-            self._failures = self._failures + 1 if trio.current_time() - process.begun < _WELL else 1
-            if self._failures == 1:
-                self._notice(f"{self._label} {why}. A fresh one is started")
-            elif self._failures == 2:
-                self._notice(f"{self._label} {why}, as the one before it. It is started again, with growing pauses")
+        if process is not self._current:
+            return
+        self._failures = self._failures + 1 if trio.current_time() - process.begun < _WELL else 1
+        if self._failures <= 2:
+            again = ", as the one before it. It is started again, with growing pauses"
+            self._notice(f"{self._label} {why}{'. A fresh one is started' if self._failures == 1 else again}")
 
     def _prove(self, process: ApiProcess) -> None:
         process.proven = True
@@ -289,15 +286,12 @@ class ApiServer:
             try:
                 with trio.move_on_after(_CHECK) as silence:
                     await self._ask_small(process)
-                if silence.cancelled_caught and process is self._current and not self._signs_in(process):
+                if silence.cancelled_caught and process is self._current and not process.signs_in():
                     self.begin_anew(died=True)
             except Interrupted:
                 await trio.sleep(_SETTLE)
             except ForwardError:  # a plugin may open a window each time: only if somebody needs an answer
                 await process.asked.wait()
-
-    def _signs_in(self, process: ApiProcess) -> bool:
-        return bool(self.login.signing_in) if self.login.shared else process.signs_in()
 
     async def _ask_small(self, process: ApiProcess) -> None:
         """Raises ForwardError if kubectl itself could not ask; any answer of the API server will do."""

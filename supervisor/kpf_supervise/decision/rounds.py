@@ -83,12 +83,14 @@ def _look(step: Step) -> Phase:
     sight = step.sight
     if sight.where is not None and not step.memory.stale and not sight.denied:
         return Waiting(reread_at=step.now)
+    if step.forward_state is State.ACTIVE:
+        sentences.looking(step)
     return Looking(sight.looks + (2 if sight.looking and step.memory.stale else 1))
 
 
 def _beginning(step: Step, phase: Beginning) -> Phase:
     if step.forward_state is State.STOPPED and (step.facts.clients or not step.facts.settings.lazy):
-        sentences.beginning(step)
+        sentences.looking(step)
     return _look(step)
 
 

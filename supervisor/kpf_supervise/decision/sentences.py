@@ -7,7 +7,7 @@ from kpf_supervise.decision.tunnel_states import Endpoint, TunnelRecord
 from kpf_supervise.model import Problem, State, Trigger
 
 
-def beginning(step: Step) -> None:
+def looking(step: Step) -> None:
     step.tell(Trigger.CONNECT, f"looking for a pod of {step.facts.settings.target}")
 
 
