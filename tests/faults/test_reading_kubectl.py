@@ -78,7 +78,7 @@ async def test_whatever_happens_to_it_is_told_and_costs_no_request(
             assert load.failures == []
             assert [e["event"] for e in instance.events].count("notice") == 1
             assert instance.kinds("web")[:2] == ["connecting", "active"]
-            assert "reconnecting" not in instance.kinds("web")
+            assert [e for e in instance.events if e["event"] == "reconnecting"] == []
 
 
 async def watched(instance: Instance) -> None:
