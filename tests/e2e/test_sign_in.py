@@ -40,8 +40,14 @@ class Scene:
 
     async def new_tunnels(self) -> None:
         """End all tunnels, and wait until each forward has another one."""
+        before = len(self.instance.events)
         self.cluster.cut_tunnels()
-        await self.instance.all_last("active", *self.names)
+
+        def again() -> set[str]:
+            later = self.instance.events[before:]
+            return {str(each.get("forward")) for each in later if each["event"] in ("active", "moved")}
+
+        await self.instance.told(lambda: set(self.names) <= again())
 
     def notices(self) -> list[str]:
         return [str(e["message"]) for e in self.instance.events if e["event"] == "notice"]
@@ -89,7 +95,7 @@ async def test_a_window_is_opened_once_and_waited_for(kubectl: Kubectl, tmp_path
             await instance.all_last("waiting", *found.names)
             waiting = [str(e["message"]) for e in instance.events if e["event"] == "waiting"]
             assert all(each.startswith("signing in with python") and "are held" in each for each in waiting), waiting
-            assert "dev: python says: opening a window in the browser" in found.notices()
+            await found.until(lambda: found.notices() == ["dev: python says: opening a window in the browser"])
             proxies = instance.kubectls("proxy")
             assert (instance.kubectls(), len(proxies)) == ([], 1)
             async with instance.peer() as peer:
@@ -161,10 +167,9 @@ async def test_a_sign_in_that_fails_after_a_while(kubectl: Kubectl, tmp_path: Pa
         async with await trio.open_tcp_stream("127.0.0.1", instance.port("f0")) as client:
             plugin.behave(takes=3.5, fails="the window was closed")
             found.cluster.tokens.revoke()
-            (kept, *_) = instance.kubectls()
-            for other in instance.kubectls():
-                if other != kept:
-                    other.kill()
+            kept, *others = instance.kubectls()
+            for other in others:
+                other.kill()
             failed = await instance.until("failed", cause="credential-plugin")
             assert "plugin python failed: the window was closed" in failed["message"]
             assert "kpfctl login dev" in failed["message"]

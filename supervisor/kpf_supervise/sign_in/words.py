@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
+from kpf_supervise.primitives.signal import Signal
+
 _AFTER = 2.0  # seconds after which it is told: a quick plugin has nothing to say to its user
+_SETTLE = 0.5  # seconds after a line: the last words of a plugin that fails are told with the failure
 _LINES = 10  # that are told in one sign-in
 
 
@@ -15,23 +19,21 @@ class Words:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._kept: list[str] = []
-        self._left = _LINES
-        self._telling = False
+        self._heard: list[str] = []
+        self._new = Signal()
 
     def hear(self, line: str) -> None:
-        self._kept.append(line)
-        if self._telling:
-            self._flush()
+        if len(self._heard) < _LINES:
+            self._heard.append(line)
+            self._new.tell()
 
     async def tell_later(self) -> None:
-        """Run it beside the plugin."""
+        """Run it beside the plugin, and cancel it at its end."""
         await trio.sleep(_AFTER)
-        self._telling = True
-        self._flush()
+        for number in range(_LINES):
+            await self._new.until(partial(self._has, number))
+            await trio.sleep(_SETTLE)
+            self._tell(self._heard[number])
 
-    def _flush(self) -> None:
-        for line in self._kept[: self._left]:
-            self._tell(line)
-        self._left = max(0, self._left - len(self._kept))
-        self._kept.clear()
+    def _has(self, number: int) -> bool:
+        return len(self._heard) > number
