@@ -108,10 +108,15 @@ class Soak:
         ]
         before = [fault for at, fault in self.happened if at <= over]
         during = dead[-1] if dead and outcome == "hung" else (before or ["nothing"])[-1]
+        state = "active"
         for event in self.instance.events:
             at = datetime.fromisoformat(event["time"]).timestamp()
-            if event.get("forward") == name and begun - NEAR <= at <= ended:
-                return f"broken by {during} ({outcome})"
+            if event.get("forward") == name:
+                if begun - NEAR <= at <= ended:
+                    return f"broken by {during} ({outcome})"
+                state = event["state"] if at < begun else state
+        if state != "active":
+            return f"{state} for long ({outcome})"
         if dead:
             return f"broken by {dead[-1]} ({outcome})"
         self.report.strange.append(f"{name}: {outcome} at {datetime.fromtimestamp(begun):%H:%M:%S.%f}, steadily active")

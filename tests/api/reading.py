@@ -93,9 +93,9 @@ async def broken_off(api: ApiServer, cluster: Cluster, happens: Callable[[], Awa
 
     def hear() -> None:
         nonlocal died
-        died = died or api.cut_off
+        died = died or api.line.cut_off
 
-    api.listeners.add(hear)
+    api.line.listeners.add(hear)
     try:
         async with api.stream(f"{PODS}?watch=1&resourceVersion={cluster.store.version}") as lines:
             await happens()
@@ -103,7 +103,7 @@ async def broken_off(api: ApiServer, cluster: Cluster, happens: Callable[[], Awa
     except Interrupted:
         return died
     finally:
-        api.listeners.discard(hear)
+        api.line.listeners.discard(hear)
     raise AssertionError("it goes on")
 
 

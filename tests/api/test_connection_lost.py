@@ -57,7 +57,7 @@ async def test_when_kubectl_says_that_its_connection_is_lost_a_fresh_one_is_aske
         (before,) = proxies()
         if question == "a stream":
             dead: list[bool] = []
-            api.listeners.add(lambda: dead.append(api.cut_off))
+            api.line.listeners.add(lambda: dead.append(api.line.cut_off))
             with pytest.raises(Interrupted):
                 await read_all(api, f"{PODS}?watch=1")
             assert dead[0]

@@ -38,10 +38,10 @@ class Heard:
         self.dead: list[bool] = []
         self._api = api
         self._told = Signal()
-        api.listeners.add(self._hear)
+        api.line.listeners.add(self._hear)
 
     def _hear(self) -> None:
-        self.dead.append(self._api.cut_off)
+        self.dead.append(self._api.line.cut_off)
         self._told.tell()
 
     async def told(self, *dead: bool) -> None:
@@ -111,7 +111,7 @@ async def test_an_api_server_that_answers_anything_is_not_cut_off(
         cluster.line.restore()
         await heard.told(True, False)
         assert (await failure(api, WEB)).cause in (Cause.UNAUTHORIZED, Cause.API_UNREACHABLE)
-        assert not api.cut_off
+        assert not api.line.cut_off
 
 
 async def test_a_plugin_that_fails_is_not_run_again_only_to_find_out_whether_the_line_is_dead(

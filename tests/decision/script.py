@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from kpf_supervise.decision.facts import HeldClient
 from kpf_supervise.decision.tunnel_states import Check, TunnelRecord
-from kpf_supervise.model import Cause
+from kpf_supervise.model import Cause, Problem
 from tests.decision.world import World
+
+NO_LOGIN = Problem(Cause.CREDENTIALS, "the plugin failed", "Sign in")
 
 
 class Script:
@@ -72,8 +74,20 @@ class Script:
         self.world.end_look()
         self.world.settle()
 
+    def begin_sign_in(self) -> None:
+        self.world.signing_in_since, self.world.no_login = self.world.now, None
+        self.world.settle()
+
+    def end_sign_in(self, problem: Problem | None = None) -> None:
+        self.world.signing_in_since, self.world.no_login = None, problem
+        self.world.settle()
+
+    def fail_look(self) -> None:
+        self.world.fail_look(NO_LOGIN)
+
     def list_pods(self) -> None:
         self.world.listed += 1
+        self.world.unlisted = None
         self.world.settle()
 
 
@@ -111,6 +125,10 @@ _FACTS: dict[str, Callable[..., None]] = {
     r"nothing is known": Script.begin,
     r"the target is read and its pods are listed": Script.end_look,
     r"the pods are listed again": Script.list_pods,
+    r"a sign-in begins": Script.begin_sign_in,
+    r"the sign-in succeeds": Script.end_sign_in,
+    r"the sign-in fails": lambda script: script.end_sign_in(NO_LOGIN),
+    r"the target can't be read without it": Script.fail_look,
     r"the user restarts it": Script.restart,
     r"the user restarts it as #(\d) is ready": Script.restart,
 }

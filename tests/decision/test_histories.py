@@ -12,6 +12,7 @@ from kpf_supervise.decision.tunnel_states import TUNNEL_TRANSITIONS, TunnelState
 from kpf_supervise.model import Target
 from tests.decision.histories_of_faults import FAULTS
 from tests.decision.histories_of_rules import RULES
+from tests.decision.histories_of_sign_ins import AT_THE_START, LATER
 from tests.decision.histories_of_starts import STARTS
 from tests.decision.script import Script
 from tests.decision.world import FORWARD, World, pod
@@ -45,6 +46,21 @@ def test_start_before_the_pods_are_known(name: str) -> None:
     script.world.pods = {"web-1": pod("web-1"), "web-2": pod("web-2", terminating=True)}
     history = STARTS[name].strip()
     assert script.play(history) == history
+
+
+@pytest.mark.parametrize("name", AT_THE_START)
+def test_sign_in_at_the_start(name: str) -> None:
+    script = Script(World())
+    script.play("nothing is known")
+    script.world.pods = {"web-1": pod("web-1")}
+    history = AT_THE_START[name].strip()
+    assert script.play(history) == history
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_sign_in_later(name: str) -> None:
+    history = LATER[name].strip()
+    assert begun().play(history) == history
 
 
 def test_where_kubectl_may_open_a_login_window_nothing_starts_before_the_pods_are_known() -> None:

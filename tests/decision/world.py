@@ -22,7 +22,6 @@ from kpf_supervise.decision.facts import (
     Memory,
     Notice,
     Reread,
-    SignIn,
     Start,
     Tell,
 )
@@ -81,6 +80,7 @@ class World:
         self.no_login: Problem | None = None
         self.slow = False  # a look-up ends only when `end_look` is called
         self.failure: Problem | None = None
+        self.unlisted: Problem | None = None  # why the pods can't be listed, if the API server answers
         self.tunnels: list[TunnelRecord] = []
         self.started: list[TunnelRecord] = []  # all that ever were
         self.held: list[HeldClient] = []
@@ -105,7 +105,7 @@ class World:
             no_login=self.no_login,
             pods=PodSet(self.pods.values()),
             listed=self.listed,
-            problem=REFUSED if self.refuses else UNREACHABLE if self.known_down else None,
+            problem=REFUSED if self.refuses else UNREACHABLE if self.known_down else self.unlisted,
             cut_off=self.cut_off,
             renewed=self.renewed,
             why_renewed="connections to the API server had died",
@@ -154,8 +154,6 @@ class World:
                 self._look()
             case Reread():
                 pass
-            case SignIn():
-                self._note("sign in again")
             case CheckApi():
                 self.known_down = self.down
                 self.listed += not self.down
@@ -202,6 +200,14 @@ class World:
         self.looking = True
         if not self.slow:
             self.end_look()
+
+    def fail_look(self, problem: Problem) -> None:
+        """Nor can the pods be listed."""
+        self.looking = False
+        self.looks += 1
+        self.failure = self.unlisted = problem
+        self.slow = False
+        self.settle()
 
     def end_look(self) -> None:
         self.looking = False

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from kpf_supervise.api.line import Line
 from kpf_supervise.api.server import ApiServer, Interrupted
 from kpf_supervise.discovery import watch as module
 from kpf_supervise.discovery.outage import Outage
@@ -32,8 +33,7 @@ class Api(ApiServer):
         self.asked: list[str] = []
         self.streams = 0
         self.anew: list[bool] = []
-        self.cut_off = False
-        self.listeners = set()
+        self.line = Line(trio.lowlevel.checkpoint)
 
     async def read(self, path: str) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -61,13 +61,8 @@ class Api(ApiServer):
 
     def begin_anew(self, died: bool = False) -> None:
         self.anew.append(died)
-        self.set_line(dead=True)
-        self.set_line(dead=False)
-
-    def set_line(self, dead: bool) -> None:
-        self.cut_off = dead
-        for listener in self.listeners:
-            listener()
+        self.line.found(cut_off=True)
+        self.line.found(cut_off=False)
 
 
 def watch_of(api: Api, notices: list[str], outage: Outage | None = None) -> Watch:
@@ -240,13 +235,13 @@ async def test_while_the_line_is_dead_tunnels_may_be_dead_and_they_are_replaced_
         assert (watch.cut_off, watch.denied, watch.renewed) == (False, forbidden, 0)
         if not forbidden:
             api.by_page["first"] = Problem(Cause.API_UNREACHABLE, "it does not answer")
-        api.set_line(dead=True)
+        api.line.found(cut_off=True)
         await trio.sleep(60)
         assert (watch.cut_off, watch.renewed) == (True, 0)
         assert watch.problem is not None
         if not forbidden:
             api.by_page["first"] = listing("a")
-        api.set_line(dead=False)
+        api.line.found(cut_off=False)
         await trio.testing.wait_all_tasks_blocked()
         assert (watch.cut_off, watch.renewed, watch.why) == (False, 1, DIED)
         nursery.cancel_scope.cancel()
@@ -259,8 +254,8 @@ async def test_once_the_api_server_refuses_its_line_is_not_dead(autojump_clock: 
         nursery.start_soon(watch.run)
         await trio.sleep(1)
         api.by_page["first"] = Problem(Cause.UNAUTHORIZED, "it does not accept your credentials")
-        api.set_line(dead=True)
-        api.set_line(dead=False)
+        api.line.found(cut_off=True)
+        api.line.found(cut_off=False)
         await trio.testing.wait_all_tasks_blocked()
         assert (watch.cut_off, watch.renewed) == (False, 0)
         nursery.cancel_scope.cancel()

@@ -15,6 +15,7 @@ import trio
 
 from kpf_supervise.api.connection import Answer, Cut, Gone
 from kpf_supervise.api.errors import CONNECTION_LOST, proxy_failed, refused, unreached
+from kpf_supervise.api.line import Line
 from kpf_supervise.api.process import ApiProcess
 from kpf_supervise.kubectl.contexts import marks_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
@@ -60,8 +61,7 @@ class ApiServer:
         notice: Callable[[str], None],
         login: Login | None = None,
     ) -> None:
-        self.cut_off = False  # nothing comes from it: all connections to it may be dead, tunnels too
-        self.listeners: set[Callable[[], None]] = set()  # called when `cut_off` has changed
+        self.line = Line(partial(self.read, _SMALL))
         self.login = login or Login(cluster)  # where kubectl needs none, or does it by itself
         self._binary = binary
         self._cluster = cluster
@@ -74,7 +74,6 @@ class ApiServer:
         self._generation = 0  # a process of an older one is to be replaced
         self._failures = 0  # consecutive processes that ended soon after their start
         self._opening: SingleFlight[None, ApiProcess] = SingleFlight()
-        self._trying = False
         self._turns = trio.CapacityLimiter(_AT_A_TIME)
         self._nursery: trio.Nursery | None = None
         self._runs = Signal()
@@ -84,7 +83,7 @@ class ApiServer:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._runs.tell()
-                await trio.sleep_forever()
+                await self.line.run()
         finally:
             self._nursery = None
 
@@ -95,34 +94,13 @@ class ApiServer:
         if self._current is not None:
             if died:
                 self._current.interrupt()
-                self._set_cut_off(True)
+                self.line.found(cut_off=True)
             if self._current.connected and self._nursery is not None:
                 self._nursery.start_soon(self._try)
 
-    def _set_cut_off(self, cut_off: bool) -> None:
-        if self.cut_off is not cut_off:
-            self.cut_off = cut_off
-            if cut_off and self._nursery is not None:
-                self._nursery.start_soon(self._try)
-            for listener in list(self.listeners):
-                listener()
-
     async def _try(self) -> None:
-        """Ask a fresh process, while nothing comes: again and again. Whoever else asks is told what is wrong."""
-        if self._trying:
-            return
-        self._trying = True
-        try:
-            while True:
-                try:
-                    await self.read(_SMALL)
-                    return
-                except ForwardError as trouble:
-                    if not self.cut_off or trouble.problem.cause not in OUTAGE:
-                        return
-                await trio.sleep(_KNOCK)
-        finally:
-            self._trying = False
+        with suppress(ForwardError):  # whoever asks next is told
+            await self.read(_SMALL)
 
     async def read(self, path: str) -> bytes:
         """Return the API server's answer to a GET of `path`. Raises ForwardError: TOO_SLOW after TIMEOUT seconds of
@@ -206,15 +184,17 @@ class ApiServer:
     async def _connect(self, process: ApiProcess) -> None:
         """Have it ask the small question again and again until one of them is answered. Raises ForwardError."""
         await self.login.ready()
-        with trio.move_on_after(TIMEOUT):
-            await hedged(partial(self._ask_small, process), _KNOCK)
-            process.connected = True
-            self._set_cut_off(False)
-            assert self._nursery is not None
-            self._nursery.start_soon(self._mind, process)
-            return
-        self._set_cut_off(self.cut_off or not process.signs_in())
-        raise ForwardError(too_slow(TIMEOUT))
+        async with self.login.alone():
+            while not process.connected:
+                with trio.move_on_after(TIMEOUT):
+                    await hedged(partial(self._ask_small, process), _KNOCK)
+                    process.connected = True
+                if not process.connected and not process.signs_in():
+                    self.line.found(cut_off=True)
+                    raise ForwardError(too_slow(TIMEOUT))
+        self.line.found(cut_off=False)
+        assert self._nursery is not None
+        self._nursery.start_soon(self._mind, process)
 
     def _lost(self, process: ApiProcess, why: str) -> None:
         if process is not self._current:
@@ -262,8 +242,12 @@ class ApiServer:
                     self.begin_anew(died=True)
                 raise Interrupted
             problem = proxy_failed(words, await process.words_since(answer.begun), self._cluster)
+            if problem.cause is Cause.CREDENTIALS and self.login.shared and self.login.problem is None:
+                if process is self._current:  # there is one, and it can't be told
+                    self.begin_anew()
+                raise Interrupted
             if process is self._current and problem.cause in OUTAGE:
-                self._set_cut_off(unreached(words))
+                self.line.found(unreached(words))
             raise ForwardError(process.kubectl.reword(problem))
         if answer.status != 401:
             self._prove(process)

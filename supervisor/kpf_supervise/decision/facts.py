@@ -176,11 +176,6 @@ class CheckApi:
 
 
 @dataclass(frozen=True, slots=True)
-class SignIn:
-    """A client waits: begin a sign-in that has failed again, unless that was just now."""
-
-
-@dataclass(frozen=True, slots=True)
 class Start:
     """Start a tunnel, unless one is being started. With `prove`, it serves only if a test connection is not refused."""
 
@@ -256,9 +251,7 @@ class Notice:
     message: str
 
 
-Action = (
-    Look | Reread | CheckApi | SignIn | Start | Adopt | Become | CheckTunnel | Forget | Admit | LetGo | Tell | Notice
-)
+Action = Look | Reread | CheckApi | Start | Adopt | Become | CheckTunnel | Forget | Admit | LetGo | Tell | Notice
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from kpf_supervise.decision.facts import (
     Reread,
     Resting,
     Serving,
-    SignIn,
     Starting,
     Waiting,
 )
@@ -262,8 +261,6 @@ def _failed(step: Step, phase: Failed) -> Phase:
     called = step.facts.arrived > phase.arrived or (bool(step.facts.held) and not phase.closes)
     hope = new_pod or called or step.sight.listed != phase.listed
     if (new_pod and step.sight.where is not None) or (hope and step.now >= phase.rested):
-        if step.facts.arrived > phase.arrived and step.sight.no_login is not None:
-            step.actions.append(SignIn())
         return _look(step)
     if hope:
         step.at(phase.rested)

@@ -27,6 +27,7 @@ class TargetResolver:
         self._watches = watches
         self._changed = changed
         self._watch: Watch | None = None
+        self._unknown = Login(settings.cluster)
         self._where: Destination | None = None
         self._looks = 0
         self._failure: Problem | None = None
@@ -41,7 +42,7 @@ class TargetResolver:
     @property
     def login(self) -> Login:
         """Of the kubectls of this forward; known with the watch."""
-        return self._watch.questions.api.login if self._watch is not None else Login(self._settings.cluster)
+        return self._watch.questions.api.login if self._watch is not None else self._unknown
 
     @property
     def place(self) -> tuple[Cluster, str | None]:

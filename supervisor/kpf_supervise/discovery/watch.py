@@ -80,7 +80,7 @@ class Watch:
         self._unreadable = ""  # why the last pod left out can't be read
         self._patience = trio.CancelScope()  # the stream's deadline
         self._again = trio.Event()
-        questions.api.listeners.add(self._hear_of_line)
+        questions.api.line.listeners.add(self._hear_of_line)
 
     def suspect(self, why: str) -> None:
         """Have every kubectl replaced as soon as the API server answers. `why` is the reason for the user."""
@@ -95,7 +95,7 @@ class Watch:
     def _hear_of_line(self) -> None:
         """The line to the API server has died, or something has come from it again. Then every kubectl is replaced as
         soon as the pods are listed, since the tunnels may be dead; if listing them fails, those serve on."""
-        if self.questions.api.cut_off:
+        if self.questions.api.line.cut_off:
             self.cut_off = self._suspected = True
             self.why = DIED
             self._patience.cancel()
@@ -143,7 +143,7 @@ class Watch:
             except ForwardError as trouble:
                 if trouble.problem.cause is Cause.FORBIDDEN:
                     return trouble.problem
-                self.cut_off = self.cut_off and self.questions.api.cut_off
+                self.cut_off = self.cut_off and self.questions.api.line.cut_off
                 self._tell(trouble.problem)
                 own = 0 if await self._outage.over(trouble.problem) else own + 1
                 if own:

@@ -27,7 +27,6 @@ from kpf_supervise.decision.facts import (
     Memory,
     Notice,
     Reread,
-    SignIn,
     Start,
     Tell,
 )
@@ -144,14 +143,13 @@ class Forwarder:
                 self._tools.board.notice(action.message)
             case Look():
                 if not self._resolver.looking:
+                    self._want_login()
                     self._resolver.looking = True
                     self._spawn(self._resolver.look, action.again, action.pod)
             case Reread():
                 self._spawn(self._resolver.reread)
             case CheckApi():
                 self._resolver.check_api()
-            case SignIn():
-                self._resolver.login.call()
             case Start():
                 self._start(action)
             case Adopt(Tunnel() as tunnel, endpoint):
@@ -228,6 +226,7 @@ class Forwarder:
         login = self._resolver.login
         with tunnel.scope:
             try:
+                self._want_login()
                 await login.ready()  # its user may take any time for it, and no limit runs
                 if login.by_kubectl:
                     await login.turn.take(self._rank)
@@ -241,6 +240,11 @@ class Forwarder:
                 tunnel.fails(trouble.problem)
             finally:
                 tunnel.begun.set()
+
+    def _want_login(self) -> None:
+        """A client waits: that may begin a sign-in that has failed."""
+        if self._acceptor.held:
+            self._resolver.login.call()
 
     async def _give_turn(self, tunnel: Tunnel, login: Login) -> None:
         """The next kubectl of this user may sign in when this one has."""

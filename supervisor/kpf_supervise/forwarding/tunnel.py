@@ -130,6 +130,8 @@ class Tunnel(TunnelRecord):
         """Kubectl forwards. A pod that refused connections before is first tried by a connection of our own."""
         if self.prove:
             await self._try()
+        if self.kubectl is not None:
+            self.kubectl.accepted()
         if self.said is None:
             self.ready = trio.current_time()
             self.tell()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,18 @@ class Login:
         except OSError as error:
             raise ForwardError(Problem(Cause.OTHER, f"kubectl can't be given its credential: {error}")) from error
         return front
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Where kubectl itself signs in, no other kubectl of this user does so meanwhile."""
+        if not self.by_kubectl:
+            yield
+            return
+        await self.turn.take(lambda: 0)
+        try:
+            yield
+        finally:
+            self.turn.release()
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[Limit]:

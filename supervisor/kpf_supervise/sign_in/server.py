@@ -23,6 +23,7 @@ from kpf_supervise.sign_in.flight import Given, SignIn
 _NAME = "KPF_KUBECTL"  # the environment variable by which the helper knows which kubectl asks
 _LONGEST = 1024 * 1024  # bytes of a question; it holds the cluster's certificate at most
 _BACKLOG = 1024
+_AT_ONCE = 5.0  # seconds in which a refusal follows; a credential that served longer was accepted at first
 
 
 @dataclass(eq=False)
@@ -32,6 +33,7 @@ class Client:
     name: str
     sign_in: SignIn
     given: Given | None = None  # what it was given last
+    given_at: float = 0.0  # in trio's time
     refused_at: float = float("-inf")  # when it came back for another one before that had expired, in trio's time
     scopes: set[trio.CancelScope] = field(default_factory=set)  # of its questions
 
@@ -129,6 +131,7 @@ async def _given(client: Client, version: str, stream: trio.SocketStream) -> byt
         nursery.start_soon(until_left)
         try:
             client.given = await client.sign_in.get()
+            client.given_at = trio.current_time()
             answer = b"+" + client.given.credential.document(version)
             if came_back:
                 client.refused_at = trio.current_time()
@@ -142,6 +145,8 @@ def _refused(client: Client) -> bool:
     """Whether it comes back although what it was given has not expired: it was refused."""
     if client.given is None or client.given.credential.ended(time.time()):
         return False
+    if trio.current_time() > client.given_at + _AT_ONCE:
+        client.sign_in.accept(client.given.generation)
     client.sign_in.refuse(client.given.generation)
     return True
 
