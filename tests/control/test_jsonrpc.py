@@ -211,7 +211,7 @@ def test_every_method_is_done_by_something() -> None:
     async def main() -> None:
         board = Board()
         for method, parameters in METHODS.items():
-            if not parameters and method not in ("reload",):
+            if not parameters and method not in ("reload", "logins"):
                 await steering(board).call(method, {})
 
     trio.run(main)

@@ -71,7 +71,7 @@ the sign-in succeeds
     tell connecting: signed in; looking for a pod of app=web
 #2 is ready
     #2 serving
-    tell active: localhost:80 → app=web, pod web-1:8080
+    tell active: localhost:80 → app=web, pod web-1:8080 (3.00 s)
     late gets #2
 """,
 }

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 import trio
 import trio.testing
@@ -17,7 +18,7 @@ import trio.testing
 from kpf_supervise.sandbox import CredentialPlugin, certificate, open_cluster, write_kubeconfig
 from tests.conftest import NEWEST, OLDEST
 from tests.kubectls import Kubectl
-from tests.plugin import plugin
+from tests.plugin import credential, plugin
 from tests.program import Instance, get, supervising
 from tests.terminal import in_terminal
 
@@ -74,7 +75,7 @@ TELLS = {
         "kpfctl login prompts",
     ),
     "missing": ("credential-plugin", "plugin nosuch-plugin is not installed", "Get it with: pip install nosuch"),
-    "always": ("credential-plugin", "wants to ask you something, and there is no terminal", "kpfctl login always"),
+    "always": ("credential-plugin", "", "kpfctl login always"),  # kubectl before 1.22 does not tell that it is Always
     "stranger": ("tls", "certificate signed by unknown authority", "Check server and certificate-authority"),
     "other": ("tls", "cannot validate certificate for 127.0.0.1", "Check server and certificate-authority"),
     "expired": ("tls", "certificate has expired or is not yet valid", "this machine's clock"),
@@ -186,21 +187,60 @@ async def test_a_login_that_expires_meanwhile(kubectl: Kubectl, tmp_path: Path) 
             assert instance.kinds("three") == ["connecting", "active"]
 
 
-async def test_a_plugin_that_asks_on_the_terminal_gets_none_and_stops_nobody(tmp_path: Path) -> None:
-    """For a read from /dev/tty the kernel would stop the whole process group, and so every kubectl."""
-    asks = plugin(tmp_path / "asks", "read word </dev/tty || { echo 'nobody to ask' >&2; exit 1; }")
+@pytest.mark.parametrize("panel", [True, False], ids=["panel", "lines"])
+async def test_a_plugin_gets_the_terminal_at_the_start_and_later_none(panel: bool, tmp_path: Path) -> None:
+    """Later, for a read from /dev/tty the kernel would stop the whole process group, and so every kubectl."""
+    (tmp_path / "credential").write_text(credential("mine"))
+    script = f"""
+        printf 'Your name? ' >&2
+        read word </dev/tty || {{ echo 'nobody to ask' >&2; exit 1; }}
+        [ "$word" = me ] && cat {tmp_path / "credential"}"""
     async with open_cluster(tmp_path) as cluster:
-        cluster.tokens.add("good")
-        write_kubeconfig(tmp_path / "secure", good=cluster.context({"token": "good"}), asks=cluster.context(asks))
+        cluster.tokens.add("good", "mine")
+        kubeconfig = write_kubeconfig(
+            tmp_path / "secure",
+            asks=cluster.context(plugin(tmp_path / "asks", script)),
+            good=cluster.context({"token": "good"}),
+        )
         config = tmp_path / "config.yaml"
         config.write_text(forwards("good", "asks"))
-        environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "secure")}
-        command = [sys.executable, "-m", "kpf_supervise", str(config), "--no-panel", "--kubectl", NEWEST.path]
-        async with in_terminal(command, environment, columns=300) as terminal:
-            await terminal.shows("credential plugin asks failed: nobody to ask")
-            shown = await terminal.shows("→ service/web, pod web-")
-            (port,) = re.findall(r"localhost:(\d+) → service/web", shown)
+        environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(kubeconfig)}
+        command = [sys.executable, "-m", "kpf_supervise", str(config), "--kubectl", NEWEST.path]
+        async with in_terminal(command if panel else [*command, "--no-panel"], environment, columns=300) as terminal:
+            await terminal.shows("Your name?")
+            terminal.type("me\n")
+            if panel:
+                await terminal.shows(lambda text: text.count("active") >= 2)
+                return
+            shown = await terminal.shows(lambda text: text.count("→ service/web, pod web-") == 2)
+            (port,) = re.findall(r"good +active +localhost:(\d+) → service/web", shown)
+            cluster.tokens.revoke()
+            cluster.tokens.add("good")
+            cluster.cut_tunnels()
+            await terminal.shows("credential plugin asks failed: Your name? nobody to ask")
             assert (await get(int(port))).startswith(b"web-")
+
+
+async def test_ctrl_c_ends_a_plugin_that_asks_on_the_terminal(tmp_path: Path) -> None:
+    script = f"echo $$ >{tmp_path / 'pid'}; printf 'Your name? ' >&2; read word"
+    async with open_cluster(tmp_path) as cluster:
+        kubeconfig = write_kubeconfig(tmp_path / "secure", asks=cluster.context(plugin(tmp_path / "asks", script)))
+        config = tmp_path / "config.yaml"
+        config.write_text(forwards("asks"))
+        environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(kubeconfig)}
+        command = [sys.executable, "-m", "kpf_supervise", str(config), "--kubectl", NEWEST.path]
+        for end in ("\x03", "kill"):
+            async with in_terminal(command, environment, columns=300) as terminal:
+                await terminal.shows("Your name?")
+                pid = int((tmp_path / "pid").read_text())
+                if end == "kill":
+                    terminal.process.kill()
+                else:
+                    terminal.type(end)
+                with trio.fail_after(20):
+                    assert await terminal.process.wait() == (0 if end != "kill" else -9)
+                    while psutil.pid_exists(pid):
+                        await trio.testing.wait_all_tasks_blocked(0.02)
 
 
 async def test_while_somebody_signs_in_no_second_window_opens(kubectl: Kubectl, tmp_path: Path) -> None:

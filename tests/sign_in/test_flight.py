@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 
 import pytest
@@ -160,11 +160,10 @@ async def test_if_each_is_refused_it_has_failed(autojump_clock: MockClock) -> No
             sign_in.refuse(generation)
         assert await failure(sign_in) == REFUSED.message
         for _ in range(1000):
-            with trio.move_on_after(0.1):
+            with suppress(ForwardError):
                 sign_in.refuse((await sign_in.get()).generation)
-                continue
             await trio.sleep(0.1)
-        assert plugin.runs < 8, "no storm"
+        assert plugin.runs == 4, "twice more, and then it waits for somebody"
 
 
 async def test_a_sign_in_that_is_wanted_leaves_what_there_is_until_it_has_ended(autojump_clock: MockClock) -> None:
