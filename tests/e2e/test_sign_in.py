@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -19,6 +21,7 @@ from tests.kubectls import Kubectl
 from tests.plugin import credential
 from tests.plugin import plugin as plugin_script
 from tests.program import PATIENCE, Instance, get, supervising
+from tests.terminal import in_terminal
 
 both = pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
 
@@ -272,3 +275,72 @@ async def test_the_plugin_is_told_and_run_as_by_kubectl(kubectl: Kubectl, tmp_pa
     assert told["spec"]["cluster"]["server"] == facts["server"]
     assert told["spec"]["cluster"]["certificate-authority-data"] == facts["certificate-authority-data"]
     assert told["spec"]["interactive"] is False
+
+
+async def test_kpfctl_runs_a_plugin_that_asks_on_its_own_terminal(tmp_path: Path) -> None:
+    (tmp_path / "credential").write_text(credential("good"))
+    prompt = "printf 'Your name? ' >&2; read word || { echo 'no terminal to ask on' >&2; exit 1; }"
+    user = plugin_script(tmp_path / "asks", f'{prompt}; [ "$word" = me ] && cat {tmp_path / "credential"}')
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.add("good")
+        kubeconfig = write_kubeconfig(tmp_path / "secure", dev=cluster.context(user))
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, NEWEST, kubeconfig, config) as instance:
+            await instance.until("failed", "web")
+            command = [sys.executable, "-m", "kpf_supervise.kpfctl", "login"]
+            for answer, code in (("you", 1), ("me", 0)):
+                async with in_terminal(command, instance.environment) as terminal:
+                    await terminal.shows("Your name?")
+                    terminal.type(f"{answer}\n")
+                    with trio.fail_after(PATIENCE):
+                        assert await terminal.process.wait() == code
+            await instance.all_last("active", "web")
+            assert "good" not in str(instance.events)
+
+
+@both
+async def test_a_kubeconfig_that_changes_is_read_again(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Also where a sign-in waits for somebody: the user may have another way to sign in now, or another plugin."""
+    asks = plugin_script(tmp_path / "asks", "echo 'no terminal to ask on' >&2; exit 1")
+    gives = plugin_script(tmp_path / "gives", f"echo '{credential('good')}'")
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.add("good", "better")
+        kubeconfig = write_kubeconfig(tmp_path / "secure", dev=cluster.context(asks))
+        config = "forwards: {web: {target: service/web, ports: ':http'}}"
+        async with supervising(tmp_path, kubectl, kubeconfig, config) as instance:
+            await instance.until("failed", "web")
+            write_kubeconfig(kubeconfig, dev=cluster.context(gives))
+            await instance.until("active", "web")
+            cluster.tokens.revoke()
+            cluster.tokens.add("better")
+            write_kubeconfig(kubeconfig, dev=cluster.context({"token": "better"}))
+            cluster.cut_tunnels()
+            await instance.until("active", "web")
+            assert not [e for e in instance.events if "says" in str(e["message"])]
+
+
+@both
+async def test_the_socket_for_credentials_may_vanish(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with scene(tmp_path, kubectl, 2) as found:
+        await found.instance.all_active(*found.names)
+        runtime = Path(found.instance.environment["XDG_RUNTIME_DIR"])
+        (gone,) = runtime.glob("*/api-*/c")
+        shutil.rmtree(gone.parent)
+        found.cluster.tokens.revoke()
+        await found.new_tunnels()
+        assert len(found.plugin.runs) <= 3
+
+
+@both
+async def test_only_our_kubectls_get_it(kubectl: Kubectl, tmp_path: Path) -> None:
+    async with scene(tmp_path, kubectl, 1) as found:
+        await found.instance.all_active(*found.names)
+        runtime = Path(found.instance.environment["XDG_RUNTIME_DIR"])
+        (socket,) = runtime.glob("*/api-*/c")
+        assert (socket.parent.stat().st_mode & 0o777, socket.stat().st_mode & 0o777) == (0o700, 0o600)
+        for asks in (b"\n", b"nobody {}\n", b"\xff\n", b"1" * 2_000_000 + b"\n"):
+            async with await trio.open_unix_socket(str(socket)) as stream:
+                with suppress(trio.BrokenResourceError):
+                    await stream.send_all(asks)
+                    assert b"".join([piece async for piece in stream]).startswith(b"-this kubectl is none of")
+        await found.new_tunnels()

@@ -251,8 +251,12 @@ class ApiServer:
             raise ForwardError(process.kubectl.reword(problem))
         if answer.status != 401:
             self._prove(process)
-        elif process.kubectl.renewed(answer.begun):
-            raise Interrupted  # ask again: kubectl has another credential since
+        elif self.login.shared and self.login.problem is None:  # ask again, with another credential
+            if not process.kubectl.renewed(answer.begun):  # it could not ask us for one
+                process.kubectl.refused()
+                if process is self._current:
+                    self.begin_anew()
+            raise Interrupted
         elif process is self._current:  # a fresh one may find other credentials; not at once: a plugin may ask somebody
             self._generation += 1
         raise ForwardError(process.kubectl.reword(refused(answer.status, body, path, self._cluster)))

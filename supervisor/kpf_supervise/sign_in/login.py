@@ -59,6 +59,11 @@ class Kubectl:
         if self._client is not None and self._client.given is not None:
             self._client.sign_in.accept(self._client.given.generation)
 
+    def refused(self) -> None:
+        """The API server has answered it with 401."""
+        if self._client is not None and self._client.given is not None:
+            self._client.sign_in.refuse(self._client.given.generation)
+
     def renewed(self, begun: float) -> bool:
         """Whether its credential was refused since then, and it has got another one."""
         return self._client is not None and self._client.refused_at >= begun
