@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import trio
 
 from kpf_supervise.sandbox import open_cluster, write_kubeconfig
 from tests.conftest import NEWEST, OLDEST
 from tests.kubectls import Kubectl
-from tests.plugin import plugin
-from tests.program import PATIENCE, get, supervising
+from tests.plugin import credential, plugin
+from tests.program import PATIENCE, Instance, Refused, get, supervising
 
 SECRET = "Gehe1m-Of-Today_42"
 SHAPES = f"""Authorization: Bearer {SECRET}; {{"token": "{SECRET}"}} --token={SECRET} https://me:{SECRET}@host/"""
@@ -21,10 +23,22 @@ CONFIG = """
       good: {target: service/web, context: good, ports: ":http"}
       refused: {target: pod/db-0, context: good, ports: ":http"}
       forbidden: {target: service/search, context: good, ports: ":9200"}
+      shared: {target: service/web, context: shared, ports: ":http"}
       plugin: {target: service/web, context: plugin, ports: ":http"}
       proxy: {target: service/web, context: proxy, ports: ":http"}
       wrong: {target: service/web, context: wrong, ports: ":http"}
     """
+
+
+def started_by(instance: Instance) -> list[psutil.Process]:
+    """The instance in the background, and its children."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("XDG_RUNTIME_DIR") == instance.environment["XDG_RUNTIME_DIR"]:
+                found.append(process)
+    assert len(found) > 3
+    return found
 
 
 @pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
@@ -40,10 +54,14 @@ async def test_nothing_secret_is_shown_or_kept(kubectl: Kubectl, tmp_path: Path)
         cluster.faults.answer(403, f"forbidden: {SHAPES}", path="/services/search")
         cluster.faults.answer(500, SHAPES, path="/db-0/portforward")
         (tmp_path / "said").write_text(SHAPES)
+        (tmp_path / "given").write_text(credential(SECRET))
+        gives = f"cat {tmp_path / 'said'} >&2; cat {tmp_path / 'given'}"
+        variable = {"name": "LOGIN_TOKEN", "value": SECRET}
         good = {"token": SECRET}
         kubeconfig = write_kubeconfig(
             tmp_path / "secure",
             good=cluster.context(good),
+            shared=cluster.context(plugin(tmp_path / "gives", gives, args=[SECRET], env=[variable])),
             plugin=cluster.context(plugin(tmp_path / "login", f"cat {tmp_path / 'said'} >&2; exit 1")),
             proxy=cluster.context(good, **{"proxy-url": f"http://me:{SECRET}@127.0.0.1:1"}),
             wrong=cluster.context(good, **{"proxy-url": f"http://me:{SECRET} @127.0.0.1:1"}),
@@ -58,6 +76,7 @@ async def test_nothing_secret_is_shown_or_kept(kubectl: Kubectl, tmp_path: Path)
                     listed = {each["id"]: each for each in await peer.call("subscribe")}
                     wanted = {
                         "good": "active",
+                        "shared": "active",
                         "refused": "failed",
                         "forbidden": "failed",
                         "plugin": "failed",
@@ -74,7 +93,17 @@ async def test_nothing_secret_is_shown_or_kept(kubectl: Kubectl, tmp_path: Path)
                     await peer.call("portforward:start", **given, id="mine")
                     shown += [json.dumps(await peer.call(method)) for method in ("portforward:list", "events")]
                     shown += [json.dumps(await peer.call("logs", id=name)) for name in listed]
-                for words in (["list", "-o", "json"], ["logs", "refused"], ["events"]):
+                    for method, params in (("logins", {}), ("login", {"context": "shared"})):
+                        shown.append(json.dumps(await peer.call(method, **params)))
+                    wrong = {"context": "shared", "credential": SHAPES}
+                    with pytest.raises(Refused) as refused:
+                        await peer.call("login", **wrong)
+                    shown.append(str(refused.value))
+                    mine = Path(instance.environment["XDG_RUNTIME_DIR"])
+                    shown += [path.read_text() for path in mine.rglob("kubeconfig-*")]
+                    assert len(list(mine.rglob("kubeconfig-*"))) == 2
+                    shown += [" ".join(each.cmdline()) for each in started_by(instance)]
+                for words in (["login", "shared"], ["list", "-o", "json"], ["logs", "refused"], ["events"]):
                     done = await instance.ctl(*words)
                     assert done.returncode == 0, done.stderr
                     shown.append(done.stdout + done.stderr)
