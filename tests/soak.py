@@ -33,7 +33,7 @@ DEAD = "connections dead"
 LINE = "line dead"
 LATEST = 17.0  # seconds until a dead line is known: 10 of silence, 5 for the small question, and a busy machine
 LIFETIME = 20.0  # seconds for which a token of the credential plugin is valid
-QUIET = 8.0  # seconds without faults at the end, for everything to recover
+BACK = 40.0  # seconds without faults at the end, at most, for everything to recover: a failed login is retried after 30
 
 
 @dataclass
@@ -284,7 +284,9 @@ async def soak(kubectl: Kubectl, folder: Path, seconds: float, seed: int, count:
                 nursery.start_soon(test.measure)
                 await test.trouble(seconds, only)
                 await cluster.settled()
-                await trio.sleep(QUIET)
+                with trio.move_on_after(BACK):
+                    while not all(each["active"] for each in (await peer.list()).values()):
+                        await instance.news.wait()
                 nursery.cancel_scope.cancel()
             for name, each in (await peer.list()).items():
                 if not each["active"]:

@@ -19,7 +19,8 @@ from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.process import lines, read_to_end, running
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.signal import Signal
-from kpf_supervise.sign_in.login import Kubectl, Login
+from kpf_supervise.sign_in.kubectl import Kubectl
+from kpf_supervise.sign_in.login import Login
 from kpf_supervise.sign_in.logins import SocketFolder
 
 # What the socket gives to whoever can open it: reading what we read, and nothing else.
@@ -55,7 +56,7 @@ class ApiProcess:
         self._unanswered: dict[trio.CancelScope, float] = {}  # questions by their scopes: since when, oldest first
         self.ended = trio.Event()
         self._pid = 0
-        self.kubectl = Kubectl(login, cluster)
+        self.kubectl = Kubectl(cluster)
         self._cluster = cluster
         self._login = login
         self._said: deque[tuple[float, str]] = deque(maxlen=40)  # the last lines of stderr with their times

@@ -13,7 +13,8 @@ from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.output import Line, Said, read_line
 from kpf_supervise.kubectl.process import lines, read_to_end, running
 from kpf_supervise.model import ANYWHERE, Cause, Cluster, Problem
-from kpf_supervise.sign_in.login import Kubectl, Login
+from kpf_supervise.sign_in.kubectl import Kubectl
+from kpf_supervise.sign_in.login import Login
 
 START_TIMEOUT = 15.0  # seconds; kubectl waits forever for the answer to its upgrade request
 SETTLE = 0.2  # seconds to wait until kubectl says why it closed a connection without a byte

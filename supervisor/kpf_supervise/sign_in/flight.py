@@ -16,6 +16,7 @@ from kpf_supervise.sign_in.plugin import PluginFailed
 
 _ASKED = 3.0  # seconds after which somebody may have been asked something, by a plugin that may ask
 _RETRY = (0.5, 30.0)  # seconds: the first and the longest pause after a failure that came sooner
+_REFUSALS = 3  # credentials in a row that the API server has refused, after which somebody has to act
 _CALLED = 60.0  # seconds after a failure in which a new client does not begin another sign-in
 
 
@@ -46,6 +47,7 @@ class SignIn:
         self._credential: Credential | None = None
         self._doubtful = False  # the one before it was refused, and it has not been accepted yet
         self._failures = 0  # consecutive ones
+        self._refusals = 0  # of credentials in a row
         self._failed_at = 0.0
         self._again_at = 0.0  # when it may be begun again by itself
         self._ended = Signal()
@@ -126,14 +128,15 @@ class SignIn:
             return
         self._credential = None
         if self._doubtful:
-            self._fail(self._refused(), asked=self._failures > 1)
+            self._refusals += 1
+            self._fail(self._refused(), asked=self._refusals >= _REFUSALS)
             self._changed()
         self._doubtful = True
 
     def accept(self, generation: int) -> None:
         """The API server has accepted it."""
         if generation == self._generation and self._doubtful:
-            self._doubtful, self._failures = False, 0
+            self._doubtful, self._failures, self._refusals = False, 0, 0
 
     def forget(self) -> None:
         """The kubeconfig has changed: what there was is another one's."""
@@ -142,7 +145,7 @@ class SignIn:
 
     def permit(self) -> None:
         """Who needs the credential next may begin a sign-in: somebody is there, or something has changed."""
-        self.problem, self._again_at, self._failures = None, 0.0, 0
+        self.problem, self._again_at, self._failures, self._refusals = None, 0.0, 0, 0
 
     def call(self) -> None:
         """A new client is there. It may begin a sign-in, unless one has just failed."""

@@ -18,10 +18,11 @@ from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.sign_in.credential import Credential
 from kpf_supervise.sign_in.flight import SignIn
+from kpf_supervise.sign_in.kubectl import Kubectl
 from kpf_supervise.sign_in.limit import Limit, Limits
 from kpf_supervise.sign_in.plugin import Plugin, PluginFailed, in_front, plugin_of
 from kpf_supervise.sign_in.run import run_plugin
-from kpf_supervise.sign_in.server import Client, CredentialServer
+from kpf_supervise.sign_in.server import CredentialServer
 from kpf_supervise.sign_in.words import Words
 
 
@@ -37,46 +38,6 @@ class Desk:
     serving: Callable[[], Awaitable[None]]  # starts the server where it does not run; raises ForwardError
     share: Callable[[Plugin, str, Iterable[str]], bool]  # whether its credential is to be shared
     terminal: Callable[[Plugin], AbstractAsyncContextManager[bool]]  # whether it gets the terminal
-
-
-class Kubectl:
-    """One kubectl around its life: `cluster` is for its command line, `environment` what is added to its own."""
-
-    def __init__(
-        self,
-        login: Login,
-        cluster: Cluster,
-        environment: Mapping[str, str] | None = None,
-        client: Client | None = None,
-    ) -> None:
-        self.cluster = cluster
-        self.environment = environment or {}
-        self._login = login
-        self._client = client
-
-    def accepted(self) -> None:
-        """The API server has answered it, and not with 401."""
-        if self._client is not None and self._client.given is not None:
-            self._client.sign_in.accept(self._client.given.generation)
-
-    def refused(self) -> None:
-        """The API server has answered it with 401."""
-        if self._client is not None and self._client.given is not None:
-            self._client.sign_in.refuse(self._client.given.generation)
-
-    def renewed(self, begun: float) -> bool:
-        """Whether its credential was refused since then, and it has got another one."""
-        return self._client is not None and self._client.refused_at >= begun
-
-    def reword(self, problem: Problem) -> Problem:
-        """Why it failed, if the cause is the sign-in, of which it knows nothing."""
-        if self._client is None:
-            return problem
-        if problem.cause in (Cause.CREDENTIALS, Cause.UNAUTHORIZED) and self._login.problem is not None:
-            return self._login.problem
-        if problem.cause is Cause.UNAUTHORIZED and self.renewed(0):
-            return Problem(Cause.OTHER, "the API server refused the credential, and there is a new one now")
-        return problem
 
 
 class Login:
@@ -178,13 +139,13 @@ class Login:
     def kubectl(self) -> Iterator[Kubectl]:
         """Around the life of a kubectl. Call `prepare` before. Raises ForwardError if it can't be told our plugin."""
         if self._sign_in is None or self._desk is None:
-            yield Kubectl(self, self.cluster)
+            yield Kubectl(self.cluster)
             return
         server = self._desk.server
         front = self._written(server)
         with server.client(self._sign_in) as (client, environment):
             files = os.pathsep.join([str(front), *files_of(self.cluster, os.environ)])
-            yield Kubectl(self, replace(self.cluster, kubeconfig=None), {**environment, "KUBECONFIG": files}, client)
+            yield Kubectl(replace(self.cluster, kubeconfig=None), {**environment, "KUBECONFIG": files}, client)
 
     def _written(self, server: CredentialServer) -> Path:
         front = server.socket.with_name(f"kubeconfig-{id(self):x}")
