@@ -9,7 +9,7 @@ import trio
 from kpf_supervise.model import OUTAGE, ForwardError
 from kpf_supervise.primitives.signal import Signal
 
-_AGAIN = 2.0  # seconds between a question that failed and the next
+_AGAIN = 1.0  # seconds between a question that failed and the next
 
 
 class Line:

@@ -99,6 +99,8 @@ def _resting(step: Step, phase: Resting) -> Phase:
 
 def _looking(step: Step, phase: Looking) -> Phase | Loss:
     sight = step.sight
+    if sight.cut_off and sight.problem is not None:
+        return Loss(sight.problem)
     if sight.looks < phase.after:
         if not sight.looking:
             step.actions.append(Look(again=step.memory.stale, pod=phase.pod))
