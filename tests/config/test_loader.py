@@ -178,9 +178,8 @@ def test_schema_describes_each_option() -> None:
 
 def test_schema_knows_what_is_read() -> None:
     flat = {*FORWARD, *(f"reconnect.{name}" for name in RECONNECT)}
-    assert flat - {"ports", "reconnect", "kubeconfig"} | {"persist"} | {"kubectl", "socket", "kubeconfig"} == set(
-        OPTIONS
-    )
+    top = {"persist", "credentials", "kubectl", "socket", "kubeconfig"}
+    assert flat - {"ports", "reconnect", "kubeconfig"} | top == set(OPTIONS)
     assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "enabled"}
 
 

@@ -17,7 +17,7 @@ import trio
 from benchmarks.__main__ import main as bench
 from kpf_supervise.kpfctl import program
 from kpf_supervise.kpfctl.group import main as ctl
-from kpf_supervise.sandbox import Cluster, objects, open_cluster, write_kubeconfig
+from kpf_supervise.sandbox import Cluster, CredentialPlugin, objects, open_cluster, write_kubeconfig
 from tests.pasting import blocks, pasting, shown, without_comments
 from tests.program import PATIENCE
 from tests.soak import main as soak
@@ -209,6 +209,8 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
         pasting(tmp_path, cluster.kubeconfig, *CONTROL, but=SKIPPED) as shell,
     ):
         await furnish(cluster)
+        plugin = CredentialPlugin(tmp_path / "plugin")
+        write_kubeconfig(cluster.kubeconfig, **{"kind-dev": cluster.context(plugin.user)})
         shell.write("forwards.yaml", docs_file("configuration.md"))
         told = await shell.paste("kpf-supervise --detach forwards.yaml")
         with killed_at_last(int(re.findall(r"pid (\d+)", told)[0])) as instance:
@@ -246,6 +248,10 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
                 assert fresh == whom
             await shell.paste("kpfctl wait web/http db --timeout 1m")
             assert await states() == declared | more
+
+            assert len(plugin.runs) == 1
+            assert await shell.paste("kpfctl login kind-dev") == "signed in to kind-dev\n"
+            assert len(plugin.runs) == 2
 
             async with shell.keep("kpfctl events --follow -o json | jq .message") as following:
                 await following.says('^".*"\n')
