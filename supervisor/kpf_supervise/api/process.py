@@ -83,7 +83,7 @@ class ApiProcess:
                     task_status.started()
 
         try:
-            with self.scope, _opened(folder, self._login) as (place, self.kubectl):
+            with self.scope, _opened(folder, self._login, self._cluster) as (place, self.kubectl):
                 self.socket = place / "s"
                 words = command(binary, self.kubectl.cluster, *_WORDS, f"--unix-socket={self.socket}")
                 environment = {**to_go_on(os.environ), **self.kubectl.environment}
@@ -170,10 +170,10 @@ class ApiProcess:
 
 
 @contextmanager
-def _opened(folder: SocketFolder, login: Login) -> Iterator[tuple[Path, Kubectl]]:
+def _opened(folder: SocketFolder, login: Login, cluster: Cluster) -> Iterator[tuple[Path, Kubectl]]:
     with ExitStack() as stack:
         try:
-            place = stack.enter_context(folder()), stack.enter_context(login.kubectl())
+            place = stack.enter_context(folder()), stack.enter_context(login.kubectl(cluster))
         except OSError as error:
             step = "Make that folder writable, or set XDG_RUNTIME_DIR to a folder of yours"
             raise ForwardError(Problem(Cause.OTHER, f"kubectl can't get a socket: {error}", step)) from error

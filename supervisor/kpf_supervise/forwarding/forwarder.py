@@ -217,12 +217,12 @@ class Forwarder:
         self.status.command = shlex.join(command(cluster))
         self._show(endpoint)
         self._tunnels.append(tunnel)
-        self._spawn(self._run, tunnel, command)
+        self._spawn(self._run, tunnel, cluster, command)
 
     def _show(self, endpoint: Endpoint) -> None:
         self.status.remote = endpoint.remote if isinstance(endpoint.remote, int) else None
 
-    async def _run(self, tunnel: Tunnel, command: Callable[[Cluster], list[str]]) -> None:
+    async def _run(self, tunnel: Tunnel, cluster: Cluster, command: Callable[[Cluster], list[str]]) -> None:
         login = self._resolver.login
         with tunnel.scope:
             try:
@@ -233,7 +233,7 @@ class Forwarder:
                     self._spawn(self._give_turn, tunnel, login)
                 await self._tools.starting.take(self._rank)
                 self._spawn(self._give_way, tunnel)
-                with login.kubectl() as tunnel.kubectl:
+                with login.kubectl(cluster) as tunnel.kubectl:
                     environment = {**to_go_on(os.environ, self.settings.protocol), **tunnel.kubectl.environment}
                     await tunnel.run(command(tunnel.kubectl.cluster), self._tools.guard, environment)
             except ForwardError as trouble:

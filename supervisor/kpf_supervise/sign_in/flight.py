@@ -40,9 +40,10 @@ class SignIn:
         self.asks = asks
         self.since: float | None = None  # when the sign-in that runs began, in seconds since the epoch
         self.begun = 0.0
-        self.problem: Problem | None = None  # of the last sign-in
+        self.problem: Problem | None = None  # why there is no credential
         self.wants_terminal = False  # the last one failed because it could not ask its user
         self._run, self._spawn, self._changed, self._refused = run, spawn, changed, refused
+        self._outcome: Problem | None = None  # of the last sign-in, even if there is a credential
         self._generation = 0
         self._credential: Credential | None = None
         self._doubtful = False  # the one before it was refused, and it has not been accepted yet
@@ -83,8 +84,8 @@ class SignIn:
         """Sign in anew, or share the sign-in that runs. Raises ForwardError."""
         self.begin()
         await self._ended.until(lambda: self.since is None)
-        if self.problem is not None:
-            raise ForwardError(self.problem)
+        if self._outcome is not None:
+            raise ForwardError(self._outcome)
 
     async def _sign_in(self) -> None:
         failure: ForwardError | None = PluginFailed("the sign-in broke off")
@@ -95,7 +96,8 @@ class SignIn:
             failure = trouble
         finally:
             self.since = None
-            if failure is not None:
+            self._outcome = failure.problem if failure is not None else None
+            if failure is not None and not self.generation:  # else there is another one meanwhile
                 self.wants_terminal = isinstance(failure, PluginFailed) and failure.wants_terminal
                 self._fail(failure.problem, asked=self.wants_terminal or trio.current_time() - self.begun >= _ASKED)
             self._ended.tell()
@@ -151,8 +153,3 @@ class SignIn:
         """A new client is there. It may begin a sign-in, unless one has just failed."""
         if self.problem is not None and trio.current_time() >= self._failed_at + _CALLED:
             self.permit()
-
-    @property
-    def waits(self) -> bool:
-        """Whether a failed sign-in is begun again only if somebody wants it."""
-        return self.problem is not None and self._again_at == float("inf")

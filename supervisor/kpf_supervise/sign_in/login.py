@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +63,6 @@ class Login:
         self._entry: Mapping[str, Any] = {}
         self._plugin: Plugin | None = None
         self._sign_in: SignIn | None = None  # where the credential is shared
-        self._front = Path()
         self._reading = trio.Lock()
         self._use(entry or {})
 
@@ -136,16 +141,18 @@ class Login:
             await self._sign_in.get()
 
     @contextmanager
-    def kubectl(self) -> Iterator[Kubectl]:
-        """Around the life of a kubectl. Call `prepare` before. Raises ForwardError if it can't be told our plugin."""
+    def kubectl(self, cluster: Cluster) -> Iterator[Kubectl]:
+        """Around the life of a kubectl for a context of this user. Call `prepare` before. Raises ForwardError if it
+        can't be told our plugin."""
         if self._sign_in is None or self._desk is None:
-            yield Kubectl(self.cluster)
+            yield Kubectl(cluster)
             return
         server = self._desk.server
         front = self._written(server)
-        with server.client(self._sign_in) as (client, environment):
-            files = os.pathsep.join([str(front), *files_of(self.cluster, os.environ)])
-            yield Kubectl(replace(self.cluster, kubeconfig=None), {**environment, "KUBECONFIG": files}, client)
+        files = os.pathsep.join([str(front), *files_of(cluster, os.environ)])
+        with server.client(self._sign_in) as (client, name):
+            environment = {**name, "KUBECONFIG": files}
+            yield Kubectl(replace(cluster, kubeconfig=None), environment, client)
 
     def _written(self, server: CredentialServer) -> Path:
         front = server.socket.with_name(f"kubeconfig-{id(self):x}")
@@ -171,11 +178,9 @@ class Login:
         finally:
             self.turn.release()
 
-    @contextmanager
-    def limit(self, seconds: float) -> Iterator[Limit]:
+    def limit(self, seconds: float) -> AbstractContextManager[Limit]:
         """The block is cancelled after so many seconds in which nobody signs in."""
-        with self._limits.limit(seconds) as limit:
-            yield limit
+        return self._limits.limit(seconds)
 
     # --- for those who want a sign-in
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,33 +101,48 @@ async def _on_terminal(
 ) -> AsyncIterator[trio.Process]:
     """As `running`, with our stdin and stderr. It is in our process group: that is in the terminal's foreground, so it
     may read, and Ctrl-C reaches us both."""
-    async with AsyncExitStack() as stack:
-        try:
-            process = await trio.lowlevel.open_process(list(command), stdout=subprocess.PIPE, env=environment)
-        except OSError as error:
-            raise ForwardError(Problem(Cause.KUBECTL, "")) from error
-        watch = await trio.lowlevel.open_process(
-            ["/bin/sh", "-c", _WATCH, str(process.pid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=guard.group,
-        )
-        assert process.stdout is not None
-        assert watch.stdin is not None
-        stack.push_async_callback(process.stdout.aclose)
-        try:
-            yield process
-        finally:
-            with trio.CancelScope(shield=True):
-                if process.poll() is None:
-                    process.terminate()
-                    with trio.move_on_after(GRACE):
-                        await process.wait()
-                if process.poll() is None:
-                    process.kill()
+    try:
+        process = await trio.lowlevel.open_process(list(command), stdout=subprocess.PIPE, env=environment)
+    except OSError as error:
+        raise ForwardError(Problem(Cause.KUBECTL, "")) from error
+    assert process.stdout is not None
+    try:
+        async with process.stdout, _watched(process, guard):
+            try:
+                yield process
+            finally:
+                await _end(process)
+    finally:
+        await _end(process)  # where it could not be watched
+
+
+async def _end(process: trio.Process) -> None:
+    with trio.CancelScope(shield=True):
+        if process.poll() is None:
+            process.terminate()
+            with trio.move_on_after(GRACE):
                 await process.wait()
-                with trio.move_on_after(GRACE):
-                    await watch.stdin.send_all(b"\n")
-                    await watch.wait()
-                await watch.stdin.aclose()
+        if process.poll() is None:
+            process.kill()
+            await process.wait()
+
+
+@asynccontextmanager
+async def _watched(process: trio.Process, guard: OrphanGuard) -> AsyncIterator[None]:
+    """During the block, the process is killed if we are."""
+    watch = await trio.lowlevel.open_process(
+        ["/bin/sh", "-c", _WATCH, str(process.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=guard.group,
+    )
+    assert watch.stdin is not None
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            with suppress(trio.BrokenResourceError):
+                await watch.stdin.send_all(b"\n")
+            await watch.wait()
+            await watch.stdin.aclose()
