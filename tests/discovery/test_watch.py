@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from kpf_supervise.api.line import Line
+from kpf_supervise.api.line import SILENT, Line
 from kpf_supervise.api.server import ApiServer, Interrupted
 from kpf_supervise.discovery import watch as module
 from kpf_supervise.discovery.outage import Outage
@@ -61,8 +61,8 @@ class Api(ApiServer):
 
     def begin_anew(self, died: bool = False) -> None:
         self.anew.append(died)
-        self.line.found(cut_off=True)
-        self.line.found(cut_off=False)
+        self.line.lost(SILENT)
+        self.line.back()
 
 
 def watch_of(api: Api, notices: list[str], outage: Outage | None = None) -> Watch:
@@ -235,13 +235,13 @@ async def test_while_the_line_is_dead_tunnels_may_be_dead_and_they_are_replaced_
         assert (watch.cut_off, watch.denied, watch.renewed) == (False, forbidden, 0)
         if not forbidden:
             api.by_page["first"] = Problem(Cause.API_UNREACHABLE, "it does not answer")
-        api.line.found(cut_off=True)
+        api.line.lost(SILENT)
         await trio.sleep(60)
         assert (watch.cut_off, watch.renewed) == (True, 0)
         assert watch.problem is not None
         if not forbidden:
             api.by_page["first"] = listing("a")
-        api.line.found(cut_off=False)
+        api.line.back()
         await trio.testing.wait_all_tasks_blocked()
         assert (watch.cut_off, watch.renewed, watch.why) == (False, 1, DIED)
         nursery.cancel_scope.cancel()
@@ -254,8 +254,8 @@ async def test_once_the_api_server_refuses_its_line_is_not_dead(autojump_clock: 
         nursery.start_soon(watch.run)
         await trio.sleep(1)
         api.by_page["first"] = Problem(Cause.UNAUTHORIZED, "it does not accept your credentials")
-        api.line.found(cut_off=True)
-        api.line.found(cut_off=False)
+        api.line.lost(SILENT)
+        api.line.back()
         await trio.testing.wait_all_tasks_blocked()
         assert (watch.cut_off, watch.renewed) == (False, 0)
         nursery.cancel_scope.cancel()

@@ -15,7 +15,7 @@ import trio
 
 from kpf_supervise.api.connection import Answer, Cut, Gone
 from kpf_supervise.api.errors import CONNECTION_LOST, proxy_failed, refused, unreached
-from kpf_supervise.api.line import Line
+from kpf_supervise.api.line import SILENT, Line
 from kpf_supervise.api.process import ApiProcess
 from kpf_supervise.kubectl.contexts import marks_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
@@ -94,7 +94,7 @@ class ApiServer:
         if self._current is not None:
             if died:
                 self._current.interrupt()
-                self.line.found(cut_off=True)
+                self.line.lost(SILENT)
             if self._current.connected and self._nursery is not None:
                 self._nursery.start_soon(self._try)
 
@@ -190,9 +190,9 @@ class ApiServer:
                     await hedged(partial(self._ask_small, process), _KNOCK)
                     process.connected = True
                 if not process.connected and not process.signs_in():
-                    self.line.found(cut_off=True)
+                    self.line.lost(too_slow(TIMEOUT))
                     raise ForwardError(too_slow(TIMEOUT))
-        self.line.found(cut_off=False)
+        self.line.back()
         assert self._nursery is not None
         self._nursery.start_soon(self._mind, process)
 
@@ -247,7 +247,10 @@ class ApiServer:
                     self.begin_anew()
                 raise Interrupted
             if process is self._current and problem.cause in OUTAGE:
-                self.line.found(unreached(words))
+                if unreached(words):
+                    self.line.lost(problem)
+                else:
+                    self.line.back()
             raise ForwardError(process.kubectl.reword(problem))
         if answer.status != 401:
             self._prove(process)

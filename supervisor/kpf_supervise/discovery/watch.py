@@ -22,11 +22,6 @@ _OWN = (0.5, 30.0)  # seconds: first and longest pause if the API server answers
 _DENIED = 300.0  # seconds until a forbidden watch is tried again
 _BOOKMARK = 60.0  # seconds between a real API server's bookmarks, until this server's interval is known
 DIED = "connections to the API server had died"
-_CUT_OFF = Problem(
-    Cause.API_UNREACHABLE,
-    "nothing comes from the API server any more",
-    "Is the VPN up? Check with: kubectl get --raw /version",
-)
 
 
 class _Silent(Exception):
@@ -95,11 +90,12 @@ class Watch:
     def _hear_of_line(self) -> None:
         """The line to the API server has died, or something has come from it again. Then every kubectl is replaced as
         soon as the pods are listed, since the tunnels may be dead; if listing them fails, those serve on."""
-        if self.questions.api.line.cut_off:
+        problem = self.questions.api.line.problem
+        if problem is not None:
             self.cut_off = self._suspected = True
             self.why = DIED
             self._patience.cancel()
-            self._tell(_CUT_OFF)
+            self._tell(problem)
             return
         self._outage.ask_again()
         self._again.set()
