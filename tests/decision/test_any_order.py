@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kpf_supervise.decision.facts import HeldClient, Serving
 from kpf_supervise.decision.tunnel_states import Check, TunnelRecord, TunnelState
-from kpf_supervise.model import Cause, State, Target
+from kpf_supervise.model import Cause, Problem, State, Target
 from tests.decision.world import FORWARD, TARGET, World, pod
 
 HISTORIES = int(os.environ.get("HISTORIES", "400"))  # make soak plays 10,000
@@ -173,6 +173,17 @@ class AnyOrder(RuleBasedStateMachine):
             self.world.leave(data.draw(st.sampled_from(clients)))
 
     @rule()
+    def a_sign_in_begins(self) -> None:
+        self.world.signing_in_since, self.world.no_login = self.world.now, None
+        self.world.settle()
+
+    @rule(fails=st.booleans())
+    def a_sign_in_ends(self, fails: bool) -> None:
+        self.world.signing_in_since = None
+        self.world.no_login = Problem(Cause.CREDENTIALS, "the plugin failed") if fails else None
+        self.world.settle()
+
+    @rule()
     def the_user_wants_a_restart(self) -> None:
         self.world.restarts += 1
         self.world.settle()
@@ -258,6 +269,7 @@ class AnyOrder(RuleBasedStateMachine):
     def all_is_well_again(self) -> None:
         world = self.world
         world.regain_api()
+        self.a_sign_in_ends(fails=False)
         self.a_look_up_ends(slow=False)
         for tunnel in world.tunnels:
             tunnel.wedges = False

@@ -88,6 +88,21 @@ BROWSER = "Run this in a terminal, where it can ask you: kubectl --context=dev g
             BROWSER,
         ),
         (
+            [f'{SERVER} getting credentials: plugin "cloud" not allowed: policy set to "DenyAll"'],
+            Cause.CREDENTIALS,
+            "your kuberc does not allow the kubeconfig's credential plugin cloud",
+            "Add it to credentialPluginAllowlist there",
+        ),
+        (
+            [
+                f"{SERVER} getting credentials: "
+                'plugin path "/b/cloud" is not permitted by the credential plugin allowlist'
+            ],
+            Cause.CREDENTIALS,
+            "your kuberc does not allow the kubeconfig's credential plugin /b/cloud",
+            "Add it to credentialPluginAllowlist there",
+        ),
+        (
             [f"{SERVER} getting credentials: decoding stdout: couldn't get version/kind; json parse error"],
             Cause.CREDENTIALS,
             "the kubeconfig's credential plugin failed: decoding stdout: couldn't get version/kind; json parse error",

@@ -12,6 +12,11 @@ _LONGEST = 300  # characters of the plugin's own output
 _FAILED = re.compile(r"getting credentials: (?P<why>.*)")
 _NOT_INSTALLED = re.compile(r"exec: executable (?P<name>\S+) not found|fork/exec (?P<path>\S+): no such file")
 _EXIT_CODE = re.compile(r"exec: executable (?P<name>\S+) failed with (?P<code>exit code \d+)")
+# kubectl 1.35 and later; a quote may have become a backslash before it
+_NOT_ALLOWED = re.compile(
+    r'plugin \\?"(?P<name>[^"\\]*)\\?" not allowed: policy set'
+    r'|plugin path \\?"(?P<path>[^"\\]*)\\?" is not permitted by the credential plugin allowlist'
+)
 _WANTS_A_TERMINAL = "cannot support interactive mode"
 _KUBECTLS = re.compile(r"memcache\.go:\d+\]|couldn't get current server API group list|getting credentials: ")
 _BEFORE_THE_HINT = "#client-go-credential-plugins"  # ends kubectl's text before the kubeconfig's installHint
@@ -31,6 +36,9 @@ def plugin_trouble(lines: Sequence[str], kubectl: str) -> Problem | None:
     if _WANTS_A_TERMINAL in failed:
         message = "the kubeconfig's credential plugin wants to ask you something, and there is no terminal here"
         return Problem(Cause.CREDENTIALS, message, in_terminal)
+    if found := _NOT_ALLOWED.search(failed):
+        message = f"your kuberc does not allow the kubeconfig's credential plugin {found['path'] or found['name']}"
+        return Problem(Cause.CREDENTIALS, message, "Add it to credentialPluginAllowlist there")
     if found := _EXIT_CODE.search(failed):
         own = dict.fromkeys(line.strip() for line in lines if line.strip() and not _KUBECTLS.search(line))
         said = " ".join(own) or found["code"]
