@@ -198,7 +198,7 @@ class Soak:
         self.plugin.behave(fails="")
 
     async def _login_slow(self) -> None:
-        self.plugin.behave(takes=self.chance.uniform(2, 5))
+        self.plugin.behave(takes=self.chance.uniform(1, 2.5))  # longer: somebody was asked, and must ask for the next
         self.cluster.tokens.revoke()
         await trio.sleep(2)
         self.plugin.behave(takes=0.2)

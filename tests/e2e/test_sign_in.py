@@ -344,3 +344,26 @@ async def test_only_our_kubectls_get_it(kubectl: Kubectl, tmp_path: Path) -> Non
                     await stream.send_all(asks)
                     assert b"".join([piece async for piece in stream]).startswith(b"-this kubectl is none of")
         await found.new_tunnels()
+
+
+@both
+async def test_a_user_of_several_clusters_signs_in_once(kubectl: Kubectl, tmp_path: Path) -> None:
+    """If the plugin is told the cluster, it signs in to each, in turn."""
+    plugin = CredentialPlugin(tmp_path / "plugin")
+    plugin.behave(takes=0.5)
+    contexts = ("one", "two")
+    rows = "".join(f"  {name}: {{target: service/web, context: {name}, ports: ':http'}}\n" for name in contexts)
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.ask()
+        for told, runs in ((False, 1), (True, 2)):
+            user = plugin.user
+            user["exec"]["provideClusterInfo"] = told
+            kubeconfig = write_kubeconfig(tmp_path / "secure", **dict.fromkeys(contexts, cluster.context(user)))
+            merged = json.loads(kubeconfig.read_text())
+            for each in merged["contexts"]:
+                each["context"]["user"] = "one"
+            kubeconfig.write_text(json.dumps(merged))
+            before = len(plugin.runs)
+            async with supervising(tmp_path, kubectl, kubeconfig, f"forwards:\n{rows}") as instance:
+                await instance.all_active("one", "two")
+                assert len(plugin.runs) == before + runs

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from kpf_supervise.model import Cause, ForwardError, Problem
+from kpf_supervise.model import ForwardError
 from kpf_supervise.sign_in.credential import Credential
 from kpf_supervise.sign_in.flight import SignIn
 from kpf_supervise.sign_in.plugin import PluginFailed
-
-REFUSED = Problem(Cause.CREDENTIALS, "the API server refuses it")
+from kpf_supervise.sign_in.share import Share
 
 
 class Plugin:
@@ -42,7 +41,7 @@ async def signing_in(plugin: Plugin, asks: bool = True) -> AsyncIterator[SignIn]
         def spawn(run: Callable[[], Awaitable[None]]) -> None:
             nursery.start_soon(run)
 
-        yield SignIn(plugin.run, spawn, lambda: None, lambda: REFUSED, asks)
+        yield SignIn(plugin.run, spawn, asks)
         nursery.cancel_scope.cancel()
 
 
@@ -51,7 +50,7 @@ def one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kpf_supervise.sign_in.flight.time.time", trio.current_time)
 
 
-async def failure(sign_in: SignIn) -> str:
+async def failure(sign_in: SignIn | Share) -> str:
     with pytest.raises(ForwardError) as raised:
         await sign_in.get()
     return raised.value.problem.message
@@ -139,33 +138,6 @@ async def test_a_new_client_begins_one_but_not_at_once(autojump_clock: MockClock
         assert plugin.runs == 2
 
 
-async def test_those_that_were_refused_with_the_same_one_share_the_next(autojump_clock: MockClock) -> None:
-    plugin = Plugin()
-    async with signing_in(plugin) as sign_in:
-        first = await sign_in.get()
-        for _ in range(3):
-            sign_in.refuse(first.generation)
-            assert (await sign_in.get()).generation == 2
-        sign_in.accept(2)
-        sign_in.refuse(2)  # an hour later, say
-        assert (await sign_in.get()).generation == 3
-        assert plugin.runs == 3
-
-
-async def test_if_each_is_refused_it_has_failed(autojump_clock: MockClock) -> None:
-    plugin = Plugin(takes=0.5)
-    async with signing_in(plugin) as sign_in:
-        for generation in (1, 2):
-            assert (await sign_in.get()).generation == generation
-            sign_in.refuse(generation)
-        assert await failure(sign_in) == REFUSED.message
-        for _ in range(1000):
-            with suppress(ForwardError):
-                sign_in.refuse((await sign_in.get()).generation)
-            await trio.sleep(0.1)
-        assert plugin.runs == 4, "twice more, and then it waits for somebody"
-
-
 async def test_a_sign_in_that_is_wanted_leaves_what_there_is_until_it_has_ended(autojump_clock: MockClock) -> None:
     plugin = Plugin()
     async with signing_in(plugin) as sign_in:
@@ -211,6 +183,6 @@ async def test_a_bug_in_it_leaves_nobody_waiting(autojump_clock: MockClock) -> N
 
             nursery.start_soon(once)
 
-        sign_in = SignIn(broken, spawn, lambda: None, lambda: REFUSED)
+        sign_in = SignIn(broken, spawn)
         assert await failure(sign_in) == "the sign-in broke off"
     assert len(bugs) == 1

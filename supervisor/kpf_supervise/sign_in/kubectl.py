@@ -24,12 +24,12 @@ class Kubectl:
     def accepted(self) -> None:
         """The API server has answered it, and not with 401."""
         if self._client is not None and self._client.given is not None:
-            self._client.sign_in.accept(self._client.given.generation)
+            self._client.share.accept(self._client.given.generation)
 
     def refused(self) -> None:
         """The API server has answered it with 401."""
         if self._client is not None and self._client.given is not None:
-            self._client.sign_in.refuse(self._client.given.generation)
+            self._client.share.refuse(self._client.given.generation)
 
     def renewed(self, begun: float) -> bool:
         """Whether its credential was refused since then, and it has got another one."""
@@ -39,8 +39,8 @@ class Kubectl:
         """Why it failed, if the cause is the sign-in, of which it knows nothing."""
         if self._client is None:
             return problem
-        if problem.cause in (Cause.CREDENTIALS, Cause.UNAUTHORIZED) and self._client.sign_in.problem is not None:
-            return self._client.sign_in.problem
+        if problem.cause in (Cause.CREDENTIALS, Cause.UNAUTHORIZED) and self._client.share.problem is not None:
+            return self._client.share.problem
         if problem.cause is Cause.UNAUTHORIZED and self.renewed(0):
             return Problem(Cause.OTHER, "the API server refused the credential, and there is a new one now")
         return problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -13,6 +13,7 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from kpf_supervise.sign_in.limit import Limit, Limits
 from kpf_supervise.sign_in.plugin import Plugin, PluginFailed, in_front, plugin_of
 from kpf_supervise.sign_in.run import run_plugin
 from kpf_supervise.sign_in.server import CredentialServer
+from kpf_supervise.sign_in.share import Share
 from kpf_supervise.sign_in.words import Words
 
 
@@ -39,10 +41,10 @@ class Desk:
     contexts: Contexts
     guard: OrphanGuard
     notice: Callable[[str], None]
-    spawn: Callable[[Callable[[], Awaitable[None]]], None]
     server: CredentialServer
     serving: Callable[[], Awaitable[None]]  # starts the server where it does not run; raises ForwardError
-    share: Callable[[Plugin, str, Iterable[str]], bool]  # whether its credential is to be shared
+    sign_in: Callable[[Login, Plugin, Callable[[], Awaitable[Credential]]], SignIn | None]  # None: kubectl does it
+    alone: Callable[[Login], trio.Lock]  # a user signs in to one cluster at a time
     terminal: Callable[[Plugin], AbstractAsyncContextManager[bool]]  # whether it gets the terminal
 
 
@@ -50,11 +52,15 @@ class Login:
     """`listeners` are called when a sign-in begins or ends."""
 
     def __init__(
-        self, cluster: Cluster, user: str = "", entry: Mapping[str, Any] | None = None, desk: Desk | None = None
+        self,
+        cluster: Cluster,
+        access: tuple[Path | None, str, str] = (None, "", ""),
+        entry: Mapping[str, Any] | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self.cluster = cluster
         self.contexts = {cluster.context}
-        self.user = user
+        self.access = access  # kubeconfig, cluster entry and user entry
         self.turn = PriorityLimiter(1)  # where kubectl itself signs in: one at a time
         self.listeners: set[Callable[[], None]] = set()
         self._desk = desk
@@ -62,7 +68,7 @@ class Login:
         self._marks = marks_of(cluster, os.environ)
         self._entry: Mapping[str, Any] = {}
         self._plugin: Plugin | None = None
-        self._sign_in: SignIn | None = None  # where the credential is shared
+        self._share: Share | None = None  # where the credential is shared
         self._reading = trio.Lock()
         self._use(entry or {})
 
@@ -74,7 +80,7 @@ class Login:
 
     @property
     def shared(self) -> bool:
-        return self._sign_in is not None
+        return self._share is not None
 
     @property
     def by_kubectl(self) -> bool:
@@ -82,33 +88,39 @@ class Login:
         return not self.shared and bool(self._entry.get("exec") or self._entry.get("auth-provider"))
 
     @property
-    def signing_in(self) -> str:
-        """That a sign-in runs, for people: with what, and since when; "" if none does."""
-        if self._sign_in is None or self._plugin is None or self._sign_in.since is None:
-            return ""
-        since = time.strftime("%H:%M:%S", time.localtime(self._sign_in.since))
-        return f"signing in with {self._plugin.name} since {since}"
-
-    @property
-    def begun(self) -> float | None:
-        """When that sign-in began, in trio's time."""
-        return self._sign_in.begun if self.signing_in and self._sign_in is not None else None
-
-    @property
-    def problem(self) -> Problem | None:
-        """Why the last sign-in failed, and what to do."""
-        return self._sign_in.problem if self._sign_in is not None else None
-
-    @property
-    def wants_terminal(self) -> bool:
-        """Whether its user can only be asked on a terminal."""
-        plugin, sign_in = self._plugin, self._sign_in
-        return plugin is not None and sign_in is not None and (plugin.mode == "Always" or sign_in.wants_terminal)
+    def sign_in(self) -> SignIn | None:
+        """Where the credential is shared."""
+        return self._share.sign_in if self._share is not None else None
 
     @property
     def plugin(self) -> Plugin | None:
         """The plugin whose credential is shared."""
         return self._plugin if self.shared else None
+
+    @property
+    def signing_in(self) -> str:
+        """That a sign-in runs, for people: with what, and since when; "" if none does."""
+        if self.plugin is None or self.sign_in is None or self.sign_in.since is None:
+            return ""
+        return (
+            f"signing in with {self.plugin.name} since {time.strftime('%H:%M:%S', time.localtime(self.sign_in.since))}"
+        )
+
+    @property
+    def begun(self) -> float | None:
+        """When that sign-in began, in trio's time."""
+        return self.sign_in.begun if self.sign_in is not None and self.signing_in else None
+
+    @property
+    def problem(self) -> Problem | None:
+        """Why there is no credential, and what to do."""
+        return self._share.problem if self._share is not None else None
+
+    @property
+    def wants_terminal(self) -> bool:
+        """Whether its user can only be asked on a terminal."""
+        plugin, sign_in = self.plugin, self.sign_in
+        return plugin is not None and sign_in is not None and (plugin.mode == "Always" or sign_in.wants_terminal)
 
     # --- for those who start kubectls
 
@@ -119,15 +131,14 @@ class Login:
             if marks != self._marks and self._desk is not None:
                 found = await self._desk.contexts.read(self.cluster)
                 self._marks = marks
-                if self._sign_in is not None:
-                    self._sign_in.permit()
+                self.permit()
                 if found.entry != self._entry:
-                    self.user = found.access[2]
+                    self.access = found.access
                     self._use(found.entry)
-            if self._sign_in is not None and self._desk is not None:
+            if self._share is not None and self._desk is not None:
                 await self._desk.serving()
-        if self._sign_in is not None and not self._sign_in.generation and self._sign_in.problem is None:
-            self._sign_in.begin()
+        if self._share is not None and not self._share.sign_in.generation and self._share.problem is None:
+            self._share.sign_in.begin()
 
     async def begin(self) -> None:
         """As `prepare`. An error is not reported here: whoever needs the credential is told."""
@@ -137,26 +148,26 @@ class Login:
     async def ready(self) -> None:
         """Wait until there is a credential for kubectl, as long as a sign-in takes. Raises ForwardError."""
         await self.prepare()
-        if self._sign_in is not None:
-            await self._sign_in.get()
+        if self._share is not None:
+            await self._share.get()
 
     @contextmanager
     def kubectl(self, cluster: Cluster) -> Iterator[Kubectl]:
         """Around the life of a kubectl for a context of this user. Call `prepare` before. Raises ForwardError if it
         can't be told our plugin."""
-        if self._sign_in is None or self._desk is None:
+        if self._share is None or self._desk is None:
             yield Kubectl(cluster)
             return
         server = self._desk.server
         front = self._written(server)
         files = os.pathsep.join([str(front), *files_of(cluster, os.environ)])
-        with server.client(self._sign_in) as (client, name):
+        with server.client(self._share) as (client, name):
             environment = {**name, "KUBECONFIG": files}
             yield Kubectl(replace(cluster, kubeconfig=None), environment, client)
 
     def _written(self, server: CredentialServer) -> Path:
         front = server.socket.with_name(f"kubeconfig-{id(self):x}")
-        text = in_front(self.user, self._entry, server.command())
+        text = in_front(self.access[2], self._entry, server.command())
         try:
             if not front.exists() or front.read_text() != text:
                 new = front.with_suffix(".new")
@@ -186,26 +197,26 @@ class Login:
 
     def permit(self) -> None:
         """A failed sign-in may be begun again: something has changed, or somebody is there."""
-        if self._sign_in is not None:
-            self._sign_in.permit()
+        if self._share is not None:
+            self._share.permit()
 
     def call(self) -> None:
         """A new client waits for it."""
-        if self._sign_in is not None:
-            self._sign_in.call()
+        if self._share is not None:
+            self._share.call()
 
     async def again(self) -> None:
         """Sign in anew. Raises ForwardError."""
         await self.prepare()
-        if self._sign_in is not None:
-            self._sign_in.permit()
-            await self._sign_in.again()
+        self.permit()
+        if self.sign_in is not None:
+            await self.sign_in.again()
 
     def take(self, credential: Credential) -> None:
         """Somebody has signed in elsewhere."""
-        if self._sign_in is not None:
-            self._sign_in.permit()
-            self._sign_in.take(credential)
+        self.permit()
+        if self.sign_in is not None:
+            self.sign_in.take(credential)
 
     async def facts(self) -> tuple[list[str], dict[str, str], str]:
         """How the plugin is run on somebody's own terminal: command, its variables, KUBERNETES_EXEC_INFO. Raises
@@ -218,14 +229,15 @@ class Login:
 
     def _use(self, entry: Mapping[str, Any]) -> None:
         """What the kubeconfig says about the user now."""
-        self._entry, self._plugin, self._sign_in = entry, plugin_of(entry), None
+        if self._share is not None:
+            self._share.sign_in.listeners.discard(self._changed)
+        self._entry, self._plugin, self._share = entry, plugin_of(entry), None
         plugin, desk = self._plugin, self._desk
-        if (
-            desk is not None
-            and plugin is not None
-            and desk.share(plugin, self.label, files_of(self.cluster, os.environ))
-        ):
-            self._sign_in = SignIn(self._run, desk.spawn, self._changed, self._useless, plugin.asks)
+        if desk is not None and plugin is not None:
+            sign_in = desk.sign_in(self, plugin, partial(self._run, plugin))
+            if sign_in is not None:
+                sign_in.listeners.add(self._changed)
+                self._share = Share(sign_in, self._useless)
 
     def _changed(self) -> None:
         self._limits.hold(bool(self.signing_in))
@@ -240,14 +252,13 @@ class Login:
     def _step(self) -> str:
         return f"Sign in with: kpfctl login {self.cluster.context or ''}".rstrip()
 
-    async def _run(self) -> Credential:
-        desk, plugin = self._desk, self._plugin
+    async def _run(self, plugin: Plugin) -> Credential:
+        desk = self._desk
         assert desk is not None
-        assert plugin is not None
         folder, cluster = await self._where(plugin)
         words = Words(lambda line: desk.notice(f"{self.label}: {plugin.name} says: {line}"))
         failure: ForwardError | None = None
-        async with desk.terminal(plugin) as terminal, trio.open_nursery() as beside:
+        async with desk.alone(self), desk.terminal(plugin) as terminal, trio.open_nursery() as beside:
             beside.start_soon(words.tell_later)
             try:
                 credential = await run_plugin(plugin, folder, cluster, desk.guard, words.hear, terminal)
@@ -265,5 +276,5 @@ class Login:
         """The folder of the file that names the plugin, and the cluster's entry, where they are needed."""
         assert self._desk is not None
         contexts = self._desk.contexts
-        folder = await contexts.folder_of(self.cluster, self.user) if plugin.relative else None
+        folder = await contexts.folder_of(self.cluster, self.access[2]) if plugin.relative else None
         return folder, await contexts.raw_cluster(self.cluster) if plugin.cluster_info else None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 import trio
 
-from kpf_supervise.kubectl.contexts import Contexts, Resolved
+from kpf_supervise.kubectl.contexts import Contexts, Resolved, files_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import Cause, ForwardError, Problem
 from kpf_supervise.primitives.boundary import bare
+from kpf_supervise.sign_in.credential import Credential
+from kpf_supervise.sign_in.flight import SignIn
 from kpf_supervise.sign_in.kuberc import restricted
 from kpf_supervise.sign_in.login import Desk, Login
 from kpf_supervise.sign_in.plugin import Plugin
@@ -42,6 +45,8 @@ class Logins:
         self._share = share
         self._told: set[str] = set()
         self._known: dict[tuple[Path | None, str, str], Login] = {}
+        self._sign_ins: dict[tuple[Path | None, str, str, Plugin], SignIn] = {}
+        self._locks: defaultdict[tuple[Path | None, str], trio.Lock] = defaultdict(trio.Lock)
         self._terminal = trio.Lock()
         self._starting = trio.Lock()
         self._serves = trio.CancelScope()
@@ -49,25 +54,26 @@ class Logins:
             contexts=contexts,
             guard=guard,
             notice=notice,
-            spawn=self._spawn,
             server=CredentialServer(),
             serving=self._serving,
-            share=self._shares,
+            sign_in=self._sign_in,
+            alone=self._alone,
             terminal=self._at_terminal,
         )
 
     def of(self, resolved: Resolved) -> Login:
         """The login of a context. Its sign-in begins at once, if it needs one and has none."""
         if resolved.access not in self._known:
-            login = Login(resolved.cluster, resolved.access[2], resolved.entry, self._desk)
+            login = Login(resolved.cluster, resolved.access, resolved.entry, self._desk)
             self._known[resolved.access] = login
             self._spawn(login.begin)
         self._known[resolved.access].contexts.add(resolved.cluster.context)
         return self._known[resolved.access]
 
     def of_context(self, name: str | None) -> list[Login]:
-        """Those in use, of one context or all, whose plugin we run."""
-        return [each for each in self._known.values() if each.shared and (name is None or name in each.contexts)]
+        """Those in use, of one context or all, whose plugin we run: one for each sign-in."""
+        wanted = [each for each in self._known.values() if name is None or name in each.contexts]
+        return list({each.sign_in: each for each in reversed(wanted) if each.shared}.values())[::-1]
 
     def permit(self) -> None:
         """Failed sign-ins may be begun again: the user has changed something, or is there."""
@@ -83,17 +89,29 @@ class Logins:
 
         self._nursery.start_soon(once)
 
-    def _shares(self, plugin: Plugin, label: str, files: Iterable[str]) -> bool:
-        if not self._share or any(os.pathsep in file for file in files):
-            return False
+    def _sign_in(self, login: Login, plugin: Plugin, run: Callable[[], Awaitable[Credential]]) -> SignIn | None:
+        """One for each user entry, for all clusters that it is used for, unless the plugin is told which one. None:
+        kubectl has to do it."""
+        kubeconfig, cluster, user = login.access
+        if not self._share or any(os.pathsep in file for file in files_of(login.cluster, os.environ)):
+            return None
         kuberc = restricted(os.environ)
-        if kuberc is not None and label not in self._told:
-            self._told.add(label)
-            self._notice(
-                f"{label}: {kuberc} says which credential plugins kubectl may run, so each kubectl runs {plugin.name} "
-                "itself, one at a time"
-            )
-        return kuberc is None
+        if kuberc is not None:
+            if login.label not in self._told:
+                self._told.add(login.label)
+                self._notice(
+                    f"{login.label}: {kuberc} says which credential plugins kubectl may run, so each kubectl runs "
+                    f"{plugin.name} itself, one at a time"
+                )
+            return None
+        key = (kubeconfig, cluster if plugin.cluster_info else "", user, plugin)
+        if key not in self._sign_ins:
+            self._sign_ins[key] = SignIn(run, self._spawn, plugin.asks)
+        return self._sign_ins[key]
+
+    def _alone(self, login: Login) -> trio.Lock:
+        kubeconfig, _, user = login.access
+        return self._locks[(kubeconfig, user)]
 
     @asynccontextmanager
     async def _at_terminal(self, plugin: Plugin) -> AsyncIterator[bool]:

@@ -18,7 +18,8 @@ from kpf_supervise.model import ForwardError
 from kpf_supervise.primitives.unix_peer import peer_uid
 from kpf_supervise.sign_in import helper
 from kpf_supervise.sign_in.credential import GROUP
-from kpf_supervise.sign_in.flight import Given, SignIn
+from kpf_supervise.sign_in.flight import Given
+from kpf_supervise.sign_in.share import Share
 
 _NAME = "KPF_KUBECTL"  # the environment variable by which the helper knows which kubectl asks
 _LONGEST = 1024 * 1024  # bytes of a question; it holds the cluster's certificate at most
@@ -31,7 +32,7 @@ class Client:
     """One of our kubectls."""
 
     name: str
-    sign_in: SignIn
+    share: Share
     given: Given | None = None  # what it was given last
     given_at: float = 0.0  # in trio's time
     refused_at: float = float("-inf")  # when it came back for another one before that had expired, in trio's time
@@ -39,7 +40,7 @@ class Client:
 
 
 class CredentialServer:
-    """Gives each kubectl that asks the credential of its sign-in, from memory."""
+    """Gives each kubectl that asks the credential that is its share, from memory."""
 
     def __init__(self) -> None:
         self.socket = Path()
@@ -51,9 +52,9 @@ class CredentialServer:
         return [sys.executable, "-IS", helper.__file__, str(self.socket)]
 
     @contextmanager
-    def client(self, sign_in: SignIn) -> Iterator[tuple[Client, dict[str, str]]]:
+    def client(self, share: Share) -> Iterator[tuple[Client, dict[str, str]]]:
         """Around the life of a kubectl: what is known of it, and its environment. Its questions end with it."""
-        client = Client(str(next(self._numbers)), sign_in)
+        client = Client(str(next(self._numbers)), share)
         self._clients[client.name] = client
         try:
             yield client, {_NAME: client.name}
@@ -130,7 +131,7 @@ async def _given(client: Client, version: str, stream: trio.SocketStream) -> byt
 
         nursery.start_soon(until_left)
         try:
-            client.given = await client.sign_in.get()
+            client.given = await client.share.get()
             client.given_at = trio.current_time()
             answer = b"+" + client.given.credential.document(version)
             if came_back:
@@ -146,8 +147,8 @@ def _refused(client: Client) -> bool:
     if client.given is None or client.given.credential.ended(time.time()):
         return False
     if trio.current_time() > client.given_at + _AT_ONCE:
-        client.sign_in.accept(client.given.generation)
-    client.sign_in.refuse(client.given.generation)
+        client.share.accept(client.given.generation)
+    client.share.refuse(client.given.generation)
     return True
 
 
