@@ -56,16 +56,21 @@ class CredentialPlugin:
     @property
     def runs(self) -> list[int]:
         """The process id of each run, in order."""
-        return self._told("runs")
+        return [int(pid) for pid, _ in self._told("runs")]
+
+    @property
+    def begun(self) -> list[float]:
+        """When each run began, in seconds since the epoch."""
+        return [float(time) for _, time in self._told("runs")]
 
     @property
     def windows(self) -> list[int]:
         """The process id of each run that opened a window, in order."""
-        return self._told("windows")
+        return [int(pid) for pid, _ in self._told("windows")]
 
-    def _told(self, what: str) -> list[int]:
+    def _told(self, what: str) -> list[list[str]]:
         file = self._folder / what
-        return [int(line) for line in file.read_text().split()] if file.exists() else []
+        return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
     @property
     def user(self) -> dict[str, Any]:

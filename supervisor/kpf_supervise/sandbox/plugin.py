@@ -13,7 +13,7 @@ import time
 
 
 def main(folder: str) -> int:
-    """What `folder`/behaviour says. Each run and each window is a line in a file there, with the process's id."""
+    """What `folder`/behaviour says. Each run and window is a line in a file there, with the process's id and the time."""
     with open(os.path.join(folder, "behaviour")) as file:
         behaviour = json.load(file)
     _tell(folder, "runs")
@@ -38,7 +38,7 @@ def main(folder: str) -> int:
 
 def _tell(folder: str, what: str) -> None:
     with open(os.path.join(folder, what), "a") as file:
-        file.write(f"{os.getpid()}\n")
+        file.write(f"{os.getpid()} {time.time()}\n")
 
 
 if __name__ == "__main__":
