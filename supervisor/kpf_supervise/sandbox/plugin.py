@@ -13,7 +13,7 @@ import time
 
 
 def main(folder: str) -> int:
-    """What `folder`/behaviour says. Each run and window is a line in a file there, with the process's id and the time."""
+    """What `folder`/behaviour says. Runs and windows are lines in files there: the process's id, the time."""
     with open(os.path.join(folder, "behaviour")) as file:
         behaviour = json.load(file)
     _tell(folder, "runs")
