@@ -18,6 +18,7 @@ from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watch import DIED, Watch
 from kpf_supervise.kubectl.process import TIMEOUT
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
+from kpf_supervise.sign_in.login import Login
 
 FORBIDDEN = Problem(Cause.FORBIDDEN, "you (me) may not watch pods in namespace dev", "Ask for it")
 PODS = json.dumps({"metadata": {"resourceVersion": "7"}, "items": []}).encode()
@@ -34,6 +35,7 @@ class Api(ApiServer):
         self.streams = 0
         self.anew: list[bool] = []
         self.line = Line(trio.lowlevel.checkpoint)
+        self.login = Login(Cluster())
 
     async def read(self, path: str) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -271,4 +273,18 @@ async def test_a_silence_that_the_server_does_not_keep_is_the_end_of_its_connect
         nursery.start_soon(watch.run)
         await trio.sleep(module._BOOKMARK * 1.5 + 3)
         assert (api.anew, watch.listed, watch.renewed) == ([True], 2, 1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_silence_while_somebody_signs_in_says_nothing_of_its_connection(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Login, "signing_in", "signing in with login since 21:04:30")
+    api = Api(first=listing("a"))
+    watch = watch_of(api, [])
+    watch._pulse.seen = True  # it sends bookmarks
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        await trio.sleep(module._BOOKMARK * 1.5 + 3)
+        assert (api.anew, watch.listed, watch.renewed) == ([], 2, 0)
         nursery.cancel_scope.cancel()

@@ -16,6 +16,8 @@ import pytest
 import trio
 import trio.testing
 
+from kpf_supervise.forwarding.tunnel import START_TIMEOUT
+from kpf_supervise.kubectl.process import TIMEOUT
 from kpf_supervise.sandbox import Cluster, CredentialPlugin, open_cluster, write_kubeconfig
 from tests.conftest import NEWEST, OLDEST
 from tests.kubectls import Kubectl
@@ -117,6 +119,28 @@ async def test_a_window_is_opened_once_and_waited_for(kubectl: Kubectl, tmp_path
             assert instance.kubectls("proxy") == proxies
             assert (len(plugin.runs), len(plugin.windows), len(found.notices())) == (1, 1, 1)
             assert {"failed", "reconnecting"}.isdisjoint(e["event"] for e in instance.events)
+
+
+@pytest.mark.long
+@both
+async def test_no_limit_runs_while_somebody_signs_in(kubectl: Kubectl, tmp_path: Path) -> None:
+    """Of kubectls that were refused and wait for another credential: one that reads, and tunnels that start."""
+    async with scene(tmp_path, kubectl, 2) as found:
+        await found.instance.all_active(*found.names)
+        with ExitStack() as user:
+            user.enter_context(found.plugin.window())
+            found.cluster.tokens.revoke()
+            found.cluster.cut_tunnels()
+            found.cluster.end_watches()
+            await found.instance.all_last("waiting", *found.names)
+            before = found.instance.kubectls("proxy")
+            await trio.sleep(max(START_TIMEOUT, TIMEOUT) + 2)
+            assert found.instance.kubectls("proxy") == before
+            await found.instance.all_last("waiting", *found.names)
+        await found.instance.all_last("active", *found.names)
+        assert (len(found.plugin.runs), len(found.plugin.windows)) == (2, 1)
+        assert found.notices() == ["dev: python says: opening a window in the browser"]
+        assert "failed" not in [e["event"] for e in found.instance.events]
 
 
 @both

@@ -152,7 +152,7 @@ class Watch:
             except Expired:
                 pass
             except _Silent:
-                if not self._asked and not self._suspected:
+                if not self._asked and not self._suspected and not self.questions.api.login.signing_in:
                     if self._pulse.seen:
                         self.questions.api.begin_anew(died=True)
                     self._pulse.silent()

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from kpf_supervise.sign_in.credential import BadAnswer, Credential, read_credent
 from kpf_supervise.sign_in.plugin import Plugin, PluginFailed
 from kpf_supervise.text import redact
 
+_STDERR = 2
 _LONGEST_ANSWER = 1024 * 1024  # bytes
 _LONGEST = 300  # characters of the plugin's own words in a message
 _WANTS_A_TERMINAL = re.compile(r"(?i)\b(terminal|tty|stdin)\b|not interactive|non-interactive")
@@ -37,8 +38,8 @@ async def run_plugin(
 ) -> Credential:
     """Run it to its end, however long its user takes. `folder` is the one of its kubeconfig file, `cluster` the entry
     that it is told. `heard` gets each line that it writes to stderr, redacted. With `terminal`, it gets our terminal
-    instead: stdin and stderr. Raises PluginFailed, or ForwardError if no process can be started now. Cancelling ends
-    it."""
+    instead: it reads from it, and what it writes to stderr is shown there as it comes. Raises PluginFailed, or
+    ForwardError if no process can be started now. Cancelling ends it."""
     who = f"the kubeconfig's credential plugin {plugin.name}"
     if plugin.mode == "Always" and not terminal:
         raise PluginFailed(f"{who} wants to ask you something, and there is no terminal here", wants_terminal=True)
@@ -46,10 +47,11 @@ async def run_plugin(
     said: list[str] = []
 
     async def read_stderr(stream: trio.abc.ReceiveStream) -> None:
-        async for line in lines(stream):
+        async for line in lines(_shown(stream) if terminal else stream):
             if text := redact(line.decode(errors="replace").strip()):
                 said.append(text)
-                heard(text)
+                if not terminal:
+                    heard(text)
 
     out = bytearray()
 
@@ -63,8 +65,8 @@ async def run_plugin(
         async with start(plugin.line(folder), guard, environment) as process, trio.open_nursery() as nursery:
             assert process.stdout is not None
             nursery.start_soon(read_stdout, process.stdout)
-            if process.stderr is not None:
-                nursery.start_soon(read_stderr, process.stderr)
+            assert process.stderr is not None
+            nursery.start_soon(read_stderr, process.stderr)
             code = await read_to_end(process, nursery)
     except ForwardError as trouble:
         raise _not_started(trouble, plugin, who) from trouble.__cause__
@@ -80,6 +82,14 @@ async def run_plugin(
         raise PluginFailed(
             f"{who} gave no credential: {error}", "Check it, and its apiVersion in the kubeconfig"
         ) from None
+
+
+async def _shown(stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None]:
+    """Pass it on as it comes: a prompt has no newline."""
+    async for piece in stream:
+        with suppress(OSError):
+            os.write(_STDERR, piece)
+        yield bytes(piece)
 
 
 def _not_started(trouble: ForwardError, plugin: Plugin, who: str) -> ForwardError:
@@ -99,15 +109,17 @@ def _not_started(trouble: ForwardError, plugin: Plugin, who: str) -> ForwardErro
 async def _on_terminal(
     command: Sequence[str], guard: OrphanGuard, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[trio.Process]:
-    """As `running`, with our stdin and stderr. It is in our process group: that is in the terminal's foreground, so it
-    may read, and Ctrl-C reaches us both."""
+    """As `running`, with our stdin. It is in our process group: that is in the terminal's foreground, so it may read,
+    and Ctrl-C reaches us both."""
+    pipe = subprocess.PIPE
     try:
-        process = await trio.lowlevel.open_process(list(command), stdout=subprocess.PIPE, env=environment)
+        process = await trio.lowlevel.open_process(list(command), stdout=pipe, stderr=pipe, env=environment)
     except OSError as error:
         raise ForwardError(Problem(Cause.KUBECTL, "")) from error
     assert process.stdout is not None
+    assert process.stderr is not None
     try:
-        async with process.stdout, _watched(process, guard):
+        async with process.stdout, process.stderr, _watched(process, guard):
             try:
                 yield process
             finally:
