@@ -171,6 +171,7 @@ class Login:
         try:
             if not front.exists() or front.read_text() != text:
                 new = front.with_suffix(".new")
+                new.touch(mode=0o600)
                 new.write_text(text)
                 new.replace(front)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -72,17 +73,16 @@ class CredentialServer:
     ) -> None:
         """Answer on a socket of mode 0600 in this private folder, until cancelled. Started once it listens; raises
         OSError before that."""
-        self.socket = folder / "c"
-        bound = trio.socket.socket(trio.socket.AF_UNIX)
-        before = os.umask(0o177)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            await bound.bind(str(self.socket))
+            bound.bind(str(folder / "c"))
+            os.chmod(folder / "c", 0o600)  # not by the umask: a child that starts meanwhile would inherit it
             bound.listen(_BACKLOG)
+            listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
         except BaseException:
             bound.close()
             raise
-        finally:
-            os.umask(before)
+        self.socket = folder / "c"
 
         async def attend(stream: trio.SocketStream) -> None:
             try:
@@ -95,7 +95,7 @@ class CredentialServer:
                 bug(bugs)
 
         task_status.started()
-        await trio.serve_listeners(attend, [trio.SocketListener(bound)])
+        await trio.serve_listeners(attend, [listener])
 
     async def _answer(self, stream: trio.SocketStream) -> None:
         question = bytearray()
