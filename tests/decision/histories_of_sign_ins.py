@@ -51,6 +51,22 @@ the pods are listed again
 }
 # #1 serves on web-1, and a client is connected.
 LATER = {
+    "a tunnel is ready all the same": """
+#1 ends: lost-connection
+    open is cut off
+    #1 ended: kubectl said that it no longer forwards, or ended
+    tell reconnecting: attempt 1 of 3 now: kubectl ended: lost-connection (pod web-1)
+    tell connecting: starting kubectl for pod/web-1, port 8080
+    start #2 on web-1
+a sign-in begins
+3 s pass
+    tell waiting: signing in with login since 1005; connections to localhost:80 are held
+#2 is ready
+    #2 serving
+    tell connecting: starting kubectl for pod/web-1, port 8080
+    tell active: localhost:80 → app=web, pod web-1:8080 (3.00 s)
+the sign-in succeeds
+""",
     "a forward that is active stays so": """
 a sign-in begins
 5 s pass

@@ -166,7 +166,7 @@ def _start(step: Step, endpoint: Endpoint) -> Phase:
 def _starting(step: Step, phase: Starting) -> Phase | Loss:
     ready = step.all(TunnelState.SERVING)
     if ready:
-        sentences.starting(step, ready[-1].endpoint)  # unless it was told, and no sign-in since
+        sentences.starting(step, ready[-1].endpoint)  # where it was told that it waits for a sign-in
         sentences.ready(step, ready[-1])
         spares = replace(step.memory.spare_tries, made=0)
         step.remember(

@@ -99,8 +99,8 @@ class Login:
 
     @property
     def signing_in(self) -> str:
-        """That a sign-in runs, for people: with what, and since when; "" if none does."""
-        if self.plugin is None or self.sign_in is None or self.sign_in.since is None:
+        """That a sign-in runs, for people: with what, and since when; "" if none does, or nobody waits."""
+        if self.plugin is None or self.sign_in is None or self.sign_in.since is None or self.sign_in.generation:
             return ""
         return (
             f"signing in with {self.plugin.name} since {time.strftime('%H:%M:%S', time.localtime(self.sign_in.since))}"
