@@ -33,8 +33,10 @@ from kpf_supervise.kubectl.process import lines, running
 from kpf_supervise.model import Cluster, Config
 from kpf_supervise.primitives.boundary import bare, unbroken
 from kpf_supervise.primitives.open_files import raise_limit, shortage_told
+from kpf_supervise.text import one_line
 
 _STDERR = 2
+_SLOW = 1.5  # seconds after which a sign-in that the panel waits for is told
 _LAST_LINES = 1.0  # seconds to write the last notices to a slow terminal
 
 
@@ -206,7 +208,7 @@ async def _keep(
 
         terminal_free = trio.Event()
         open_to_others(Handlers(supervisor, board, desired, shut_down), terminal_free)
-        nursery.start_soon(_use_terminal, supervisor, terminal_free)
+        nursery.start_soon(_use_terminal, supervisor, job.panel, terminal_free)
         say_up()
         for what, run in (
             ("notifying the service manager", partial(tell_service_manager, board)),
@@ -219,12 +221,24 @@ async def _keep(
         await unbroken(desired.follow, board.failing("watching the file for edits"))
 
 
-async def _use_terminal(supervisor: Supervisor, terminal_free: trio.Event) -> None:
-    """Let credential plugins ask on the terminal while the forwards start, and never again."""
+async def _use_terminal(supervisor: Supervisor, panel: bool, terminal_free: trio.Event) -> None:
+    """Let credential plugins ask on the terminal while the forwards start, and never again. If the panel has to wait
+    for one, say so: it may be a browser that asks."""
     if supervisor.logins.on_terminal:
-        await supervisor.sign_in_first()
+        async with trio.open_nursery() as beside:
+            if panel:
+                beside.start_soon(_tell_sign_ins, supervisor)
+            await supervisor.sign_in_first()
+            beside.cancel_scope.cancel()
         supervisor.logins.on_terminal = False
     terminal_free.set()
+
+
+async def _tell_sign_ins(supervisor: Supervisor) -> None:
+    await trio.sleep(_SLOW)
+    for login in supervisor.logins.of_context(None):
+        if login.signing_in:
+            print(one_line(f"{login.label}: {login.signing_in}"), file=sys.stderr, flush=True)
 
 
 async def _run_command(command: Command, board: Board, job: Job) -> None:

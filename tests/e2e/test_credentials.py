@@ -208,6 +208,8 @@ async def test_a_plugin_gets_the_terminal_at_the_start_and_later_none(panel: boo
         command = [sys.executable, "-m", "kpf_supervise", str(config), "--kubectl", NEWEST.path]
         async with in_terminal(command if panel else [*command, "--no-panel"], environment, columns=300) as terminal:
             await terminal.shows("Your name?")
+            if panel:
+                await terminal.shows("asks: signing in with asks since ")
             terminal.type("me\n")
             if panel:
                 await terminal.shows(lambda text: text.count("active") >= 2)
