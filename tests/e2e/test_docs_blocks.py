@@ -39,7 +39,7 @@ NOT_RUN = {  # why → lines
         "make soak",
         'make soak ARGS="--seed 7"',
         "make bench",
-        'make bench ARGS="--only recovery"',
+        'make bench ARGS="--only far,login"',
         'make bench ARGS="--target service/NAME --port PORT --namespace NAMESPACE"',
         "make screenshots",
     },
