@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from kpf_supervise.config.errors import Mistake
+from kpf_supervise.config.target_kinds import KINDS
 from kpf_supervise.config.values import (
-    KINDS,
     parse_address,
     parse_context,
     parse_forward_name,
