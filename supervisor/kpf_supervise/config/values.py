@@ -17,7 +17,7 @@ from kpf_supervise.config.habits import check_port, check_target
 from kpf_supervise.config.selectors import parse_selector
 from kpf_supervise.config.target_kinds import KINDS
 from kpf_supervise.model import LONGEST_SOCKET, TARGET_KINDS, Target
-from kpf_supervise.text import quote
+from kpf_supervise.text import one_line, quote
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")  # DNS-1123 label
 FORWARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -214,7 +214,8 @@ def parse_bool(text: str) -> bool:
 def parse_kubeconfig(text: str, folder: Path) -> Path:
     path = folder.joinpath(os.path.expanduser(text)).absolute()
     if not text or not os.path.exists(path) or os.path.isdir(path):
-        raise Mistake(f"there is no file {quote(text)}", f"Write a path from {folder.absolute()}, or from ~ or /.")
+        folder_name = one_line(str(folder.absolute()))
+        raise Mistake(f"there is no file {quote(text)}", f"Write a path from {folder_name}, or from ~ or /.")
     return path
 
 

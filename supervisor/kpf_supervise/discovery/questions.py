@@ -29,7 +29,7 @@ class Questions:
         self.api = api
         self.cluster = cluster
         self.namespace = namespace
-        self.pods_path = f"/api/v1/namespaces/{namespace}/pods"
+        self.pods_path = self.path_of_all("pod")
         self._questions: SingleFlight[str, bytes] = SingleFlight()  # by path
 
     async def list_pods(self) -> tuple[str, list[Pod], str]:
@@ -54,6 +54,15 @@ class Questions:
             if not page or not listing.metadata.next:
                 return listing.metadata.resource_version, pods, unreadable
             page = f"?limit={_PAGE}&continue={quote(listing.metadata.next, safe='')}"
+
+    def path_of_all(self, kind: str) -> str:
+        """The API path of all objects of a kind of target in the namespace."""
+        api = "api/v1" if kind in ("pod", "service") else "apis/apps/v1"
+        return f"/{api}/namespaces/{self.namespace}/{kind}s"
+
+    def by_labels(self, selector: str) -> str:
+        """Further query of a listing; empty for all objects."""
+        return f"&labelSelector={quote(selector, safe='')}" if selector else ""
 
     async def ask(self, path: str) -> bytes:
         """Return the object at an API path, as JSON. A hundred forwards of one Service share one request. Raises

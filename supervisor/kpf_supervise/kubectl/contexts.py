@@ -71,9 +71,12 @@ class Contexts:
         """Resolve the context. A later `kubectl config use-context` in another terminal does not move a forward. Raises
         ForwardError if the context does not exist or kubectl can't be run."""
         if cluster not in self._known:
-            view = await self._ask(KubeConfig, Cluster(cluster.kubeconfig), "config", "view", "-o", "json")
-            self._known[cluster] = resolve(cluster, view, os.environ)
+            self._known[cluster] = resolve(cluster, await self.view(cluster.kubeconfig), os.environ)
         return self._known[cluster]
+
+    async def view(self, kubeconfig: Path | None) -> KubeConfig:
+        """What the kubeconfig says now. Raises ForwardError if kubectl can't be run."""
+        return await self._ask(KubeConfig, Cluster(kubeconfig), "config", "view", "-o", "json")
 
     async def check_version(self) -> None:
         """Read kubectl's version, and report one that is too old. An error is not reported here."""
