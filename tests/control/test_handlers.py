@@ -179,12 +179,13 @@ def test_a_forward_may_have_its_own_kubeconfig_and_the_contexts_of_that() -> Non
     trio.run(steering.call, *started(kubeconfig="/dev/null", hold="5s", children=3))
     (forward,) = supervisor.given
     assert (forward.cluster, forward.hold, forward.children) == (Cluster(Path("/dev/null")), 5.0, 3)
-    for wrong, said in [
+    wrongs: list[tuple[dict[str, Any], str]] = [
         ({"kubeconfig": "kube"}, 'kubeconfig: "kube" is not an absolute path'),
         ({"kubeconfig": "/nosuch/kube"}, 'kubeconfig: there is no file "/nosuch/kube"'),
         ({"hold": "5"}, 'hold: "5" has no unit'),
         ({"children": 17}, 'children: "17" is not a number of children'),
         ({"children": True}, 'children: "true" is not a number of children'),
-    ]:
+    ]
+    for wrong, said in wrongs:
         with pytest.raises(Refusal, match=f"^{said}"):
             trio.run(steering.call, *started(**wrong))
