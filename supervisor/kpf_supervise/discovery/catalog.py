@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from kpf_supervise.api.errors import no_answer
-from kpf_supervise.discovery.choice import path_of
+from kpf_supervise.discovery.choice import destination, path_of
 from kpf_supervise.discovery.listing import Listed, Port, read_names, read_ports, read_targets
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watches import Watches
@@ -68,14 +68,17 @@ class Catalog:
         return [each for kind in KINDS for each in found.get(kind, ())]
 
     async def ports(self, cluster: Cluster, namespace: str | None, target: Target) -> tuple[Port, ...]:
-        """The TCP ports that the target declares; of a label selector, those of its pods."""
+        """The TCP ports that the target declares; of a label selector, those of its pods. A service without a selector
+        is refused."""
         questions = await self._watches.questions(cluster, namespace)
         if target.kind == "selector":
             pods = await self._list(questions, "pod", target.name)
             return tuple(dict.fromkeys(port for pod in pods for port in pod.ports))
         path = path_of(target, questions.namespace) or f"{questions.pods_path}/{target.name}"
         try:
-            return read_ports(target.kind, await questions.ask(path))
+            data = await questions.ask(path)
+            destination(target, data)
+            return read_ports(target.kind, data)
         except Malformed as error:
             raise ForwardError(no_answer(path, error)) from None
 

@@ -47,9 +47,8 @@ def table(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], no_headers: bool) -> list[int]:
     """Print it, and return the widths of its columns."""
-    shown = rows if no_headers else [head, *rows]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)] or list(map(len, head))
-    for each in table(shown, widths):
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for each in table(rows if no_headers else [head, *rows], widths):
         click.echo(each)
     return widths
 

@@ -23,6 +23,7 @@ from kpf_supervise.kpfctl.group import (
     main,
     timeout_option,
 )
+from kpf_supervise.kpfctl.ids import Forwards
 from kpf_supervise.model import FINAL, Cause, Target
 from kpf_supervise.panel.cells import local
 
@@ -81,10 +82,13 @@ def start(
     what, pairs = _read(words, selector, options)
     with connect() as client:
         ids = _start(client, what, pairs, name, options)
-        began = time.monotonic()
-        missing = [] if keep_waiting else _hopeless(client, ids) or _unreachable(client, what, pairs, ids, options)
-        if not missing and wait:
-            missing = until_active(client, ids, timeout - (time.monotonic() - began), keep_waiting)
+        missing: Forwards = []
+        if wait:
+            missing = until_active(client, ids, timeout, keep_waiting)
+        elif not keep_waiting:
+            missing = _hopeless(client, ids)
+        if not missing and not keep_waiting:
+            missing = _unreachable(client, what, pairs, ids, options)
         if not keep_waiting and any(each.get("final") for each in missing):
             tell_missing(missing)
             _stop(client, ids)
@@ -142,7 +146,7 @@ def _stop(client: Client, ids: Sequence[str]) -> None:
         client.call("portforward:stop", id=id)
 
 
-def _hopeless(client: Client, ids: Sequence[str]) -> list[dict[str, Any]]:
+def _hopeless(client: Client, ids: Sequence[str]) -> Forwards:
     """Those whose failure is final. Returns as soon as it is known of all of them whether they can work, but after
     _VERDICT seconds at the latest."""
     until = time.monotonic() + _VERDICT
@@ -157,9 +161,7 @@ def _hopeless(client: Client, ids: Sequence[str]) -> list[dict[str, Any]]:
     return [each for each in forwards.values() if each.get("final")]
 
 
-def _unreachable(
-    client: Client, what: Target, pairs: list[Port], ids: list[str], options: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _unreachable(client: Client, what: Target, pairs: list[Port], ids: list[str], options: dict[str, Any]) -> Forwards:
     """A lazy forward reads its target with the first connection. So the cluster is asked now whether that can work."""
     if not any(each["lazy"] for each in client.call("portforward:list") if each["id"] in ids):
         return []
