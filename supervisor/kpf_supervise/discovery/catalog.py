@@ -76,7 +76,7 @@ class Catalog:
             return tuple(dict.fromkeys(port for pod in pods for port in pod.ports))
         path = path_of(target, questions.namespace) or f"{questions.pods_path}/{target.name}"
         try:
-            data = await questions.ask(path)
+            data = await questions.find(path)
             destination(target, data)
             return read_ports(target.kind, data)
         except Malformed as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from kpf_supervise.api.server import ApiServer
 from kpf_supervise.discovery.api_objects import ObjectList
 from kpf_supervise.discovery.pods import Pod, read_pod
 from kpf_supervise.kubectl.answers import Malformed, decode
-from kpf_supervise.model import Cluster, ForwardError
+from kpf_supervise.model import Cause, Cluster, ForwardError
 from kpf_supervise.primitives.single_flight import SingleFlight
 
 _PAGE = 500  # objects per page of a listing, as in client-go: a slow line gets them in pieces
@@ -68,6 +69,21 @@ class Questions:
         """Return the object at an API path, as JSON. A hundred forwards of one Service share one request. Raises
         ForwardError."""
         return await self._questions.ask(path, partial(self.api.read, path))
+
+    async def find(self, path: str) -> bytes:
+        """`ask` for an object of this namespace. Raises ForwardError, which may be about a missing namespace."""
+        try:
+            return await self.ask(path)
+        except ForwardError as trouble:
+            problem = trouble.problem
+        if problem.cause is Cause.NO_SUCH_OBJECT:
+            try:
+                await self.ask(f"/api/v1/namespaces/{self.namespace}")
+            except ForwardError as trouble:
+                if trouble.problem.cause is Cause.NO_SUCH_NAMESPACE:
+                    raise
+        message = problem.message.replace("in the namespace", f"in namespace {self.namespace}")
+        raise ForwardError(replace(problem, message=message))
 
     async def _ask_for(self, path: str, wanted: type[_Wanted]) -> _Wanted:
         try:
