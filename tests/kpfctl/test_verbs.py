@@ -185,6 +185,11 @@ def test_watching_some_forwards_shows_also_those_that_come_later() -> None:
     gone: list[dict[str, Any]] = [{"event": "removed", "forward": id, "portForward": None} for id in ("web/http", "db")]
     done = run(Instance(status("web/http"), status("db"), events=events + gone), "list", "web/*", "-w", "-o", "name")
     assert (done.stdout, done.stderr) == ("web/http\nweb/9090\n", "web/http is no longer listed\n")
+    done = run(Instance(events=events), "list", "db", "--watch", "-o", "json")
+    assert done.exit_code == 1  # there is none now
+    done = run(Instance(events=events), "list", "--watch", "-o", "json")
+    whole, *lines = done.stdout.splitlines()
+    assert (whole, [json.loads(line)["id"] for line in lines]) == ("[]", ["db", "web/9090", "web-1"])
 
 
 def test_the_log_of_several_forwards_is_in_the_order_of_time() -> None:
@@ -324,7 +329,7 @@ def test_of_a_lazy_forward_the_cluster_is_asked(words: str, answer: Any, said: s
         ("-l app=web", "Missing argument 'TARGET [LOCAL:]REMOTE...'"),
         ("-l app=web pod/a", '"pod/a" is not a port'),
         ("-l app: 80", '"app:" is not a label key'),
-        ("svc/web:80 80", '"svc/web:80" has a port in it'),
+        ("svc/web:80 80", '"svc/web:80" has a port in it. Write: kpfctl start service/web 80'),
         ("svc/web 80/udp", "kubectl can't forward UDP"),
         ("svc/web 80 --hold 5", '"5" has no unit'),
         ("svc/web 80 --children 17", '"17" is not a number of children'),

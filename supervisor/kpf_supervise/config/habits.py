@@ -28,6 +28,17 @@ def check_variable(text: str) -> None:
         raise Mistake(f"variables are not expanded: {quote(found[0])}", "Write the value itself.")
 
 
+class Meant(Mistake):
+    """A target with a namespace or a port in it. `words` are what belongs on a command line instead."""
+
+    def __init__(self, message: str, target: str, namespace: str = "", port: str = "") -> None:
+        fix = f"The port goes into ports: target: {target}, ports: {port}."
+        if namespace:
+            fix = f"Write target: {target} and beside it namespace: {namespace}."
+        super().__init__(message, fix)
+        self.words = " ".join(filter(None, (target, port, f"-n {namespace}" if namespace else "")))
+
+
 def check_target(text: str) -> None:
     """For a target that is not written `[KIND/]NAME`."""
     *before, name = text.split("/")
@@ -40,20 +51,13 @@ def check_target(text: str) -> None:
     plain, colon, port = name.partition(":")
     if colon and plain and (kind or not before):
         meant = f"{kind}/{shorten(plain)}" if kind else shorten(plain)
-        raise Mistake(f"{quote(text)} has a port in it", f"The port goes into ports: target: {meant}, ports: {port}.")
+        raise Meant(f"{quote(text)} has a port in it", meant, port=shorten(port))
     if len(before) == 2 and kind and before[0].lower() not in KINDS:
-        raise Mistake(
-            f"{quote(text)} has a namespace in it", _beside(f"{kind}/{shorten(name)}", namespace=shorten(before[0]))
-        )
+        raise Meant(f"{quote(text)} has a namespace in it", f"{kind}/{shorten(name)}", shorten(before[0]))
     found = CLUSTER_NAME.fullmatch(name) or (SERVICE_NAME.fullmatch(name) if kind == "service" else None)
     if found and len(before) < 2 and kind in ("", "service"):
-        raise Mistake(
-            f"{quote(text)} is a name of the cluster's DNS", _beside(f"service/{found['name']}", found["namespace"])
-        )
-
-
-def _beside(target: str, namespace: str) -> str:
-    return f"Write target: {target} and beside it namespace: {namespace}."
+        message = f"{quote(text)} is a name of the cluster's DNS"
+        raise Meant(message, f"service/{shorten(found['name'])}", shorten(found["namespace"]))
 
 
 def check_port(text: str) -> None:

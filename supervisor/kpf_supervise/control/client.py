@@ -69,7 +69,8 @@ class Client:
             if "method" in answer:
                 self._events.append(answer["params"])
             elif "error" in answer:
-                raise Refused(answer["error"]["message"], (answer["error"].get("data") or {}).get("cause", ""))
+                facts = answer["error"].get("data")
+                raise Refused(answer["error"]["message"], facts.get("cause", "") if isinstance(facts, dict) else "")
             else:
                 return answer["result"]
         raise NoAnswer("the instance has ended")

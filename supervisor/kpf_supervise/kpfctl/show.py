@@ -58,6 +58,8 @@ def list_(ids: Sequence[str], output: str, watch: bool, no_headers: bool) -> Non
                     click.echo(f"{id} is no longer listed", err=True)
             elif output in ("table", "wide"):
                 click.echo(table([row(forward, time.time(), wide)], widths)[0])
+            elif output == "json":
+                click.echo(json.dumps(forward, ensure_ascii=not takes_all()))
             else:
                 click.echo(document(output, [forward]), nl=False)
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from kpf_supervise.config.errors import Mistake
+from kpf_supervise.config.habits import Meant
 from kpf_supervise.config.values import parse_children, parse_duration, parse_port, parse_selector_target, parse_target
 from kpf_supervise.control.client import Client, NoAnswer, Refused
 from kpf_supervise.kpfctl.change import tell_missing, until_active
@@ -54,7 +55,7 @@ Port = tuple[int | None, int | str]
 )
 @click.option(
     "--kubeconfig",
-    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Another kubeconfig than the file's. Its current context counts, unless --context names one.",
 )
 @click.option("--name", help="The forward's id; with several ports NAME-REMOTE. Default: the target's name.")
@@ -118,10 +119,12 @@ def _read(words: Sequence[str], selector: str | None, options: dict[str, Any]) -
             parse_duration(options["hold"])
         if options["children"] is not None:
             options["children"] = parse_children(options["children"])
+    except Meant as meant:
+        raise click.UsageError(f"{meant.message}. Write: kpfctl start {meant.words}") from None
     except Mistake as mistake:
         raise click.UsageError(str(mistake)) from None
     if options["kubeconfig"] is not None:
-        options["kubeconfig"] = str(options["kubeconfig"])
+        options["kubeconfig"] = str(options["kubeconfig"].absolute())
     options["lazy"] = options["lazy"] or None  # None: the file's default
     return what, pairs
 
