@@ -48,7 +48,8 @@ def test_services_that_lead_to_pods_with_their_tcp_ports() -> None:
 
 def test_workloads_and_pods_have_the_ports_of_their_containers() -> None:
     sidecar = {"name": "proxy", "ports": [{"name": "http", "containerPort": 8080}, {"containerPort": 15001}]}
-    spec = {"containers": [CONTAINER], "initContainers": [sidecar]}
+    before = {"name": "migrate", "ports": [{"containerPort": 7}]}  # it has ended when the pod is ready
+    spec = {"containers": [CONTAINER], "initContainers": [before, {**sidecar, "restartPolicy": "Always"}]}
     ports = (Port(8080, "http"), Port(9090, ""), Port(15001, ""))
     (workload,) = read_targets("deployment", listing(named("web", {"template": {"spec": spec}})))
     assert workload == Listed(Target("deployment", "web"), ports)

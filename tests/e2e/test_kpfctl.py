@@ -333,6 +333,8 @@ async def test_the_one_of_several_is_named(tmp_path: Path) -> None:
             process.send_signal(signal.SIGSTOP)  # it hangs
             with Client(Path(socket), timeout=0.2) as client, pytest.raises(NoAnswer, match="does not answer within"):
                 client.call("portforward:list")
+            rows = [" ".join(row.split()) for row in (await instance.ctl("instances")).stdout.splitlines()]
+            assert f"– no answer – {socket}" in rows
             process.send_signal(signal.SIGCONT)
             process.terminate()
             assert await process.wait() == 0

@@ -8,6 +8,7 @@ from typing import Any
 from kpf_supervise.discovery.catalog import Catalog
 from kpf_supervise.discovery.listing import Port
 from kpf_supervise.model import Cluster, Forward, Target
+from kpf_supervise.text import one_line
 
 
 async def answer(
@@ -29,10 +30,11 @@ async def answer(
             return [
                 {
                     "name": each.name,
-                    "namespace": each.context.namespace if each.context else "",
+                    "namespace": one_line(each.context.namespace) if each.context else "",
                     "current": each.name == now,
                 }
                 for each in view.contexts or ()
+                if each.name.isprintable()  # no other one can be named in a forward
             ]
         case "namespaces":
             return await catalog.namespaces(cluster)

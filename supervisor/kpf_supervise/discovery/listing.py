@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Struct
 
-from kpf_supervise.discovery.api_objects import ContainerPort, Name, ObjectList, PodSpec, ServicePort
+from kpf_supervise.discovery.api_objects import Name, ObjectList, PodSpec, ServicePort
 from kpf_supervise.kubectl.answers import Malformed, decode
 from kpf_supervise.model import Target
 
 _PORT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_Wanted = TypeVar("_Wanted")
 _OVER = ("Succeeded", "Failed")  # phases of a pod whose processes have ended
 
 
@@ -52,25 +54,26 @@ class _Status(Struct):
     phase: str | None = None
 
 
-class _Item(Struct):
+class Named(Struct):
     metadata: _Metadata
+
+
+class Forwardable(Named):
+    """A service, a workload or a pod."""
+
     spec: _Spec = msgspec.field(default_factory=_Spec)
     status: _Status = msgspec.field(default_factory=_Status)
 
 
-class _Namespace(Struct):
-    metadata: Annotated[_Metadata, Meta()]
-
-
 def read_names(data: bytes) -> list[str]:
     """The names in a listing, in order. Raises Malformed."""
-    return sorted(item.metadata.name for item in _items(data, _Namespace))
+    return sorted(item.metadata.name for item in _items(data, Named))
 
 
 def read_targets(kind: str, data: bytes) -> list[Listed]:
     """The objects of this kind in a listing, by name. Left out is what leads to no pods: services without a selector,
     and pods that have ended. Raises Malformed."""
-    found = [item for item in _items(data, _Item) if not _leads_nowhere(kind, item)]
+    found = [item for item in _items(data, Forwardable) if not _leads_nowhere(kind, item)]
     return [
         Listed(Target(kind, item.metadata.name), _ports(kind, item.spec))
         for item in sorted(found, key=lambda item: item.metadata.name)
@@ -79,23 +82,17 @@ def read_targets(kind: str, data: bytes) -> list[Listed]:
 
 def read_ports(kind: str, data: bytes) -> tuple[Port, ...]:
     """The ports that one object declares. Raises Malformed."""
-    return _ports(kind, decode(data, _Item).spec)
+    return _ports(kind, decode(data, Forwardable).spec)
 
 
-def _items(data: bytes, wanted: type[Any]) -> Iterator[Any]:
+def _items(data: bytes, wanted: type[_Wanted]) -> Iterator[_Wanted]:
     """An object that can't be read is left out."""
     for item in decode(data, ObjectList).items or ():
-        try:
-            yield _decoded(item, wanted)
-        except Malformed:
-            continue
+        with suppress(Malformed):
+            yield decode(item, wanted)
 
 
-def _decoded(item: Raw, wanted: type[Any]) -> Any:
-    return decode(item, wanted)
-
-
-def _leads_nowhere(kind: str, item: _Item) -> bool:
+def _leads_nowhere(kind: str, item: Forwardable) -> bool:
     if kind == "service":
         return item.spec.type == "ExternalName" or not item.spec.selector
     return kind == "pod" and item.status.phase in _OVER
@@ -105,9 +102,8 @@ def _ports(kind: str, spec: _Spec) -> tuple[Port, ...]:
     if kind == "service":
         return _named((port.port, port.name, port.protocol) for port in spec.ports or ())
     pod = spec if kind == "pod" else spec.template.spec if spec.template is not None else PodSpec()
-    listed: list[ContainerPort] = [
-        port for container in (*(pod.containers or ()), *(pod.init_containers or ())) for port in container.ports or ()
-    ]
+    sidecars = [each for each in pod.init_containers or () if each.restart_policy == "Always"]
+    listed = [port for container in (*(pod.containers or ()), *sidecars) for port in container.ports or ()]
     return _named((port.container_port, port.name, port.protocol) for port in listed)
 
 

@@ -69,23 +69,24 @@ def _described(forward: dict[str, Any], settings: dict[str, Any], log: list[dict
 @no_headers_option
 def instances(output: str, no_headers: bool) -> None:
     """List the running instances of kpf-supervise: those of this user, except with a socket at a path of its own."""
-    found = [facts for path in running() if (facts := _facts(path)) is not None]
+    found = list(map(_facts, running()))
     if output == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=not takes_all()))
         return
-    rows = [
-        [str(each["pid"]), f"{each['active']}/{each['forwards']}", each["config"] or NOTHING, each["socket"]]
-        for each in found
-    ]
+    rows = [[str(each["pid"] or NOTHING), _active(each), each["config"] or NOTHING, each["socket"]] for each in found]
     print_table(["PID", "ACTIVE", "CONFIG", "SOCKET"], rows, no_headers)
 
 
-def _facts(path: Path) -> dict[str, Any] | None:
-    """What the instance at this socket says of itself; None if it has just ended, or hangs."""
+def _facts(path: Path) -> dict[str, Any]:
+    """What the instance at this socket says of itself; its pid is None if it does not answer."""
     try:
         with Client(path, timeout=1) as client:
             forwards = client.call("portforward:list")
             counts = {"forwards": len(forwards), "active": sum(each["active"] for each in forwards)}
             return {**client.call("info"), "socket": str(path), **counts}
     except (NoAnswer, Refused):
-        return None
+        return {"pid": None, "version": None, "config": None, "socket": str(path), "forwards": None, "active": None}
+
+
+def _active(facts: dict[str, Any]) -> str:
+    return f"{facts['active']}/{facts['forwards']}" if facts["pid"] else "no answer"
