@@ -16,6 +16,7 @@ from tests.program import Instance, free_port, supervising
 from tests.terminal import Terminal, in_terminal
 
 NEWEST = KUBECTLS[-1]
+BIN = Path(sys.executable).parent
 EKS = "arn:aws:eks:eu-1:7:cluster/shop"
 CONFIG = """
     forwards:
@@ -48,7 +49,7 @@ async def completing(shell: str, folder: Path) -> AsyncIterator[tuple[Terminal, 
         async with supervising(folder, NEWEST, cluster.kubeconfig, config) as instance:
             await instance.told(lambda: len([e for e in instance.events if e["event"] == "idle"]) == 5)
             environment = instance.environment
-            environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+            environment["PATH"] = f"{BIN}:{environment['PATH']}"
             async with in_terminal(command, environment) as terminal:
                 terminal.type(f"{setup}; cd {folder}; echo set up | tr a-z A-Z\n")
                 await terminal.shows("SET UP")
@@ -75,6 +76,12 @@ async def test_tab_completes_what_was_begun(shell: str, tmp_path: Path) -> None:
             ("kpfctl start --namespace=kube-s", "kpfctl start --namespace=kube-system "),
             ("kpfctl start --context sand", "kpfctl start --context sandbox "),
             ("kpfctl start --context arn:aws:ek", f"kpfctl start --context {EKS} "),
+            (f"kpfctl start --context={EKS[:15]}", f"kpfctl start --context={EKS} "),
+            ("kpfctl stop 'sea", "kpfctl stop 'search' "),
+            (f"{BIN}/kpfctl des", f"{BIN}/kpfctl describe "),
+            ("KPF_X=1 kpfctl stop sea", "KPF_X=1 kpfctl stop search "),
+            ("true | kpfctl stop sea", "true | kpfctl stop search "),
+            ("kpfctl -f ~/config.yaml stop sea", "kpfctl -f ~/config.yaml stop search "),
             ("kpf-supervise --log-format js", "kpf-supervise --log-format json "),
             ("kpf-supervise conf", "kpf-supervise config.yaml "),
         ]:
