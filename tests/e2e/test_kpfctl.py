@@ -180,7 +180,9 @@ async def test_start_of_what_can_not_work_says_so_and_starts_nothing(kubectl: Ku
             assert (kept.returncode, kept.stdout) == (0, "nosuch\n")
             waits = await instance.ctl("start", "service/noendpoints", ":http")
             assert (waits.returncode, waits.stdout) == (0, "noendpoints\n")
-            assert waits.stderr.endswith("→ service/noendpoints, port http (waiting)\n")
+            where, why = waits.stderr.splitlines()
+            assert where.endswith(" → service/noendpoints, port http")
+            assert why.startswith("noendpoints is waiting: service/noendpoints has no ready pod: it has no pods. See: ")
 
 
 async def test_start_of_a_lazy_forward_that_can_not_work_says_so(tmp_path: Path) -> None:

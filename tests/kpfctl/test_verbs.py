@@ -228,7 +228,7 @@ def test_env_for_other_programs() -> None:
     service = yaml.safe_load(done.stdout)
     assert service["environment"]["KPF_WEB_HTTP_ADDR"] == "host.docker.internal:8080"
     assert service["environment"]["KPF_DB_HOST"] == "host.docker.internal"
-    assert [line.split()[1] for line in done.stderr.splitlines()] == (["web/http"] if sys.platform == "linux" else [])
+    assert ("containers do not reach web/http: it listens" in done.stderr) is (sys.platform == "linux")
 
 
 def test_describe_shows_all_that_is_known() -> None:
@@ -280,7 +280,7 @@ def test_what_may_work_yet_is_started(state: State) -> None:
     """Also if nothing is known of it when the time is over."""
     done = run(Instance(status("web", state)), "start", "pod/web", ":80", "--name", "web")
     assert (done.exit_code, done.stdout) == (0, "web\n")
-    assert (f"({state})" in done.stderr) is (state not in (State.ACTIVE, State.IDLE))
+    assert (f"web is {state}: no answer yet" in done.stderr) is (state not in (State.ACTIVE, State.IDLE))
 
 
 PORTS = [{"port": 80, "name": "http"}, {"port": 9090, "name": ""}]

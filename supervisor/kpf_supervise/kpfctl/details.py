@@ -16,6 +16,7 @@ from kpf_supervise.events.serialize import line
 from kpf_supervise.kpfctl.group import connect, example, ids_to_show, main, no_headers_option
 from kpf_supervise.kpfctl.ids import resolve
 from kpf_supervise.kpfctl.rendering import print_table, takes_all
+from kpf_supervise.model import KUBECTL
 from kpf_supervise.panel.cells import NOTHING, age, amount, local
 
 _EVENTS = 10  # the last ones that are shown
@@ -60,7 +61,7 @@ def _described(forward: dict[str, Any], settings: dict[str, Any], log: list[dict
     for name, value in settings.items():
         yield f"    {name}: {value if isinstance(value, str) else json.dumps(value)}"
     yield "  Events:"
-    for event in log[-_EVENTS:]:
+    for event in [event for event in log if event["event"] != KUBECTL][-_EVENTS:]:
         yield f"    {line(event)}"
 
 

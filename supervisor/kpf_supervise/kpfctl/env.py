@@ -42,17 +42,23 @@ def env(ids: Sequence[str], output: str) -> None:
         listening = [each for each in selected(ids, client.call("portforward:list")) if each["listening"]]
     if pair := environment.alike(each["id"] for each in listening):
         click.echo(f"kpfctl: {pair[0]} and {pair[1]} have the same variables; those of the last one are used", err=True)
+    if output == "compose":
+        _warn([each["id"] for each in listening if each["address"] in environment.LOOPBACK])
     values: dict[str, str] = {}
     for each in listening:
-        address = each["address"]
-        if output == "compose":
-            if address in environment.LOOPBACK and sys.platform == "linux":
-                click.echo(
-                    f"kpfctl: {each['id']} listens on {address} only, where containers find it with network_mode: host "
-                    "alone. Otherwise set its address: to one that they reach, such as 172.17.0.1",
-                    err=True,
-                )
-            address = environment.seen_from_container(address)
+        address = environment.seen_from_container(each["address"]) if output == "compose" else each["address"]
         values |= environment.variables(each["id"], address, each["localPort"])
     for line in _OUTPUTS[output](values):
         click.echo(line)
+
+
+def _warn(ids: Sequence[str]) -> None:
+    """Docker Desktop leads from its containers to what listens on loopback; on Linux nothing does."""
+    if ids and sys.platform == "linux":
+        listen = "they listen" if len(ids) > 1 else "it listens"
+        click.echo(
+            f"kpfctl: containers do not reach {', '.join(ids)}: {listen} on loopback only. Set the address: of the "
+            "forward to one that they reach, such as 172.17.0.1 of Docker's bridge; or use network_mode: host and "
+            "kpfctl env -o dotenv",
+            err=True,
+        )

@@ -95,13 +95,12 @@ def start(
             _stop(client, ids)
             click.echo("kpfctl: nothing was started. With --keep-waiting, it is started all the same", err=True)
             sys.exit(1)
-        for each in client.call("portforward:list"):
-            if each["id"] in ids:
-                click.echo(each["id"])
-                state = "" if each["active"] or each["state"] == "idle" else f" ({each['state']})"
-                click.echo(f"{local(each)} → {each['target']}, port {each['remote']}{state}", err=True)
+        started = [each for each in client.call("portforward:list") if each["id"] in ids]
+        for each in started:
+            click.echo(each["id"])
+            click.echo(f"{local(each)} → {each['target']}, port {each['remote']}", err=True)
+        tell_missing([each for each in started if not each["active"] and each["state"] != "idle"])
         if missing:
-            tell_missing(missing)
             sys.exit(1)
 
 
