@@ -14,10 +14,12 @@ from click.testing import CliRunner
 
 import kpf_supervise
 from kpf_supervise.cli import main
+from kpf_supervise.config.errors import ConfigError
 from kpf_supervise.config.loader import parse
 from kpf_supervise.config.options import FORWARD, RECONNECT, TOP, schema
 from kpf_supervise.control.methods import METHODS
 from kpf_supervise.events import serialize
+from kpf_supervise.kpfctl import program
 from kpf_supervise.kpfctl.group import main as ctl
 from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
 from kpf_supervise.panel.drawing import HELP
@@ -30,6 +32,7 @@ DOCS = "\n".join(PAGES.values())
 
 
 def commands() -> Iterator[click.Command]:
+    assert program  # its verbs are read with it
     yield main
     yield ctl
     yield from ctl.commands.values()
@@ -44,6 +47,7 @@ def test_every_command_line_option_is_shown() -> None:
 
 
 def test_every_verb_and_method_is_shown_and_every_verb_has_an_example() -> None:
+    assert len(ctl.commands) > 10
     for name, verb in ctl.commands.items():
         assert f"kpfctl {name}" in DOCS
         assert f"kpfctl {name}" in (verb.epilog or ""), name
@@ -136,6 +140,27 @@ def test_the_mistakes_are_what_is_printed(tmp_path: Path) -> None:
     assert result.exit_code == 2
     printed = result.stderr.replace(f"{tmp_path}/", "").splitlines()
     assert set(shown) <= set(printed), printed
+
+
+def test_the_answers_to_what_is_written_out_of_habit_are_those_of_the_program() -> None:
+    table = PAGES["configuration.md"].partition("| written | answer |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert len(table) == 10
+    for line in table:
+        written, answer = (cell.strip().strip("`") for cell in line.strip("|").split("|"))
+        key = {"service": "target", "port": "ports"}.get(written.partition(":")[0], written.partition(":")[0])
+        good = {"target": "target: service/a", "ports": "ports: 80"}
+        lines = [written, *(text for name, text in good.items() if name != key)]
+        with pytest.raises(ConfigError) as raised:
+            parse("\n    ".join(["forwards:\n  it:", *lines]), "f")
+        (said,) = map(str, raised.value.problems)
+        assert answer in said
+
+
+def test_every_output_of_env_is_shown() -> None:
+    (output,) = [each for each in ctl.commands["env"].params if each.name == "output"]
+    assert isinstance(output.type, click.Choice)
+    for name in output.type.choices:
+        assert re.search(rf"(?m)^\| `{name}`", PAGES["kpfctl.md"]), name
 
 
 @pytest.mark.parametrize(

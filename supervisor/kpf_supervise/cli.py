@@ -12,9 +12,11 @@ from io import TextIOWrapper
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from kpf_supervise import __version__
 
+_COMPLETE = "_KPF_SUPERVISE_COMPLETE"
 EPILOG = """
 \b
 Examples:
@@ -45,9 +47,13 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
         raise click.BadParameter(str(mistake)) from None
 
 
+def _files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("config", required=False, type=click.Path(path_type=Path), metavar="CONFIG")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]", shell_complete=_files)
 @click.option("--check", is_flag=True, help="Check CONFIG, print all mistakes in it, and exit.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
@@ -187,8 +193,10 @@ def program() -> None:
         signal.signal(number, lambda *_: os._exit(0))
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # prints ? for a character that Latin-1, for example, lacks
+    if _COMPLETE in os.environ:  # the shell asks
+        import kpf_supervise.kpfctl.shells  # noqa: F401  tells click how to answer
     try:
-        main()
+        main(complete_var=_COMPLETE)
     finally:
         for number in stops:
             signal.signal(number, signal.SIG_IGN)

@@ -22,8 +22,8 @@ def lines(text: str, name: str = "f") -> list[str]:
 def with_option(line: str) -> str:
     """A good file but for its last line, which sets one option."""
     option = line.partition(":")[0]
-    good = [] if option in ("target", "selector") else ["target: svc/web"]
-    good += [] if option == "ports" else ["ports: 80"]
+    good = [] if option in ("target", "selector", "service", "svc", "deployment") else ["target: svc/web"]
+    good += [] if option in ("ports", "port") else ["ports: 80"]
     return "\n    ".join(["forwards:\n  web:", *good, line])
 
 
@@ -45,8 +45,8 @@ f:4:13: forwards.web.target: "Web" is not a name that Kubernetes accepts. Use lo
     a letter or digit at both ends, 253 characters at most.
 
 target: svc/web.shop
-f:4:13: forwards.web.target: "web.shop" is not a name that Kubernetes accepts. Use lower-case letters, digits and '-',
-    a letter or digit at both ends, 63 characters at most.
+f:4:13: forwards.web.target: "svc/web.shop" is a name of the cluster's DNS. Write target: service/web and beside it
+    namespace: shop.
 
 target: pod/a/b
 f:4:13: forwards.web.target: "a/b" is not a name that Kubernetes accepts. Use lower-case letters, digits, '-' and '.',
@@ -107,7 +107,8 @@ ports: http:80
 f:4:12: forwards.web.ports: the local port in "http:80" is not a number. Write LOCAL:REMOTE, such as "8080:http".
 
 ports: 8000-8010
-f:4:12: forwards.web.ports: "8000-8010" is not one port. Write several as a list: ["8080:80", "9090"].
+f:4:12: forwards.web.ports: "8000-8010" is a range of ports, and ranges are not supported. Write each: ["8000:8000",
+    "8001:8001", …].
 
 ports: 80, 90
 f:4:12: forwards.web.ports: "80, 90" is not one port. Write several as a list: ["8080:80", "9090"].
@@ -120,8 +121,7 @@ ports: 80:UDP
 f:4:12: forwards.web.ports: "80:UDP" is not a port. Write [LOCAL:]REMOTE, such as 9090, "8080:http" or ":80".
 
 ports: [":80", 8080: 80]
-f:4:20: forwards.web.ports[1]: a group of keys where a single value belongs. Write it as one text, in quotes if it has
-    a colon.
+f:4:20: forwards.web.ports[1]: a port as a group of keys. Write "8080:80".
 
 ports: []
 f:4:12: forwards.web.ports: an empty list. Write at least one element.
@@ -220,6 +220,110 @@ f:5:11: forwards.web.hold: something with the tag "!env" where a single value be
 <<: svc
 f:5:9: forwards.web.<<: a single value where a group of keys belongs. Merge an anchored group: <<: *name.
 """
+
+HABITS = """
+service: web
+f:4:5: forwards.web.service: unknown key "service". Did you mean target: service/web?
+
+svc: shop/web
+f:4:5: forwards.web.svc: unknown key "svc". Did you mean target: service/web?
+
+deployment: {name: web}
+f:4:5: forwards.web.deployment: unknown key "deployment". Did you mean target: deployment/NAME?
+f:4:17: forwards.web.deployment: a group of keys where a single value belongs. Write it as one text, in quotes if it
+    has a colon.
+
+port: 8080
+f:4:5: forwards.web.port: unknown key "port". Did you mean ports?
+
+port: 99999
+f:4:5: forwards.web.port: unknown key "port". Did you mean ports?
+f:4:11: forwards.web.port: the port "99999" is out of range. Use 1 to 65535.
+
+context: ${CTX}
+f:5:14: forwards.web.context: variables are not expanded: "${CTX}". Write the value itself.
+
+namespace: shop-${USER:-me}
+f:5:16: forwards.web.namespace: variables are not expanded: "${USER:-me}". Write the value itself.
+
+kubeconfig: $HOME/.kube/dev
+f:5:17: forwards.web.kubeconfig: variables are not expanded: "$HOME". Write the value itself.
+
+ports: 53:53/udp
+f:4:12: forwards.web.ports: "53:53/udp" is UDP, and kubectl can't forward UDP. It forwards TCP only: remove this port,
+    or name one of TCP.
+
+ports: 80/TCP
+f:4:12: forwards.web.ports: "80/TCP" names its protocol, which is always TCP. Write "80".
+
+ports: 8000-8010:9000-9010
+f:4:12: forwards.web.ports: "8000-8010:9000-9010" is a range of ports, and ranges are not supported. Write each:
+    ["8000:9000", "8001:9001", …].
+
+target: service/*
+f:4:13: forwards.web.target: "service/*" has a wildcard, and a target is one object. Choose pods by their labels with
+    selector:, or declare each object.
+
+target: web-*
+f:4:13: forwards.web.target: "web-*" has a wildcard, and a target is one object. Choose pods by their labels with
+    selector:, or declare each object.
+
+target: dev/svc/web
+f:4:13: forwards.web.target: "dev/svc/web" has a namespace in it. Write target: service/web and beside it namespace:
+    dev.
+
+target: svc/web:80
+f:4:13: forwards.web.target: "svc/web:80" has a port in it. The port goes into ports: target: service/web, ports: 80.
+
+target: web-0:http
+f:4:13: forwards.web.target: "web-0:http" has a port in it. The port goes into ports: target: web-0, ports: http.
+
+target: web.dev.svc.cluster.local
+f:4:13: forwards.web.target: "web.dev.svc.cluster.local" is a name of the cluster's DNS. Write target: service/web and
+    beside it namespace: dev.
+
+target: service/web.dev.svc
+f:4:13: forwards.web.target: "service/web.dev.svc" is a name of the cluster's DNS. Write target: service/web and
+    beside it namespace: dev.
+
+ports: {local: 9000, remote: 80}
+f:4:12: forwards.web.ports: a port as a group of keys. Write "9000:80".
+
+ports: [{containerPort: http, hostPort: 9000}, {8080: 80}]
+f:4:13: forwards.web.ports[0]: a port as a group of keys. Write "9000:http".
+f:4:52: forwards.web.ports[1]: a port as a group of keys. Write "8080:80".
+
+ports: {targetPort: 80}
+f:4:12: forwards.web.ports: a port as a group of keys. Write ":80".
+
+ports: {http: 80}
+f:4:12: forwards.web.ports: a group of keys where a single value belongs. Write it as one text, in quotes if it has a
+    colon.
+"""
+
+
+@pytest.mark.parametrize("case", HABITS.strip().split("\n\n"))
+def test_what_is_written_in_other_tools_gets_the_answer_for_this_one(case: str) -> None:
+    option, said = case.split("\n", 1)
+    assert lines(with_option(option)) == unwrapped(said).splitlines()
+
+
+def test_all_of_them_are_told_at_once() -> None:
+    text = "forwards:\n  web: {service: web*, port: 80/udp, context: $C}\n  db: {target: db:1, ports: {port: 1}}"
+    assert [line.split(": ")[1] for line in lines(text)] == [
+        "forwards.web.service",
+        "forwards.web.service",
+        "forwards.web.port",
+        "forwards.web.port",
+        "forwards.web.context",
+        "forwards.db.target",
+        "forwards.db.ports",
+    ]
+
+
+@pytest.mark.parametrize("target", ["pod/web.dev.svc", "web.dev", "deployment/a.b", "svc/web", "po/a"])
+def test_names_that_only_look_like_it_are_right(target: str) -> None:
+    assert lines(with_option(f"target: {target}")) == []
 
 
 @pytest.mark.parametrize("case", OPTIONS.strip().split("\n\n"))

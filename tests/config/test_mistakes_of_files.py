@@ -93,12 +93,13 @@ f:7:27: forwards.f.ports: local port 9090 is taken by forwards.c.ports in line 4
 defaults: {ports: 80, enabled: false, hold: 5, reconnect: {initial: 1h}}
 forward: {}
 --
-f:1:1: no forwards. Write them below the line forwards:.
 f:1:12: defaults.ports: ports has no place here. It belongs under a forward.
 f:1:23: defaults.enabled: enabled has no place here. It belongs under a forward.
 f:1:45: defaults.hold: "5" has no unit. Write 5s for seconds; the units are ms, s, m, h.
 f:1:59: defaults.reconnect: initial (3600s) is longer than max (30s). Raise max or lower initial.
 f:2:1: forward: unknown key "forward". Did you mean forwards?
+f:2:10: forward: no forwards are declared. Write each below its name, for example
+    forwards: {web: {target: service/web, ports: 8080}}.
 ====
 forwards:
   ? [a, b]
@@ -208,7 +209,6 @@ defaults:
         "f:1:12: namespace",
         "f:5:24: forwards.web.ports[1]",
         "f:6:11: forwards.web.hold",
-        "f:7:3: forwards.db",
         "f:7:3: forwards.db",
         "f:8:5: forwards.db.portz",
         "f:9:3: forwards.web",

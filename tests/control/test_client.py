@@ -174,7 +174,7 @@ def test_the_words_of_another_users_instance_are_never_printed(impostor: Path, t
     for done in by_name:
         assert f"{impostor}: this instance belongs to nobody (uid {NOBODY}), and you are root" in done.stderr
     assert {(done.returncode, done.stdout) for done in (by_folder, *by_name)} == {(1, "")}
-    completion = {"_KPFCTL_COMPLETE": "bash_complete", "COMP_WORDS": "kpfctl stop w", "COMP_CWORD": "2"}
+    completion = {"_KPFCTL_COMPLETE": "bash_complete", "COMP_LINE": "kpfctl stop w"}
     assert kpfctl(**completion).stdout.strip() == ""
     assert kpfctl(**completion, KPF_SOCKET=str(impostor)).stdout.strip() == ""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import pytest
 import trio
@@ -14,8 +15,10 @@ from kpf_supervise.control import jsonrpc
 from kpf_supervise.control.handlers import Handlers
 from kpf_supervise.control.jsonrpc import Refusal
 from kpf_supervise.control.methods import METHODS, arguments
+from kpf_supervise.discovery.listing import Listed, Port
 from kpf_supervise.events.board import Board
-from kpf_supervise.model import TEMPLATE, Forward
+from kpf_supervise.kubectl.answers import KubeConfig
+from kpf_supervise.model import TEMPLATE, Cluster, Forward, Target
 from kpf_supervise.sign_in.login import Login
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # control characters and lone surrogates, too
@@ -35,6 +38,10 @@ GOOD: dict[str, list[Any]] = {
     "lazy": [True],
     "terminal": [True],
     "credential": ["{}"],
+    "hold": ["30s", "0s"],
+    "children": [1, 16],
+    "kubeconfig": ["/dev/null", "/etc/passwd"],
+    "target": ["service/web", "db-0", "app=web"],
     "id": ["web", "a.b_c-d"],
 }
 
@@ -70,13 +77,33 @@ class NoLogins:
 
 
 class Supervisor:
-    """In the place of the real one, and of the file: what it is given is what may go further."""
+    """In the place of the real one, of the file and of the clusters: what it is given is what may go further."""
 
     path = None
     logins = NoLogins()
 
     def __init__(self) -> None:
-        self.given: list[Forward] = []
+        self.given: list[Any] = []
+
+    @property
+    def catalog(self) -> Self:
+        return self
+
+    async def contexts(self, *place: Any) -> KubeConfig:
+        self.given.append(place)
+        return KubeConfig()
+
+    async def namespaces(self, *place: Any) -> list[str]:
+        self.given.append(place)
+        return ["dev"]
+
+    async def targets(self, *place: Any) -> list[Listed]:
+        self.given.append(place)
+        return [Listed(Target("service", "web"), (Port(80, "http"),))]
+
+    async def ports(self, *place: Any) -> list[Port]:
+        self.given.append(place)
+        return [Port(80, "http")]
 
     async def start(self, forward: Forward) -> None:
         self.given.append(forward)
@@ -153,3 +180,21 @@ def test_a_selector_is_one_line() -> None:
     steering = Handlers(supervisor, Board(), supervisor, lambda: None)  # type: ignore[arg-type]
     trio.run(steering.call, *started(resource_type="selector", name=" app in (web,\n db),\ttier "))
     assert supervisor.given[0].target.name == "app in (web, db), tier"
+
+
+def test_a_forward_may_have_its_own_kubeconfig_and_the_contexts_of_that() -> None:
+    supervisor = Supervisor()
+    steering = Handlers(supervisor, Board(), supervisor, lambda: None)  # type: ignore[arg-type]
+    trio.run(steering.call, *started(kubeconfig="/dev/null", hold="5s", children=3))
+    (forward,) = supervisor.given
+    assert (forward.cluster, forward.hold, forward.children) == (Cluster(Path("/dev/null")), 5.0, 3)
+    wrongs: list[tuple[dict[str, Any], str]] = [
+        ({"kubeconfig": "kube"}, 'kubeconfig: "kube" is not an absolute path'),
+        ({"kubeconfig": "/nosuch/kube"}, 'kubeconfig: there is no file "/nosuch/kube"'),
+        ({"hold": "5"}, 'hold: "5" has no unit'),
+        ({"children": 17}, 'children: "17" is not a number of children'),
+        ({"children": True}, 'children: "true" is not a number of children'),
+    ]
+    for wrong, said in wrongs:
+        with pytest.raises(Refusal, match=f"^{said}"):
+            trio.run(steering.call, *started(**wrong))

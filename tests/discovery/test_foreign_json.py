@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kpf_supervise.discovery.api_objects import Named, ObjectList
 from kpf_supervise.discovery.choice import choose, destination, remote_port
+from kpf_supervise.discovery.listing import read_names, read_ports, read_targets
 from kpf_supervise.discovery.pods import Expired, Pod, PodSet, read_pod
 from kpf_supervise.kubectl.answers import KubeConfig, Malformed, VersionInfo, decode
 from kpf_supervise.kubectl.contexts import resolve
@@ -129,6 +130,33 @@ def test_in_the_place_of_a_list(data: bytes) -> None:
             check(lambda item: decode(item, Named))(bytes(item))
 
     check(read)(data)
+
+
+LISTED = {"service": SERVICE | {"metadata": {"name": "web"}}, "pod": POD, "deployment": {"spec": {"template": POD}}}
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.sampled_from(sorted(LISTED)).flatmap(lambda kind: st.tuples(st.just(kind), bytes_of({"items": [LISTED[kind]]})))
+)
+@example(("pod", b'{"items": [{"metadata": {"name": "-x"}}]}'))
+@example(
+    ("service", b'{"items": [{"metadata": {"name": "a"}, "spec": {"selector": {"a": 1}, "ports": [{"port": 0}]}}]}')
+)
+def test_in_the_place_of_a_list_to_choose_from(listing: tuple[str, bytes]) -> None:
+    kind, data = listing
+
+    def read(data: bytes) -> None:
+        for name in read_names(data):
+            assert re.fullmatch("[a-z0-9][a-z0-9.-]*", name), "it goes into a shell"
+        for found in read_targets(kind, data):
+            assert re.fullmatch("[a-z0-9][a-z0-9.-]*", found.target.name), "it goes into a shell"
+            for port in found.ports:
+                assert 1 <= port.number <= 65535
+                assert re.fullmatch("[a-z0-9-]*", port.name)
+
+    check(read)(data)
+    check(lambda data: read_ports(kind, data))(data)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

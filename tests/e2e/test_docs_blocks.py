@@ -224,6 +224,13 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
             assert await states() == declared
             assert re.search(r"(?m)^web/http +active ", await shell.paste("kpfctl -f forwards.yaml list"))
             assert re.search(r"(?m)^db +active .* data .* kind-dev ", await shell.paste("kpfctl list -o wide"))
+            assert [line.split()[0] for line in (await shell.paste("kpfctl ls 'web/*'")).splitlines()] == [
+                "ID",
+                "web/http",
+                "web/9090",
+            ]
+            assert re.search(r"State: +active for ", await shell.paste("kpfctl describe web/http"))
+            assert re.search(r"\d+ +3/4 +\S+/forwards.yaml ", await shell.paste("kpfctl instances"))
             async with shell.keep("kpfctl list --watch") as watching:
                 await watching.says(r"search +idle")
 
@@ -234,6 +241,8 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
             assert await shell.paste(started) == "extra-http\nextra-9090\n"
             more = dict.fromkeys(("web-http", "web-9090", "extra-http", "extra-9090"), "active")
             assert await states() == declared | more
+            found = "kpfctl start -l app=search :9200 -n shop --lazy --name found"
+            assert await shell.paste(found, then="kpfctl stop found") == "found\n"
             await shell.paste("kpfctl stop extra-http db")
             del more["extra-http"]
             assert await states() == declared | more | {"db": "stopped"}
@@ -259,6 +268,8 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
                 await following.says(r"web/http +active ")
             curled = await shell.paste('eval "$(kpfctl env)" && curl "$KPF_WEB_HTTP_ADDR"')
             assert curled.startswith("web-")
+            written = await shell.paste("kpfctl env -o dotenv web > .env", then="cat .env")
+            assert len(re.findall(r"(?m)^KPF_WEB_(HTTP|9090)_(HOST|PORT|ADDR)=\S+$", written)) == 6
             async with in_terminal(shell.command("kpfctl panel"), shell.environment) as terminal:
                 await terminal.shows("web/http")
                 terminal.type("q")
@@ -270,7 +281,7 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
             await shell.paste("kpfctl reload")
             assert (await states())["new"] == "idle"
             words = await shell.paste('eval "$(kpfctl completion bash)"', shell="bash", then="complete -p kpfctl")
-            assert re.match("complete .* kpfctl$", words)
+            assert re.match("complete .*-F _kpf_complete kpfctl$", words)
             await shell.paste("kpfctl -f forwards.yaml shutdown")
             await trio.to_thread.run_sync(instance.wait, PATIENCE)
 

@@ -79,7 +79,6 @@ async def test_a_wrong_file_changes_nothing_and_the_mended_one_applies(tmp_path:
             file.write_text("forwards:\n  one: {target: service/web, prots: 80}\n")
             notice = await instance.until("notice")
             assert "the file was not applied, nothing has changed" in notice["message"]
-            notice = await instance.until("notice")
             assert 'config.yaml:2:30: forwards.one.prots: unknown key "prots"' in notice["message"]
             file.unlink()
             notice = await instance.until("notice")

@@ -17,8 +17,8 @@ import yaml
 
 from kpf_supervise.control.client import Client, NoAnswer
 from kpf_supervise.kubectl.process import lines
-from kpf_supervise.sandbox import open_cluster
-from tests.kubectls import KUBECTLS
+from kpf_supervise.sandbox import open_cluster, write_kubeconfig
+from tests.kubectls import KUBECTLS, Kubectl
 from tests.program import PATIENCE, get, supervising
 
 NEWEST = KUBECTLS[-1]
@@ -141,6 +141,110 @@ async def test_a_wait_ends_with_the_first_failure_that_is_final(tmp_path: Path) 
             assert "--keep-waiting" not in waited.stderr
 
 
+CAN_NOT_WORK = [
+    ("service/nosuch :80", 'there is no service "nosuch" in namespace dev. See: '),
+    ("deploy/nosuch :80", 'there is no deployment "nosuch" in namespace dev. See: '),
+    ("pod/nosuch :80", "nosuch"),
+    ("service/web :nosuch", "service/web has no port nosuch. It has: 80 (http), 9090 (echo)"),
+    ("service/web :http :81", "service/web has no port 81. It has: 80 (http), 9090 (echo)"),
+    ("service/noselector :http", "service/noselector has no selector, so it leads to no pods"),
+    ("pod/db-0 :nosuch", "db-0 has no port n"),
+    ("service/web :http --context nosuch", "the kubeconfig has no context nosuch. It has: sandbox"),
+    ("service/web :http -n nosuch", "there is no namespace nosuch"),
+]
+
+
+async def test_start_of_what_can_not_work_says_so_and_starts_nothing(kubectl: Kubectl, tmp_path: Path) -> None:
+    config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+            await instance.until("idle", "it")
+
+            async def refused(words: str) -> str:
+                done = await instance.ctl("start", *words.split())
+                assert (done.returncode, done.stdout) == (1, ""), words
+                assert (await instance.ctl("ls", "-o", "name")).stdout == "it\n", words
+                return done.stderr
+
+            for words, said in CAN_NOT_WORK:
+                assert said in await refused(words), words
+            cluster.faults.forbid("create", "pods/portforward")
+            cluster.faults.forbid("get", "pods/portforward")
+            assert "you (sandbox) may not create pods/portforward in namespace dev" in await refused("svc/web :80")
+            cluster.faults.clear()
+            cluster.faults.forbid("get", "services")
+            assert "you (sandbox) may not get services in namespace dev" in await refused("svc/web :80 --wait")
+            cluster.faults.clear()
+
+            kept = await instance.ctl("start", "service/nosuch", ":80", "--keep-waiting")
+            assert (kept.returncode, kept.stdout) == (0, "nosuch\n")
+            waits = await instance.ctl("start", "service/noendpoints", ":http")
+            assert (waits.returncode, waits.stdout) == (0, "noendpoints\n")
+            where, why = waits.stderr.splitlines()
+            assert where.endswith(" → service/noendpoints, port http")
+            assert why.startswith("noendpoints is waiting: service/noendpoints has no ready pod: it has no pods. See: ")
+
+
+async def test_start_of_a_lazy_forward_that_can_not_work_says_so(tmp_path: Path) -> None:
+    config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
+            await instance.until("idle", "it")
+            for words, said in CAN_NOT_WORK:
+                done = await instance.ctl("start", *words.split(), "--lazy")
+                assert (done.returncode, done.stdout) == (1, ""), words
+                assert said.removesuffix(" in namespace dev. See: ") in done.stderr, (words, done.stderr)
+            assert (await instance.ctl("ls", "-o", "name")).stdout == "it\n"
+            assert (await instance.ctl("start", "service/web", ":http", "--lazy")).stdout == "web\n"
+
+
+async def test_ids_may_be_globs_names_and_local_ports(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, CONFIG) as instance:
+            await instance.all_active("web/http", "web/echo")
+            ctl = instance.ctl
+
+            async def states() -> dict[str, str]:
+                return {each["id"]: each["state"] for each in json.loads((await ctl("ls", "-o", "json")).stdout)}
+
+            assert (await ctl("stop", "web")).returncode == 0
+            assert await states() == {"web/http": "stopped", "web/echo": "stopped", "search": "idle"}
+            assert (await ctl("restart", "*/echo")).returncode == 0
+            assert (await ctl("wait", "web/e*", "search")).returncode == 0
+            assert await states() == {"web/http": "stopped", "web/echo": "active", "search": "idle"}
+            assert (await ctl("ls", "web/e*", "-o", "name")).stdout == "web/echo\n"
+            (listed,) = json.loads((await ctl("ls", "web/echo", "-o", "json")).stdout)
+            assert (await ctl("ls", str(listed["localPort"]), "--no-headers")).stdout.split()[0] == "web/echo"
+            assert f"Local address: localhost:{listed['localPort']}" in " ".join(
+                (await ctl("describe", "web/echo")).stdout.split()
+            )
+            assert "Forwarding from" in (await ctl("logs", "web")).stdout
+            wrong = await ctl("stop", "web", "nosuch*")
+            assert (wrong.returncode, 'there is no forward "nosuch*"' in wrong.stderr) == (1, True)
+            assert (await states())["web/echo"] == "active"
+
+
+async def test_start_by_selector_with_options_of_its_own(tmp_path: Path) -> None:
+    config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
+    async with open_cluster(tmp_path) as cluster:
+        own = write_kubeconfig(tmp_path / "own", mine=cluster.context({"token": "sandbox"}))
+        async with supervising(tmp_path, NEWEST, None, config) as instance:
+            await instance.until("idle", "it")
+            words = ["start", "-l", "app=search,tier=backend", ":http", "--kubeconfig", str(own)]
+            done = await instance.ctl(*words, "--hold", "1m30s", "--children", "2", "--name", "found")
+            assert (done.returncode, done.stdout) == (0, "found\n"), done.stderr
+            shown = " ".join((await instance.ctl("describe", "found")).stdout.split())
+            for fact in (
+                "State: active",
+                "Target: app=search,tier=backend, port http",
+                "Context: mine",
+                "hold: 90s",
+                "children: 2",
+                f"kubeconfig: {own}",
+            ):
+                assert fact in shown
+
+
 async def test_of_several_ports_all_are_started_or_none(tmp_path: Path) -> None:
     config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
     async with supervising(tmp_path, NEWEST, None, config) as instance:
@@ -151,7 +255,7 @@ async def test_of_several_ports_all_are_started_or_none(tmp_path: Path) -> None:
         assert (await instance.ctl("list", "-o", "name")).stdout == "it\n"
 
 
-@pytest.mark.parametrize("words", ["list --watch", "list --watch -o name", "events --follow", "logs it --follow"])
+@pytest.mark.parametrize("words", ["list --watch", "ls it -w -o name", "events -f", "logs it -f", "logs * --follow"])
 async def test_following_goes_on_until_ctrl_c_or_the_instances_end(words: str, tmp_path: Path) -> None:
     config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
     async with supervising(tmp_path, NEWEST, None, config) as instance, instance.peer() as peer:
@@ -214,6 +318,15 @@ async def test_the_one_of_several_is_named(tmp_path: Path) -> None:
                     ),
                 }
             nameless.rename(instance_socket)
+            head, *rows = (await instance.ctl("instances")).stdout.splitlines()
+            assert head.split() == ["PID", "ACTIVE", "CONFIG", "SOCKET"]
+            assert {tuple(row.split()) for row in rows} == {
+                (str(process.pid), "0/1", str(other), socket),
+                (str(instance.process.pid), "0/1", str(tmp_path / "config.yaml"), str(instance_socket)),
+            }
+            assert (await instance.ctl("instances", "--no-headers")).stdout.splitlines() == rows
+            listed = json.loads((await instance.ctl("instances", "-o", "json")).stdout)
+            assert {each["pid"] for each in listed} == {process.pid, instance.process.pid}
             instance.environment["KPF_SOCKET"] = socket
             assert (await instance.ctl("list", "-o", "name")).stdout == "that\n"
             named = str(tmp_path / "config.yaml")  # what is said explicitly wins over the environment
@@ -222,19 +335,11 @@ async def test_the_one_of_several_is_named(tmp_path: Path) -> None:
             process.send_signal(signal.SIGSTOP)  # it hangs
             with Client(Path(socket), timeout=0.2) as client, pytest.raises(NoAnswer, match="does not answer within"):
                 client.call("portforward:list")
+            rows = [" ".join(row.split()) for row in (await instance.ctl("instances")).stdout.splitlines()]
+            assert f"– no answer – {socket}" in rows
             process.send_signal(signal.SIGCONT)
             process.terminate()
             assert await process.wait() == 0
-
-
-async def test_completion_knows_the_forwards(tmp_path: Path) -> None:
-    config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
-    async with supervising(tmp_path, NEWEST, None, config) as instance:
-        await instance.until("idle", "it")
-        script = await instance.ctl("completion", "bash")
-        assert "_KPFCTL_COMPLETE=bash_complete" in script.stdout
-        instance.environment |= {"_KPFCTL_COMPLETE": "bash_complete", "COMP_WORDS": "kpfctl stop i", "COMP_CWORD": "2"}
-        assert (await instance.ctl()).stdout == "plain,it\n"
 
 
 async def test_text_that_stdout_can_not_take_is_no_error(tmp_path: Path) -> None:

@@ -27,10 +27,9 @@ from kpf_supervise.sign_in.logins import SocketFolder
 _ACCEPTED = ",".join(
     (
         "^/version$",
-        "^/api/v1/namespaces/[^/]+$",
-        "^/api/v1/namespaces/[^/]+/pods$",
-        "^/api/v1/namespaces/[^/]+/(pods|services)/[^/]+$",
-        "^/apis/apps/v1/namespaces/[^/]+/(deployments|statefulsets|daemonsets|replicasets)/[^/]+$",
+        "^/api/v1/namespaces(/[^/]+)?$",
+        "^/api/v1/namespaces/[^/]+/(pods|services)(/[^/]+)?$",
+        "^/apis/apps/v1/namespaces/[^/]+/(deployments|statefulsets|daemonsets|replicasets)(/[^/]+)?$",
     )
 )
 _WORDS = ("proxy", f"--accept-paths={_ACCEPTED}", "--reject-methods=^(POST|PUT|PATCH|DELETE)$")

@@ -15,15 +15,19 @@ from typing import Any
 
 from kpf_supervise.config.errors import ConfigError, FileMistake, Mistake
 from kpf_supervise.config.file import NotAFile, mark, read
+from kpf_supervise.config.habits import check_port_group, check_variable
 from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OF_FORWARD, OPTIONS, RECONNECT, TOP, Option
+from kpf_supervise.config.target_kinds import KINDS
 from kpf_supervise.config.values import parse_forward_name, parse_port
-from kpf_supervise.config.yaml_nodes import Item, compose, elements, entries, kind, scalar
+from kpf_supervise.config.yaml_nodes import Item, compose, elements, entries, scalar, singles
+from kpf_supervise.config.yaml_nodes import kind as kind_of
 from kpf_supervise.model import TEMPLATE, Cluster, Config, Forward, Reconnect
-from kpf_supervise.text import quote
+from kpf_supervise.text import quote, shorten
 
 Port = tuple[int | None, int | str]  # (local, None for any free port; remote)
 EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
 LARGEST = 200_000  # bytes; PyYAML reads about 100 kB/s
+REQUIRED = ("forwards", "target", "selector", "ports")
 BAD: Any = object()  # replaces a value already reported as wrong, so that no further checks use it
 
 
@@ -81,12 +85,12 @@ class _Reader:
         top = self.group(root, TOP, EXAMPLE)
         base = self.options(top, {})
         whole = {key: base.pop(key) for key in OF_FILE if key in base}
-        if "defaults" in top and kind(top["defaults"].node) != "nothing":
+        if "defaults" in top and kind_of(top["defaults"].node) != "nothing":
             base = self.options(self.group(top["defaults"], DEFAULTS, "Write it as in defaults: {hold: 1m}."), base)
         named: dict[str, Item] = {}
         if "forwards" in top:
             fix = "Write each forward below its name: web: {target: service/web, ports: 8080}."
-            if kind(top["forwards"].node) == "nothing":
+            if kind_of(top["forwards"].node) == "nothing":
                 fix = EXAMPLE.replace("Write", "Write each below its name,")
                 self.problems.append(top["forwards"].problem(Mistake("no forwards are declared", fix)))
             else:
@@ -99,18 +103,32 @@ class _Reader:
         return Config(tuple(forwards), replace(TEMPLATE, **_shared(base)), **whole)
 
     def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]:
-        """The entries of a mapping whose keys are `known` (None: all are). Unknown keys are reported."""
-        found: dict[str, Item] = {}
+        """The entries of a mapping whose keys are `known` (None: all are). Unknown keys are reported. One that stands
+        for a required key is then read as that one: its value is checked, too, and nothing is reported as missing."""
+        written: dict[str, Item] = {}
         with self.noting(item.problem):
-            found = entries(item, fix, self.problems)
-        unknown = [key for key in found if known is not None and key not in known]
-        self.problems += [found[key].key_problem(_unknown(key, known or ())) for key in unknown]
-        return {key: entry for key, entry in found.items() if key not in unknown}
+            written = entries(item, fix, self.problems)
+        found = {key: entry for key, entry in written.items() if known is None or key in known}
+        for key in written.keys() - found.keys():
+            mistake, meant, entry = _unknown(key, known or (), written[key])
+            self.problems.append(entry.key_problem(mistake))
+            if meant in REQUIRED:
+                found.setdefault(meant, entry)
+        return found
 
     def read(self, item: Item, parse: Callable[[str], Any]) -> Any:
         """The result of `parse` for a single value. If the value is invalid, notes a problem and returns BAD."""
         with self.noting(item.problem):
-            return parse(scalar(item))
+            text = scalar(item)
+            check_variable(text)
+            return parse(text)
+        return BAD
+
+    def port(self, item: Item, of_service: bool) -> Any:
+        """Like `read`, for one port."""
+        with self.noting(item.problem):
+            check_port_group(singles(item))
+            return self.read(item, partial(parse_port, of_service=of_service))
         return BAD
 
     def parser(self, option: Option) -> Callable[[str], Any]:
@@ -136,7 +154,7 @@ class _Reader:
         with self.noting(item.key_problem):
             parse_forward_name(name)
         group = self.group(item, FORWARD, "Give it a target and ports.")
-        if kind(item.node) != "a group of keys":
+        if kind_of(item.node) != "a group of keys":
             return []
         values = self.options(group, base)
         target: Any = values.get("target", values.get("selector"))
@@ -164,7 +182,7 @@ class _Reader:
             listed = elements(item)
         ports: list[Port] = []
         for element in listed:
-            port = self.read(element, partial(parse_port, of_service=of_service))
+            port = self.port(element, of_service)
             if port is BAD:
                 continue
             with self.noting(element.problem):
@@ -212,8 +230,9 @@ def _ids(name: str, ports: list[Port]) -> list[str]:
     ]
 
 
-def _unknown(key: str, known: Collection[str]) -> Mistake:
-    """The message for a key that is not `known`: where it belongs, or which key was probably meant."""
+def _unknown(key: str, known: Collection[str], entry: Item) -> tuple[Mistake, str, Item]:
+    """The message for a key that is not `known`: where it belongs, or which key was probably meant; that key, "" if
+    none is clear; and its entry."""
     homes = {
         "under reconnect": RECONNECT,
         "under a forward or defaults": DEFAULTS,
@@ -222,7 +241,17 @@ def _unknown(key: str, known: Collection[str]) -> Mistake:
     }
     for home, keys in homes.items():
         if key in keys:
-            return Mistake(f"{key} has no place here", f"It belongs {home}.")
+            return Mistake(f"{key} has no place here", f"It belongs {home}."), "", entry
+    if "target" in known and (kind := KINDS.get(key.lower())):
+        return _target_as_key(key, kind, entry)
     near = get_close_matches(key, known, 1)
     fix = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
-    return Mistake(f"unknown key {quote(key)}", fix)
+    return Mistake(f"unknown key {quote(key)}", fix), near[0] if near else "", entry
+
+
+def _target_as_key(key: str, kind: str, entry: Item) -> tuple[Mistake, str, Item]:
+    """`service: web`, as in the configuration of other tools."""
+    single = kind_of(entry.node) == "a single value"
+    target = f"{kind}/{entry.node.value.rpartition('/')[2] if single else 'NAME'}"
+    mistake = Mistake(f"unknown key {quote(key)}", f"Did you mean target: {shorten(target)}?")
+    return mistake, "target", entry.reading(target) if single else entry

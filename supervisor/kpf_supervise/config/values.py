@@ -13,9 +13,11 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from kpf_supervise.config.errors import Mistake
+from kpf_supervise.config.habits import check_port, check_target
 from kpf_supervise.config.selectors import parse_selector
+from kpf_supervise.config.target_kinds import KINDS
 from kpf_supervise.model import LONGEST_SOCKET, TARGET_KINDS, Target
-from kpf_supervise.text import quote
+from kpf_supervise.text import one_line, quote
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")  # DNS-1123 label
 FORWARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -24,20 +26,11 @@ DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 BARE = re.compile(r"[0-9]+(\.[0-9]+)?")  # a duration without its unit
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 LONGEST = 366 * 24 * 3600.0
-SHORT_NAMES = {
-    "pod": ("po",),
-    "service": ("svc",),
-    "deployment": ("deploy",),
-    "statefulset": ("sts",),
-    "daemonset": ("ds",),
-    "replicaset": ("rs",),
-}
-KINDS = {alias: kind for kind in TARGET_KINDS for alias in (kind, f"{kind}s", *SHORT_NAMES[kind])}
-KINDS |= {f"{alias}.apps": kind for alias, kind in KINDS.items() if kind not in ("pod", "service")}
 
 
 def parse_target(text: str) -> Target:
     """`[KIND/]NAME`. KIND is a name or short name that kubectl knows, in any case; a bare NAME is a pod."""
+    check_target(text)
     kind, slash, name = text.partition("/")
     if not slash:
         kind, name = "pod", text
@@ -100,8 +93,9 @@ def parse_port(text: str, *, of_service: bool = False) -> tuple[int | None, int 
 
     The port name of a container has up to 15 characters, that of a service (`of_service`) up to 63.
     """
+    check_port(text)
     local, colon, remote = text.rpartition(":")
-    if any(char in text for char in ", ") or re.fullmatch(r"[0-9]+-[0-9]+", text):
+    if any(char in text for char in ", "):
         raise Mistake(f"{quote(text)} is not one port", 'Write several as a list: ["8080:80", "9090"].')
     if ":" in local:
         raise Mistake(f"{quote(text)} has more than LOCAL:REMOTE", "An IP address goes into the option address.")
@@ -220,7 +214,8 @@ def parse_bool(text: str) -> bool:
 def parse_kubeconfig(text: str, folder: Path) -> Path:
     path = folder.joinpath(os.path.expanduser(text)).absolute()
     if not text or not os.path.exists(path) or os.path.isdir(path):
-        raise Mistake(f"there is no file {quote(text)}", f"Write a path from {folder.absolute()}, or from ~ or /.")
+        folder_name = one_line(str(folder.absolute()))
+        raise Mistake(f"there is no file {quote(text)}", f"Write a path from {folder_name}, or from ~ or /.")
     return path
 
 

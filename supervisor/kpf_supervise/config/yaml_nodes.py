@@ -49,6 +49,11 @@ class Item:
     def problem(self, mistake: Mistake) -> FileMistake:
         return _problem(self.node.start_mark, self.path, mistake.message, mistake.fix)
 
+    def reading(self, text: str) -> Item:
+        """The same place, read as if this text stood there."""
+        node = yaml.ScalarNode(self.node.tag, text, self.node.start_mark, self.node.end_mark)
+        return Item(node, self.path, self.key)
+
     def key_problem(self, mistake: Mistake) -> FileMistake:
         return _problem(self.key.start_mark, self.path, mistake.message, mistake.fix)
 
@@ -160,6 +165,16 @@ def scalar(item: Item) -> str:
     if not text.isprintable():
         raise Mistake(f"{quote(text)} has a line break or another invisible character", "Remove it.")
     return text
+
+
+def singles(item: Item) -> dict[str, str]:
+    """Those entries of a group of keys that are single values; empty for anything else."""
+    pairs = item.node.value if kind(item.node) == "a group of keys" else ()
+    return {
+        key.value: node.value
+        for key, node in pairs
+        if isinstance(key, yaml.ScalarNode) and isinstance(node, yaml.ScalarNode)
+    }
 
 
 def elements(item: Item) -> list[Item]:

@@ -24,7 +24,11 @@ class NoAnswer(Exception):
 
 
 class Refused(Exception):
-    """The instance answered with an error; the text is its message."""
+    """The instance answered with an error; the text is its message. `cause` is that of a failure, if it has one."""
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class Client:
@@ -65,7 +69,8 @@ class Client:
             if "method" in answer:
                 self._events.append(answer["params"])
             elif "error" in answer:
-                raise Refused(answer["error"]["message"])
+                facts = answer["error"].get("data")
+                raise Refused(answer["error"]["message"], facts.get("cause", "") if isinstance(facts, dict) else "")
             else:
                 return answer["result"]
         raise NoAnswer("the instance has ended")
@@ -126,14 +131,20 @@ def find(given: Path | None, config: Path | None) -> Path:
         if not path.exists():
             raise NoAnswer(f"no instance of {config} runs. Start one with: kpf-supervise {config}")
         return path
+    found = running()
+    if not found:
+        raise NoAnswer("no instance runs. Start one with: kpf-supervise CONFIG, in another terminal or with --detach")
+    if len(found) > 1:
+        raise NoAnswer("\n".join([f"{len(found)} instances run. Name one:", *map(_named, found)]))
+    return found[0]
+
+
+def running() -> list[Path]:
+    """The sockets of this user's running instances, those at paths of their own (--socket) excepted. Raises
+    NoAnswer if another user may have put them there."""
     if wrong := distrust(runtime_folder()):
         raise NoAnswer(wrong)
-    running = [path for path in sorted(runtime_folder().glob("*.sock")) if _answers(path)]
-    if not running:
-        raise NoAnswer("no instance runs. Start one with: kpf-supervise CONFIG, in another terminal or with --detach")
-    if len(running) > 1:
-        raise NoAnswer("\n".join([f"{len(running)} instances run. Name one:", *map(_named, running)]))
-    return running[0]
+    return [path for path in sorted(runtime_folder().glob("*.sock")) if _answers(path)]
 
 
 def _said_in(config: Path) -> Path | None:

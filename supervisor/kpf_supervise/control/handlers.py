@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from kpf_supervise import __version__
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.control import logins
+from kpf_supervise.control import cluster_methods, logins
 from kpf_supervise.control.jsonrpc import INVALID_PARAMS, NO_SUCH_FORWARD, NOT_DONE, Refusal
 from kpf_supervise.control.methods import arguments, no_such_forward, target_of
 from kpf_supervise.events import serialize
 from kpf_supervise.events.board import Board
 from kpf_supervise.instance.desired_state import DesiredState
 from kpf_supervise.instance.supervisor import Supervisor
-from kpf_supervise.model import Cluster, ForwardError
+from kpf_supervise.model import ForwardError
 from kpf_supervise.text import quote
 
 
@@ -59,6 +60,11 @@ class Handlers:
                     return [serialize.event(event) for event in self.board.history]
                 case "info":
                     return self._info()
+                case "settings":
+                    return serialize.settings(self.board.statuses[self._known(values["id"])].forward)
+                case "contexts" | "namespaces" | "targets" | "ports":
+                    template = self.desired.template()
+                    return await cluster_methods.answer(method, self.supervisor.catalog, template, **values)
         except ForwardError as trouble:
             raise Refusal(NOT_DONE, str(trouble.problem), cause=trouble.problem.cause) from None
         except ConfigError as error:
@@ -73,6 +79,7 @@ class Handlers:
         remote_port: int | str,
         id: str | None = None,
         context: str | None = None,
+        kubeconfig: Path | None = None,
         **others: Any,
     ) -> str:
         template = self.desired.template()
@@ -84,7 +91,7 @@ class Handlers:
             target=target_of(resource_type, name),
             local=local_port or None,
             remote=remote_port,
-            cluster=Cluster(template.cluster.kubeconfig, context or template.cluster.context),
+            cluster=cluster_methods.cluster_of(template, kubeconfig, context),
             **others,
         )
         await self.supervisor.start(forward)

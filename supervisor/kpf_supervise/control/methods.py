@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from kpf_supervise.config.errors import Mistake
+from kpf_supervise.config.target_kinds import KINDS
 from kpf_supervise.config.values import (
-    KINDS,
     parse_address,
+    parse_children,
     parse_context,
+    parse_duration,
     parse_forward_name,
+    parse_kubeconfig,
     parse_namespace,
     parse_port,
     parse_selector_target,
@@ -75,18 +80,38 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _target(value: Any) -> Target:
+    """`KIND/NAME`, or a label selector where that has a =, a blank or a !."""
+    text = _text(value)
+    return parse_selector_target(text) if re.search(r"[=! ]", text) else parse_target(text)
+
+
+def _count(value: Any) -> int:
+    return parse_children(_shown(value))
+
+
+def _path(value: Any) -> Path:
+    path = Path(_text(value))
+    if not path.is_absolute():
+        raise Mistake(f"{_shown(value)} is not an absolute path", "Begin it with /.")
+    return parse_kubeconfig(str(path), path.parent)
+
+
 ID = {"id": Parameter(_text)}
+CLUSTER = {"context": _optional(parse_context), "kubeconfig": Parameter(_path, required=False)}
+PLACE = CLUSTER | {"namespace": _optional(parse_namespace)}
 METHODS: dict[str, dict[str, Parameter]] = {
     "portforward:start": {
         "resource_type": Parameter(_kind),
         "name": Parameter(_text),
-        "namespace": _optional(parse_namespace),
         "local_port": Parameter(lambda value: _number(value, 0)),
         "remote_port": Parameter(_remote),
-        "context": _optional(parse_context),
         "address": _optional(parse_address),
+        "hold": _optional(parse_duration),
+        "children": Parameter(_count, required=False),
         "lazy": Parameter(_flag, required=False),
         "id": _optional(parse_forward_name),
+        **PLACE,
     },
     "portforward:stop": ID,
     "portforward:list": {},
@@ -104,6 +129,11 @@ METHODS: dict[str, dict[str, Parameter]] = {
     "events": {},
     "subscribe": {},
     "info": {},
+    "settings": ID,
+    "contexts": {"kubeconfig": CLUSTER["kubeconfig"]},
+    "namespaces": CLUSTER,
+    "targets": PLACE,
+    "ports": {"target": Parameter(_target), **PLACE},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from kpf_supervise.api.server import ApiServer
 from kpf_supervise.discovery.api_objects import ObjectList
 from kpf_supervise.discovery.pods import Pod, read_pod
 from kpf_supervise.kubectl.answers import Malformed, decode
-from kpf_supervise.model import Cluster, ForwardError
+from kpf_supervise.model import Cause, Cluster, ForwardError
 from kpf_supervise.primitives.single_flight import SingleFlight
 
 _PAGE = 500  # objects per page of a listing, as in client-go: a slow line gets them in pieces
@@ -29,7 +30,7 @@ class Questions:
         self.api = api
         self.cluster = cluster
         self.namespace = namespace
-        self.pods_path = f"/api/v1/namespaces/{namespace}/pods"
+        self.pods_path = self.path_of_all("pod")
         self._questions: SingleFlight[str, bytes] = SingleFlight()  # by path
 
     async def list_pods(self) -> tuple[str, list[Pod], str]:
@@ -55,10 +56,34 @@ class Questions:
                 return listing.metadata.resource_version, pods, unreadable
             page = f"?limit={_PAGE}&continue={quote(listing.metadata.next, safe='')}"
 
+    def path_of_all(self, kind: str) -> str:
+        """The API path of all objects of a kind of target in the namespace."""
+        api = "api/v1" if kind in ("pod", "service") else "apis/apps/v1"
+        return f"/{api}/namespaces/{self.namespace}/{kind}s"
+
+    def by_labels(self, selector: str) -> str:
+        """Further query of a listing; empty for all objects."""
+        return f"&labelSelector={quote(selector, safe='')}" if selector else ""
+
     async def ask(self, path: str) -> bytes:
         """Return the object at an API path, as JSON. A hundred forwards of one Service share one request. Raises
         ForwardError."""
         return await self._questions.ask(path, partial(self.api.read, path))
+
+    async def find(self, path: str) -> bytes:
+        """`ask` for an object of this namespace. Raises ForwardError, which may be about a missing namespace."""
+        try:
+            return await self.ask(path)
+        except ForwardError as trouble:
+            problem = trouble.problem
+        if problem.cause is Cause.NO_SUCH_OBJECT:
+            try:
+                await self.ask(f"/api/v1/namespaces/{self.namespace}")
+            except ForwardError as trouble:
+                if trouble.problem.cause is Cause.NO_SUCH_NAMESPACE:
+                    raise
+        message = problem.message.replace("in the namespace", f"in namespace {self.namespace}")
+        raise ForwardError(replace(problem, message=message))
 
     async def _ask_for(self, path: str, wanted: type[_Wanted]) -> _Wanted:
         try:

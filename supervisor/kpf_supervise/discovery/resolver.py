@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from kpf_supervise.api.errors import no_answer
 from kpf_supervise.discovery.choice import Destination, concerns, destination, path_of
@@ -13,7 +12,7 @@ from kpf_supervise.discovery.sight import Sight
 from kpf_supervise.discovery.watch import Watch
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.kubectl.answers import Malformed
-from kpf_supervise.model import FINAL, Cause, Cluster, Forward, ForwardError, Problem
+from kpf_supervise.model import FINAL, Cluster, Forward, ForwardError, Problem
 from kpf_supervise.sign_in.login import Login
 
 
@@ -98,7 +97,7 @@ class TargetResolver:
             if self._watch.denied and not self._watch.blind:
                 await self._watch.refresh()
             if pod:
-                await self._ask(f"/api/v1/namespaces/{self._watch.namespace}/pods/{self._settings.target.name}")
+                await self._watch.questions.find(f"{self._watch.questions.pods_path}/{self._settings.target.name}")
             self._failure = None
         except ForwardError as trouble:
             self._failure = trouble.problem
@@ -130,30 +129,12 @@ class TargetResolver:
         assert self._watch is not None
         target = self._settings.target
         path = path_of(target, self._watch.namespace)
-        data = await self._ask(path) if path else None
+        data = await self._watch.questions.find(path) if path else None
         try:
             self._where = destination(target, data)
         except Malformed as error:
             raise ForwardError(no_answer(path or "", error)) from None
         self._gone = ""
-
-    async def _ask(self, path: str) -> Any:
-        """Return the object at an API path. Raises ForwardError, which may be about a missing namespace."""
-        assert self._watch is not None
-        namespace = self._watch.namespace
-        try:
-            return await self._watch.questions.ask(path)
-        except ForwardError as trouble:
-            problem = trouble.problem
-        if problem.cause is Cause.NO_SUCH_OBJECT:
-            try:
-                await self._watch.questions.ask(f"/api/v1/namespaces/{namespace}")
-            except ForwardError as trouble:
-                if trouble.problem.cause is Cause.NO_SUCH_NAMESPACE:
-                    raise
-        raise ForwardError(
-            replace(problem, message=problem.message.replace("in the namespace", f"in namespace {namespace}"))
-        )
 
     def _hear(self, pod: Pod | None) -> None:
         if pod is None or self._where is None or concerns(self._where, self.family, pod):

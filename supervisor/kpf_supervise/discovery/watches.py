@@ -79,6 +79,11 @@ class Watches:
             self._nursery.start_soon(unbroken, watch.run, partial(self._failed, watch))
         return self._watches[key]
 
+    async def questions(self, cluster: Cluster, namespace: str | None) -> Questions:
+        """For questions that nothing is watched for. Raises ForwardError as `of` does."""
+        resolved = await self._contexts.of(cluster)
+        return Questions(self._server(resolved), resolved.cluster, namespace or resolved.namespace)
+
     def _server(self, resolved: Resolved) -> ApiServer:
         if resolved.access not in self._servers:
             login = self._logins.of(resolved)

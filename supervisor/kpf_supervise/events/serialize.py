@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from kpf_supervise.model import Event, State, Status
+from kpf_supervise.config.options import written
+from kpf_supervise.model import Event, Forward, State, Status
 from kpf_supervise.text import one_line
 
 
@@ -56,6 +57,11 @@ def port_forward(status: Status) -> dict[str, Any]:
         "declared": status.declared,
     }
     return _clean(facts)
+
+
+def settings(forward: Forward) -> dict[str, Any]:
+    """All its options, as the file would declare them."""
+    return _clean(written(forward))
 
 
 def event(event: Event) -> dict[str, Any]:

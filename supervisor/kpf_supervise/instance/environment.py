@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+FROM_CONTAINER = "host.docker.internal"  # the host, as containers see it
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -33,6 +36,37 @@ def variables(id: str, address: str, port: int) -> dict[str, str]:
     }
 
 
-def exports(id: str, address: str, port: int) -> list[str]:
-    """The same as shell commands, quoted so that the shell takes each value literally."""
-    return [f"export {name}={shlex.quote(value)}" for name, value in variables(id, address, port).items()]
+def shell_lines(values: Mapping[str, str]) -> list[str]:
+    """For sh, bash and zsh; quoted so that the shell takes each value literally."""
+    return [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+
+
+def fish_lines(values: Mapping[str, str]) -> list[str]:
+    escaped = {name: value.replace("\\", r"\\").replace("'", r"\'") for name, value in values.items()}
+    return [f"set -gx {name} '{value}'" for name, value in escaped.items()]
+
+
+def dotenv_lines(values: Mapping[str, str]) -> list[str]:
+    """For env_file of compose, docker run --env-file, direnv and the libraries that read .env: plain values stand
+    without quotes, which docker run would keep."""
+    plain = re.compile(r"[\w.:\[\]/-]*")
+    quoted = {
+        name: value if plain.fullmatch(value) else '"' + re.sub(r'([\\"$`])', r"\\\1", value) + '"'
+        for name, value in values.items()
+    }
+    return [f"{name}={value}" for name, value in quoted.items()]
+
+
+def json_lines(values: Mapping[str, str]) -> list[str]:
+    return json.dumps(dict(values), indent=2).splitlines()
+
+
+def compose_lines(values: Mapping[str, str]) -> list[str]:
+    """What belongs below a service of a compose file. The strings of JSON are strings of YAML; compose expands $."""
+    lines = [f"  {name}: {json.dumps(value).replace('$', '$$')}" for name, value in values.items()]
+    return ["environment:", *lines, "extra_hosts:", f'  - "{FROM_CONTAINER}:host-gateway"']
+
+
+def seen_from_container(address: str) -> str:
+    """The address at which a container finds what listens on `address` of its host."""
+    return FROM_CONTAINER if address in (*LOOPBACK, *_ANYWHERE) else address

@@ -11,6 +11,7 @@ from functools import partial
 import trio
 
 from kpf_supervise.config.diff import plan
+from kpf_supervise.discovery.catalog import Catalog
 from kpf_supervise.discovery.sleep_detector import on_wake
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
@@ -99,6 +100,10 @@ class Supervisor:
                 login = self.logins.of(await self._contexts.of(cluster))
                 if login.plugin is not None and login.plugin.asks:
                     await login.ready()
+
+    @property
+    def catalog(self) -> Catalog:
+        return Catalog(self._contexts, self._tools.watches)
 
     @property
     def started(self) -> list[Forward]:

@@ -1,4 +1,4 @@
-"""The verbs that change something: start, stop, restart, wait, reload, shutdown."""
+"""The verbs that change something, or wait for a change: stop, restart, wait, reload, shutdown."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import Any
 
 import click
 
-from kpf_supervise.config.errors import Mistake
-from kpf_supervise.config.values import parse_port, parse_target
-from kpf_supervise.control.client import Client, NoAnswer, Refused
-from kpf_supervise.control.methods import no_such_forward
+from kpf_supervise.control.client import Client, NoAnswer
 from kpf_supervise.kpfctl.group import (
     all_option,
     any_ids,
@@ -23,74 +20,13 @@ from kpf_supervise.kpfctl.group import (
     some_ids,
     timeout_option,
 )
-from kpf_supervise.kpfctl.rendering import Forwards
-from kpf_supervise.panel.cells import local, reason
+from kpf_supervise.kpfctl.ids import Forwards, resolve
+from kpf_supervise.panel.cells import reason
 
 _LONGEST_END = 30.0  # seconds
 
 
-@main.command(epilog=example("kpfctl start service/web 8081:http 9091:9090 -n shop --wait"))
-@click.argument("target")
-@click.argument("ports", nargs=-1, required=True, metavar="[LOCAL:]REMOTE...")
-@click.option("-n", "--namespace", help="Default: the file's, else the context's.")
-@click.option("--context", help="The kubeconfig's context. Default: the file's, else the current one.")
-@click.option("--name", help="The forward's id; with several ports NAME-REMOTE. Default: the target's name.")
-@click.option("--address", help='Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.')
-@click.option("--lazy", is_flag=True, help="Start no kubectl before the first connection.")
-@click.option("--wait", is_flag=True, help="Return when they are active.")
-@timeout_option
-@keep_waiting_option
-def start(
-    target: str,
-    ports: Sequence[str],
-    namespace: str | None,
-    context: str | None,
-    name: str | None,
-    address: str | None,
-    lazy: bool,
-    wait: bool,
-    timeout: float,
-    keep_waiting: bool,
-) -> None:
-    """Start forwards in addition to those of the file, and print their ids. TARGET is written as in the file: pod/…,
-    service/…, deployment/… and so on. Either all ports are forwarded, or none."""
-    try:
-        what = parse_target(target)
-        pairs = [parse_port(port, of_service=what.kind == "service") for port in ports]
-    except Mistake as mistake:
-        raise click.UsageError(str(mistake)) from None
-    base = name or (what.name if len(pairs) > 1 else None)
-    ids: list[str] = []
-    with connect() as client:
-        try:
-            for near, remote in pairs:
-                ids.append(
-                    client.call(
-                        "portforward:start",
-                        resource_type=what.kind,
-                        name=what.name,
-                        namespace=namespace,
-                        local_port=near or 0,
-                        remote_port=remote,
-                        context=context,
-                        address=address,
-                        lazy=lazy or None,  # None: the file's default
-                        id=f"{base}-{remote}" if len(pairs) > 1 else base,
-                    )
-                )
-        except Refused:
-            for id in ids:
-                client.call("portforward:stop", id=id)
-            raise
-        for each in client.call("portforward:list"):
-            if each["id"] in ids:
-                click.echo(each["id"])
-                click.echo(f"{local(each)} → {each['target']}, port {each['remote']}", err=True)
-        if wait:
-            _wait(client, ids, timeout, keep_waiting)
-
-
-@main.command(epilog=example("kpfctl stop web/http"))
+@main.command(epilog=example("kpfctl stop web/http", "kpfctl stop 'web/*' 5432"))
 @some_ids
 @all_option
 def stop(ids: Sequence[str], every: bool) -> None:
@@ -100,11 +36,11 @@ def stop(ids: Sequence[str], every: bool) -> None:
     with connect() as client:
         if every:
             client.call("stop_all")
-        for id in _known(ids, client.call("portforward:list")):
+        for id in resolve(ids, client.call("portforward:list")):
             client.call("portforward:stop", id=id)
 
 
-@main.command(epilog=example("kpfctl restart web/http"))
+@main.command(epilog=example("kpfctl restart web/http", "kpfctl restart web"))
 @some_ids
 @all_option
 def restart(ids: Sequence[str], every: bool) -> None:
@@ -113,7 +49,7 @@ def restart(ids: Sequence[str], every: bool) -> None:
     _check_ids(ids, every)
     with connect() as client:
         forwards = client.call("portforward:list")
-        for id in [each["id"] for each in forwards] if every else _known(ids, forwards):
+        for id in [each["id"] for each in forwards] if every else resolve(ids, forwards):
             client.call("restart", id=id)
 
 
@@ -124,14 +60,6 @@ def _check_ids(ids: Sequence[str], every: bool) -> None:
         raise click.UsageError("Name the forwards, or use --all.")
 
 
-def _known(ids: Sequence[str], forwards: Forwards) -> list[str]:
-    """The ids without duplicates. Raises Refused, which names the ids that no forward has."""
-    known = [each["id"] for each in forwards]
-    if wrong := [no_such_forward(id, known) for id in ids if id not in known]:
-        raise Refused("\n".join(wrong))
-    return list(dict.fromkeys(ids))
-
-
 @main.command(epilog=example("kpfctl wait web/http db --timeout 1m"))
 @any_ids
 @timeout_option
@@ -140,27 +68,37 @@ def wait(ids: Sequence[str], timeout: float, keep_waiting: bool) -> None:
     """Wait until forwards are active: those with an ID, or all that are not stopped. A lazy forward may be idle. At the
     timeout, or as soon as a failure is final, print which forwards are not active and why, and exit with 1."""
     with connect() as client:
-        _wait(client, ids, timeout, keep_waiting)
-
-
-def _wait(client: Client, ids: Sequence[str], timeout: float, keep_waiting: bool) -> None:
-    until = time.monotonic() + timeout
-    forwards = {each["id"]: each for each in client.call("subscribe")}
-    _known(ids, list(forwards.values()))
-    events = client.events(until)
-    while missing := [each for each in forwards.values() if _is_missing(each, ids)]:
-        hopeless = [] if keep_waiting else [each for each in missing if each.get("final")]
-        event = next(events, None) if not hopeless else None
-        if event is None:
-            for each in hopeless or missing:
-                click.echo(f"{each['id']} is {each['state']}: {reason(each) or 'no answer yet'}", err=True)
-            if hopeless:
+        meant = resolve(ids, client.call("portforward:list"))
+        if missing := until_active(client, meant, timeout, keep_waiting):
+            tell_missing(missing)
+            if not keep_waiting and any(each.get("final") for each in missing):
                 click.echo("kpfctl: a final failure is not waited for, unless you use --keep-waiting", err=True)
             sys.exit(1)
+
+
+def until_active(client: Client, ids: Sequence[str], timeout: float, keep_waiting: bool) -> Forwards:
+    """Wait until these forwards are active, or without an id all that are not stopped. Returns those that are missing
+    after `timeout` seconds. Unless `keep_waiting` is set, returns those whose failure is final as soon as there are
+    some."""
+    until = time.monotonic() + timeout
+    forwards = {each["id"]: each for each in client.call("subscribe")}
+    events = client.events(until)
+    while missing := [each for each in forwards.values() if _is_missing(each, ids)]:
+        if not keep_waiting and (hopeless := [each for each in missing if each.get("final")]):
+            return hopeless
+        event = next(events, None)
+        if event is None:
+            return missing
         if event["portForward"] is not None:
             forwards[event["forward"]] = event["portForward"]
         else:
             forwards.pop(event.get("forward", ""), None)
+    return []
+
+
+def tell_missing(missing: Forwards) -> None:
+    for each in missing:
+        click.echo(f"{each['id']} is {each['state']}: {reason(each) or 'no answer yet'}", err=True)
 
 
 def _is_missing(forward: dict[str, Any], ids: Sequence[str]) -> bool:

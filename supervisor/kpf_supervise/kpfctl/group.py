@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from kpf_supervise import __version__
 from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.values import parse_timeout
-from kpf_supervise.control.client import Client, NoAnswer, Refused, find
+from kpf_supervise.control.client import TIMEOUT, Client, NoAnswer, Refused
+from kpf_supervise.kpfctl.completion import chosen_socket, complete_ids
+
+_Verb = TypeVar("_Verb", bound=Callable[..., Any])
 
 
 class _Program(click.Group):
@@ -39,39 +42,17 @@ def main(context: click.Context, socket: Path | None, file: Path | None) -> None
     If exactly one instance runs, kpfctl finds it by itself. Without --socket and -f, the environment variable
     KPF_SOCKET names the control socket; kpf-supervise sets it for its COMMAND.
 
+    An ID is that of a forward (web/http), a name for all its ports (web), a local port (8080), or a glob ('web/*').
+
     Exit codes: 0 done; 1 it failed; 2 usage.
     """
     if socket is not None and file is not None:
         raise click.UsageError("--socket and -f both name an instance. Use one of them.")
 
 
-def chosen_socket(context: click.Context) -> Path:
-    """The control socket of the instance that the options select. Raises NoAnswer."""
-    given = context.find_root().params
-    return find(given.get("socket"), given.get("file"))
-
-
-def connect() -> Client:
-    return Client(chosen_socket(click.get_current_context()))
-
-
-def complete_ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    try:
-        with Client(chosen_socket(context), timeout=1) as client:
-            forwards = client.call("portforward:list")
-    except (NoAnswer, Refused):
-        return []
-    return [CompletionItem(each["id"], help=each["state"]) for each in forwards if each["id"].startswith(incomplete)]
-
-
-def complete_contexts(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    try:
-        with Client(chosen_socket(context), timeout=1) as client:
-            logins = client.call("logins")
-    except (NoAnswer, Refused):
-        return []
-    known = [CompletionItem(each["context"], help=each["plugin"]) for each in logins]
-    return [each for each in known if each.value.startswith(incomplete)]
+def connect(timeout: float = TIMEOUT) -> Client:
+    """A connection to the chosen instance, which has `timeout` seconds for each answer. Raises NoAnswer."""
+    return Client(chosen_socket(click.get_current_context()), timeout)
 
 
 def read_duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
@@ -96,11 +77,17 @@ keep_waiting_option = click.option(
 )
 
 
-any_ids = click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=complete_ids)
-some_ids = click.argument("ids", nargs=-1, metavar="ID... | --all", shell_complete=complete_ids)
+def _ids(metavar: str, required: bool = False) -> Callable[[_Verb], _Verb]:
+    return click.argument("ids", nargs=-1, metavar=metavar, required=required, shell_complete=complete_ids)
+
+
+any_ids = _ids("[ID...]")
+some_ids = _ids("ID... | --all")
+ids_to_show = _ids("ID...", required=True)
+no_headers_option = click.option("--no-headers", is_flag=True, help="Leave out the line with the names of the columns.")
 all_option = click.option("--all", "every", is_flag=True, help="All forwards.")
-follow_option = click.option("--follow", is_flag=True, help="Keep printing new events, until Ctrl-C.")
+follow_option = click.option("-f", "--follow", is_flag=True, help="Keep printing new events, until Ctrl-C.")
 
 
-def example(text: str) -> str:
-    return f"\b\nExample:\n  {text}"
+def example(*lines: str) -> str:
+    return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])

@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from kpf_supervise.control.client import Client, Refused
-from kpf_supervise.kpfctl.group import chosen_socket, complete_contexts, example, main
+from kpf_supervise.kpfctl.completion import chosen_socket, complete_logins
+from kpf_supervise.kpfctl.group import example, main
 
 _PATIENCE = 24 * 3600.0  # seconds: a sign-in takes as long as its user
 
 
 @main.command(epilog=example("kpfctl login kind-dev"))
-@click.argument("context", required=False, shell_complete=complete_contexts)
+@click.argument("context", required=False, shell_complete=complete_logins)
 @click.pass_context
 def login(click_context: click.Context, context: str | None) -> None:
     """Sign in to a cluster with the credential plugin of the kubeconfig, and wait until that is done. All kubectls of

@@ -7,23 +7,22 @@ import sys
 from io import TextIOWrapper
 
 import click
-from click.shell_completion import get_completion_class
 
-from kpf_supervise.kpfctl import change, login, show  # noqa: F401  each declares its verbs
+from kpf_supervise.kpfctl import change, details, env, login, show, start  # noqa: F401  each declares its verbs
 from kpf_supervise.kpfctl.group import example, main
+from kpf_supervise.kpfctl.shells import PROGRAMS, SHELLS
 
 
-@main.command(epilog=example('eval "$(kpfctl completion bash)"'))
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@main.command(epilog=example('eval "$(kpfctl completion bash)"', "kpfctl completion fish | source"))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 def completion(shell: str) -> None:
-    """Print a script with which the shell completes verbs, options and ids."""
-    kind = get_completion_class(shell)
-    assert kind is not None
-    click.echo(kind(main, {}, "kpfctl", "_KPFCTL_COMPLETE").source())
+    """Print a script with which the shell completes verbs, options, ids, and what there is in the cluster: for kpfctl
+    and for kpf-supervise."""
+    click.echo(SHELLS[shell](main, {}, "kpfctl", PROGRAMS["kpfctl"]).source(), nl=False)
 
 
 def program() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is the normal end of --follow: no message
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # Latin-1, for example, has no arrows: print ? instead of failing
-    main(prog_name="kpfctl")
+    main(prog_name="kpfctl", complete_var=PROGRAMS["kpfctl"])

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from kpf_supervise.panel.cells import NOTHING, age, amount, local
+import click
 
-Forwards = list[dict[str, Any]]
+from kpf_supervise.kpfctl.ids import Forwards
+from kpf_supervise.panel.cells import NOTHING, age, amount, local
 
 _Columns = dict[str, Callable[[dict[str, Any], float], str]]  # by title: the cell, from a forward and the time
 
@@ -42,6 +43,14 @@ def row(forward: dict[str, Any], now: float, wide: bool) -> list[str]:
 def table(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
     """Lines of text, with each cell but the last padded to its width."""
     return ["  ".join(f"{cell:<{width}}" for cell, width in zip(each, widths, strict=True)).rstrip() for each in rows]
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], no_headers: bool) -> list[int]:
+    """Print it, and return the widths of its columns."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for each in table(rows if no_headers else [head, *rows], widths):
+        click.echo(each)
+    return widths
 
 
 def document(output: str, forwards: Forwards) -> str:

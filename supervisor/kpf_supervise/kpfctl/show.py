@@ -1,73 +1,101 @@
-"""The verbs that only show something: list, events, logs, env, panel."""
+"""The verbs that only show something: list, events, logs, panel."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from kpf_supervise.control.client import Client, NoAnswer
 from kpf_supervise.events.serialize import line
-from kpf_supervise.instance.environment import alike, exports
 from kpf_supervise.instance.paths import has_terminal
-from kpf_supervise.kpfctl.group import chosen_socket, complete_ids, connect, example, follow_option, main
-from kpf_supervise.kpfctl.rendering import COLUMNS, WIDE, document, row, table, takes_all
+from kpf_supervise.kpfctl.completion import chosen_socket
+from kpf_supervise.kpfctl.group import (
+    any_ids,
+    connect,
+    example,
+    follow_option,
+    ids_to_show,
+    main,
+    no_headers_option,
+)
+from kpf_supervise.kpfctl.ids import meant, resolve, selected
+from kpf_supervise.kpfctl.rendering import COLUMNS, WIDE, document, print_table, row, table, takes_all
 from kpf_supervise.model import ADDED, KUBECTL, NOTICE, REMOVED
 
+_LIST = ("kpfctl list -o wide", "kpfctl ls 'web/*' --no-headers", "kpfctl list -w")
 
-@main.command("list", epilog=example("kpfctl list -o wide"))
+
+@main.command("list", epilog=example(*_LIST))
+@any_ids
 @click.option(
     "-o", "--output", type=click.Choice(["table", "wide", "json", "yaml", "name"]), default="table", show_default=True
 )
-@click.option("--watch", is_flag=True, help="Then print one line per change, until Ctrl-C; with json, an object.")
-def list_(output: str, watch: bool) -> None:
-    """List the forwards."""
+@click.option("-w", "--watch", is_flag=True, help="Then print one line per change, until Ctrl-C; with json, an object.")
+@no_headers_option
+def list_(ids: Sequence[str], output: str, watch: bool, no_headers: bool) -> None:
+    """List the forwards: all of them, or those with an ID. `ls` is short for it."""
     with connect() as client:
-        forwards = client.call("subscribe" if watch else "portforward:list")
-        wide = output == "wide"
-        head = [*COLUMNS, *(WIDE if wide else ()), "ERROR"]
-        rows = [row(each, time.time(), wide) for each in forwards]
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        forwards = selected(ids, client.call("subscribe" if watch else "portforward:list"))
+        wide, widths = output == "wide", []
         if output in ("table", "wide"):
-            click.echo("\n".join(table([head, *rows], widths)))
+            head = [*COLUMNS, *(WIDE if wide else ()), "ERROR"]
+            widths = print_table(head, [row(each, time.time(), wide) for each in forwards], no_headers)
         else:
             click.echo(document(output, forwards), nl=False)
         if not watch:
             return
+        known = {each["id"] for each in forwards}
         for event in client.events():
-            forward = event["portForward"]
+            forward, id = event["portForward"], event.get("forward")
+            if ids and id not in known and not (forward and any(meant(word, [forward]) for word in ids)):
+                continue
             if forward is None or event["event"] in (KUBECTL, NOTICE):
                 if event["event"] == REMOVED:
-                    click.echo(f"{event['forward']} is no longer listed", err=True)
+                    click.echo(f"{id} is no longer listed", err=True)
             elif output in ("table", "wide"):
                 click.echo(table([row(forward, time.time(), wide)], widths)[0])
+            elif output == "json":
+                click.echo(json.dumps(forward, ensure_ascii=not takes_all()))
             else:
                 click.echo(document(output, [forward]), nl=False)
 
 
-@main.command(epilog=example("kpfctl events --follow -o json | jq .message"))
+main.add_command(list_, "ls")
+
+
+@main.command(epilog=example("kpfctl events -f -o json | jq .message"))
 @follow_option
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def events(follow: bool, output: str) -> None:
     """Show the latest events of all forwards."""
     with connect() as client:
-        _tell(client, "events", follow, output, lambda event: event["event"] not in (KUBECTL, ADDED, REMOVED))
+        _tell(client, [("events", {})], follow, output, lambda event: event["event"] not in (KUBECTL, ADDED, REMOVED))
 
 
-@main.command(epilog=example("kpfctl logs web/http --follow"))
-@click.argument("id", shell_complete=complete_ids)
+@main.command(epilog=example("kpfctl logs web/http -f", "kpfctl logs 'web/*' -o json"))
+@ids_to_show
 @follow_option
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def logs(id: str, follow: bool, output: str) -> None:
-    """Show the latest events of one forward, with the lines that its kubectl wrote."""
+def logs(ids: Sequence[str], follow: bool, output: str) -> None:
+    """Show the latest events of forwards, with the lines that their kubectls wrote."""
     with connect() as client:
-        _tell(client, "logs", follow, output, lambda event: event.get("forward") == id, id=id)
+        meant = resolve(ids, client.call("portforward:list"))
+        _tell(
+            client, [("logs", {"id": id}) for id in meant], follow, output, lambda event: event.get("forward") in meant
+        )
 
 
-def _tell(client: Client, method: str, follow: bool, output: str, wanted: Callable[[Any], bool], **params: Any) -> None:
+def _tell(
+    client: Client,
+    calls: Sequence[tuple[str, dict[str, str]]],
+    follow: bool,
+    output: str,
+    wanted: Callable[[dict[str, Any]], bool],
+) -> None:
     """Print the events that the instance has kept and, with `follow`, the new ones."""
 
     def show(event: dict[str, Any]) -> None:
@@ -76,27 +104,19 @@ def _tell(client: Client, method: str, follow: bool, output: str, wanted: Callab
 
     if follow:
         client.call("subscribe")
-    kept = client.call(method, **params)
+    kept = [event for method, params in calls for event in client.call(method, **params)]
+    kept.sort(key=lambda event: event["time"])
     for event in filter(wanted, kept):
         show(event)
     if follow:  # events between the two calls come twice
-        known = {(event["time"], event["message"]) for event in kept}
+        known = {_mark(event) for event in kept}
         for event in filter(wanted, client.events()):
-            if (event["time"], event["message"]) not in known:
+            if _mark(event) not in known:
                 show(event)
 
 
-@main.command(epilog=example('eval "$(kpfctl env)"; curl "$KPF_WEB_HTTP_ADDR"'))
-def env() -> None:
-    """Print shell commands that set the addresses of forwards: KPF_<NAME>_HOST, _PORT and _ADDR of every forward that
-    listens."""
-    with connect() as client:
-        listening = [each for each in client.call("portforward:list") if each["listening"]]
-    if pair := alike(each["id"] for each in listening):
-        click.echo(f"kpfctl: {pair[0]} and {pair[1]} have the same variables; those of the last one are used", err=True)
-    for each in listening:
-        for command in exports(each["id"], each["address"], each["localPort"]):
-            click.echo(command)
+def _mark(event: dict[str, Any]) -> tuple[Any, ...]:
+    return event["time"], event.get("forward"), event["message"]
 
 
 @main.command(epilog=example("kpfctl panel"))
@@ -105,7 +125,7 @@ def panel(context: click.Context) -> None:
     """Show the panel of the instance. Closing it leaves the instance running."""
     path = chosen_socket(context)
     if not has_terminal():
-        raise click.UsageError("The panel needs a terminal. See: kpfctl list --watch")
+        raise click.UsageError("The panel needs a terminal. See: kpfctl list -w")
     import trio
 
     from kpf_supervise.panel.terminal import show_remote

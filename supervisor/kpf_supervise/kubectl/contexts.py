@@ -80,7 +80,7 @@ class Contexts:
 
     async def read(self, cluster: Cluster) -> Resolved:
         """As `of`, from the kubeconfig as it is now."""
-        return resolve(cluster, await self._view(cluster.kubeconfig), os.environ)
+        return resolve(cluster, await self.view(cluster.kubeconfig), os.environ)
 
     async def raw_cluster(self, cluster: Cluster) -> Mapping[str, Any]:
         """The cluster's whole entry, with the certificate in it where a file was named. Raises ForwardError."""
@@ -92,12 +92,13 @@ class Contexts:
         """The folder of the file that names this user: paths in its entry are relative to it. Raises ForwardError."""
         for file in files_of(cluster, os.environ):
             if os.path.exists(file):
-                view = await self._view(Path(file))
+                view = await self.view(Path(file))
                 if any(each.name == user for each in view.users or ()):
                     return Path(file).absolute().parent
         return None
 
-    async def _view(self, kubeconfig: Path | None) -> KubeConfig:
+    async def view(self, kubeconfig: Path | None) -> KubeConfig:
+        """What the kubeconfig says now. Raises ForwardError if kubectl can't be run."""
         return await self._ask(KubeConfig, Cluster(kubeconfig), "config", "view", "-o", "json")
 
     async def check_version(self) -> None:

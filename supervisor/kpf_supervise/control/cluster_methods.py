@@ -1,0 +1,56 @@
+"""The methods of the control socket that ask the cluster what there is to forward to: for completion and for forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kpf_supervise.discovery.catalog import Catalog
+from kpf_supervise.discovery.listing import Port
+from kpf_supervise.model import Cluster, Forward, Target
+from kpf_supervise.text import one_line
+
+
+async def answer(
+    method: str,
+    catalog: Catalog,
+    template: Forward,
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    namespace: str | None = None,
+    target: Target | None = None,
+) -> Any:
+    """The result of `contexts`, `namespaces`, `targets` or `ports`; what is not given is the `template`'s. Raises
+    ForwardError."""
+    cluster = cluster_of(template, kubeconfig, context)
+    match method:
+        case "contexts":
+            view = await catalog.contexts(cluster.kubeconfig)
+            now = cluster.context or view.current_context
+            return [
+                {
+                    "name": each.name,
+                    "namespace": one_line(each.context.namespace) if each.context else "",
+                    "current": each.name == now,
+                }
+                for each in view.contexts or ()
+                if each.name.isprintable()  # no other one can be named in a forward
+            ]
+        case "namespaces":
+            return await catalog.namespaces(cluster)
+        case "targets":
+            found = await catalog.targets(cluster, namespace or template.namespace)
+            return [{"target": str(each.target), "ports": list(map(_port, each.ports))} for each in found]
+    assert target is not None
+    return list(map(_port, await catalog.ports(cluster, namespace or template.namespace, target)))
+
+
+def cluster_of(template: Forward, kubeconfig: Path | None, context: str | None) -> Cluster:
+    """The template's context is one of its own kubeconfig: with another one, that file's current context counts."""
+    if kubeconfig is not None:
+        return Cluster(kubeconfig, context)
+    return Cluster(template.cluster.kubeconfig, context or template.cluster.context)
+
+
+def _port(port: Port) -> dict[str, Any]:
+    return {"port": port.number, "name": port.name}

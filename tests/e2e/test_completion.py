@@ -1,0 +1,114 @@
+"""Completion in real shells: Tab is pressed, and the test reads the screen."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from kpf_supervise.sandbox import open_cluster, write_kubeconfig
+from tests.kubectls import KUBECTLS
+from tests.program import Instance, free_port, supervising
+from tests.terminal import Terminal, in_terminal
+
+NEWEST = KUBECTLS[-1]
+BIN = Path(sys.executable).parent
+EKS = "arn:aws:eks:eu-1:7:cluster/shop"
+CONFIG = """
+    forwards:
+      web: {{target: service/web, ports: [":http", ":echo"], lazy: true}}
+      search: {{target: service/search, ports: ":9200", lazy: true}}
+      twice: {{target: service/web, ports: ["{first}:http", "{second}:http"], lazy: true}}
+    """
+SHELLS = {  # how it is started, and what sets completion up
+    "bash": (["bash", "--norc", "--noprofile", "-i"], 'eval "$(kpfctl completion bash)"'),
+    "zsh": (["zsh", "-f", "-i"], 'eval "$(kpfctl completion zsh)"'),
+    "fish": (
+        ["fish", "--no-config", "-i"],
+        "set fish_autosuggestion_enabled 0; kpfctl completion fish | source",
+    ),
+}
+CLEAR = "\x15"  # Ctrl-U: removes what was typed
+
+
+@asynccontextmanager
+async def completing(shell: str, folder: Path) -> AsyncIterator[tuple[Terminal, Instance, int]]:
+    """The shell, with completion set up, beside an instance. The last value is a local port of the forward `twice`."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    command, setup = SHELLS[shell]
+    first, second = free_port(), free_port()
+    async with open_cluster(folder) as cluster:
+        access = cluster.context({"token": "sandbox"})
+        write_kubeconfig(cluster.kubeconfig, sandbox=access, **{EKS: access})
+        config = CONFIG.format(first=first, second=second)
+        async with supervising(folder, NEWEST, cluster.kubeconfig, config) as instance:
+            await instance.told(lambda: len([e for e in instance.events if e["event"] == "idle"]) == 5)
+            environment = instance.environment
+            environment["PATH"] = f"{BIN}:{environment['PATH']}"
+            async with in_terminal(command, environment) as terminal:
+                terminal.type(f"{setup}; cd {folder}; echo set up | tr a-z A-Z\n")
+                await terminal.shows("SET UP")
+                yield terminal, instance, first
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_tab_completes_what_was_begun(shell: str, tmp_path: Path) -> None:
+    async with completing(shell, tmp_path) as (terminal, _, port):
+        for begun, completed in [
+            ("kpfctl des", "kpfctl describe "),
+            ("kpfctl list --no-h", "kpfctl list --no-headers "),
+            ("kpfctl stop sea", "kpfctl stop search "),
+            (f"kpfctl logs twice/{port}:h", f"kpfctl logs twice/{port}:http "),
+            ("kpfctl restart search web/h", "kpfctl restart search web/http "),
+            ("kpfctl start service/sea", "kpfctl start service/search "),
+            ("kpfctl start svc/noe", "kpfctl start svc/noendpoints "),
+            ("kpfctl start pod/db-", "kpfctl start pod/db-0 "),
+            ("kpfctl start service/web 18080:ht", "kpfctl start service/web 18080:http "),
+            ("kpfctl start service/db 54", "kpfctl start service/db 5432:db "),
+            ("kpfctl start service/web :ec", "kpfctl start service/web :echo "),
+            ("kpfctl start -l app=search 92", "kpfctl start -l app=search 9200:http "),
+            ("kpfctl start -n da", "kpfctl start -n data "),
+            ("kpfctl start --namespace=kube-s", "kpfctl start --namespace=kube-system "),
+            ("kpfctl start --context sand", "kpfctl start --context sandbox "),
+            ("kpfctl start --context arn:aws:ek", f"kpfctl start --context {EKS} "),
+            (f"kpfctl start --context={EKS[:15]}", f"kpfctl start --context={EKS} "),
+            ("kpfctl stop 'sea", "kpfctl stop 'search' "),
+            (f"{BIN}/kpfctl des", f"{BIN}/kpfctl describe "),
+            ("KPF_X=1 kpfctl stop sea", "KPF_X=1 kpfctl stop search "),
+            ("true | kpfctl stop sea", "true | kpfctl stop search "),
+            ("kpfctl -f ~/config.yaml stop sea", "kpfctl -f ~/config.yaml stop search "),
+            ("kpf-supervise --log-format js", "kpf-supervise --log-format json "),
+            ("kpf-supervise conf", "kpf-supervise config.yaml "),
+        ]:
+            terminal.type(f"{begun}\t.")  # the dot shows that a blank follows
+            await terminal.shows(f"{completed}.")
+            terminal.type(CLEAR)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_tab_shows_what_there_is(shell: str, tmp_path: Path) -> None:
+    async with completing(shell, tmp_path) as (terminal, _, _):
+        for begun, choices, described in [
+            ("kpfctl stop web", ["web/http", "web/echo"], "all 2 ports"),
+            ("kpfctl start service/", ["db", "noendpoints", "search", "web"], "db, http"),
+            ("kpfctl start -n d", ["data", "default", "dev"], ""),
+        ]:
+            terminal.type(f"{begun}\t\t")
+            for each in [*choices, described if shell != "bash" else ""]:  # bash has no place for descriptions
+                await terminal.shows(each)
+            terminal.type(f"{CLEAR}clear\n")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_without_an_instance_nothing_is_completed_and_nothing_is_said(shell: str, tmp_path: Path) -> None:
+    async with completing(shell, tmp_path) as (terminal, instance, _):
+        await instance.stop()
+        terminal.type("kpfctl stop sea\t; echo DO\tNE | tr -d ' '\n")
+        await terminal.shows("DONE")
+        assert "Error" not in terminal.text
+        assert "no instance" not in terminal.text.partition("DONE")[0].partition("stop sea;")[0]
