@@ -23,9 +23,11 @@ from kpf_supervise.primitives.signal import Signal
 _ACCEPTED = ",".join(
     (
         "^/version$",
+        "^/api/v1/namespaces$",
         "^/api/v1/namespaces/[^/]+$",
-        "^/api/v1/namespaces/[^/]+/pods$",
+        "^/api/v1/namespaces/[^/]+/(pods|services)$",
         "^/api/v1/namespaces/[^/]+/(pods|services)/[^/]+$",
+        "^/apis/apps/v1/namespaces/[^/]+/(deployments|statefulsets|daemonsets)$",
         "^/apis/apps/v1/namespaces/[^/]+/(deployments|statefulsets|daemonsets|replicasets)/[^/]+$",
     )
 )

@@ -11,6 +11,7 @@ from kpf_supervise import __version__
 from kpf_supervise.config.errors import ConfigError
 from kpf_supervise.control.jsonrpc import INVALID_PARAMS, NO_SUCH_FORWARD, NOT_DONE, Refusal
 from kpf_supervise.control.methods import arguments, no_such_forward, target_of
+from kpf_supervise.discovery import offers
 from kpf_supervise.events import serialize
 from kpf_supervise.events.board import Board
 from kpf_supervise.instance.desired_state import DesiredState
@@ -54,11 +55,32 @@ class Handlers:
                     return [serialize.event(event) for event in self.board.history]
                 case "info":
                     return self._info()
+                case "describe":
+                    return serialize.description(self.board.statuses[self._known(values["id"])])
+                case "contexts":
+                    return await self._contexts()
+                case "namespaces":
+                    api, own = await self.supervisor.reader(self._cluster(values.get("context")))
+                    return {"own": own, "namespaces": await offers.namespaces(api)}
+                case "targets":
+                    api, own = await self.supervisor.reader(self._cluster(values.get("context")))
+                    return await offers.targets(api, values.get("namespace") or own)
         except ForwardError as trouble:
             raise Refusal(NOT_DONE, str(trouble.problem), cause=trouble.problem.cause) from None
         except ConfigError as error:
             raise Refusal(NOT_DONE, "\n".join(["the file is wrong; nothing has changed", str(error)])) from None
         raise AssertionError(f"{method} has parameters, and nothing that does it")
+
+    def _cluster(self, context: str | None) -> Cluster:
+        """The cluster that a forward started with this context would use."""
+        given = self.desired.template().cluster
+        return Cluster(given.kubeconfig, context or given.context)
+
+    async def _contexts(self) -> list[dict[str, Any]]:
+        """`current`: the one that is used if none is named."""
+        named, current = await self.supervisor.contexts(cluster := self._cluster(None))
+        current = cluster.context or current
+        return [{"name": name, "namespace": own, "current": name == current} for name, own in named]
 
     async def _start(
         self,
@@ -79,7 +101,7 @@ class Handlers:
             target=target_of(resource_type, name),
             local=local_port or None,
             remote=remote_port,
-            cluster=Cluster(template.cluster.kubeconfig, context or template.cluster.context),
+            cluster=self._cluster(context),
             **others,
         )
         await self.supervisor.start(forward)
@@ -110,4 +132,5 @@ class Handlers:
             "pid": os.getpid(),
             "version": __version__,
             "config": str(self.desired.path.absolute()) if self.desired.path else None,
+            "mistakes": self.desired.mistakes,  # in the file as it is now
         }

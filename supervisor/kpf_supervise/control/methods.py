@@ -98,6 +98,10 @@ METHODS: dict[str, dict[str, Parameter]] = {
     "events": {},
     "subscribe": {},
     "info": {},
+    "describe": ID,
+    "contexts": {},
+    "namespaces": {"context": _optional(parse_context)},
+    "targets": {"context": _optional(parse_context), "namespace": _optional(parse_namespace)},
 }
 
 

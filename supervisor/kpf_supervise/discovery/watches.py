@@ -62,6 +62,11 @@ class Watches:
             self._nursery.start_soon(unbroken, watch.run, partial(self._failed, watch))
         return self._watches[key]
 
+    async def reader(self, cluster: Cluster) -> tuple[ApiServer, str]:
+        """What reads from the API server of a cluster, and the namespace of its context. Raises ForwardError."""
+        resolved = await self._contexts.of(cluster)
+        return self._server(resolved), resolved.namespace
+
     def _server(self, resolved: Resolved) -> ApiServer:
         if resolved.access not in self._servers:
             server = ApiServer(self._contexts.binary, resolved.cluster, self._guard, self._folder, self._board.notice)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from kpf_supervise.model import Event, State, Status
+from kpf_supervise.config.options import written
+from kpf_supervise.model import TEMPLATE, Event, State, Status
 from kpf_supervise.text import one_line
 
 
@@ -56,6 +57,28 @@ def port_forward(status: Status) -> dict[str, Any]:
         "declared": status.declared,
     }
     return _clean(facts)
+
+
+def description(status: Status) -> dict[str, Any]:
+    """More of one forward: its settings that differ from the defaults, as the file would declare them, and its open
+    connections."""
+    plain = written(TEMPLATE)
+    settings = {
+        name: value
+        for name, value in written(status.forward).items()
+        if name not in ("target", "selector", "ports", "context", "kubeconfig") and plain.get(name) != value
+    }
+    opened = [
+        {
+            "peer": each.peer,
+            "since": moment(each.since),
+            "held": each.held,
+            "bytesIn": each.bytes_in,
+            "bytesOut": each.bytes_out,
+        }
+        for each in status.open
+    ]
+    return {"settings": settings, "connections": opened}
 
 
 def event(event: Event) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from functools import partial
 
 import trio
 
+from kpf_supervise.api.server import ApiServer
 from kpf_supervise.config.diff import plan
 from kpf_supervise.discovery.sleep_detector import on_wake
 from kpf_supervise.discovery.watches import Watches
@@ -19,7 +20,7 @@ from kpf_supervise.forwarding.listener import Listening, bind
 from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
-from kpf_supervise.model import Cause, Forward, ForwardError, Problem, State, Status, Trigger
+from kpf_supervise.model import Cause, Cluster, Forward, ForwardError, Problem, State, Status, Trigger
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 
@@ -179,6 +180,14 @@ class Supervisor:
                 entry.run.forwarder.restart()
             else:
                 self._begin(entry, await self._bind(entry.status.forward))
+
+    async def contexts(self, cluster: Cluster) -> tuple[list[tuple[str, str]], str]:
+        """See `Contexts.listed`."""
+        return await self._contexts.listed(cluster)
+
+    async def reader(self, cluster: Cluster) -> tuple[ApiServer, str]:
+        """See `Watches.reader`."""
+        return await self._tools.watches.reader(cluster)
 
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:

@@ -75,6 +75,12 @@ class Contexts:
             self._known[cluster] = resolve(cluster, view, os.environ)
         return self._known[cluster]
 
+    async def listed(self, cluster: Cluster) -> tuple[list[tuple[str, str]], str]:
+        """The contexts of the cluster's kubeconfig with their namespaces, and the current one. Raises ForwardError."""
+        view = await self._ask(KubeConfig, Cluster(cluster.kubeconfig), "config", "view", "-o", "json")
+        named = [(each.name, (each.context or ContextFacts()).namespace or "default") for each in view.contexts or ()]
+        return named, view.current_context
+
     async def check_version(self) -> None:
         """Read kubectl's version, and report one that is too old. An error is not reported here."""
         try:
