@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -106,12 +107,12 @@ def panel(context: click.Context) -> None:
     path = chosen_socket(context)
     if not has_terminal():
         raise click.UsageError("The panel needs a terminal. See: kpfctl list --watch")
-    import trio
-
-    from kpf_supervise.panel.terminal import show_remote
+    from kpf_supervise.panel.__main__ import ENDED, show
 
     try:
-        if not trio.run(show_remote, path):
-            click.echo("kpfctl: the instance has ended", err=True)
-    except OSError as error:
-        raise NoAnswer(f"{path}: {error.strerror or error}") from None
+        code, trouble = show(path, own=False)
+    except ImportError as error:
+        raise NoAnswer(f"the panel needs the library Textual: {error}. See: kpfctl list --watch") from None
+    if code == ENDED:
+        raise NoAnswer(f"{path}: {trouble}" if trouble else "the instance has ended")
+    sys.exit(code)
