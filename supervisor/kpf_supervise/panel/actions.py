@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -80,15 +81,29 @@ class Actions(App[int], inherit_bindings=False):
         elif row is not None:
             self._fold(row, not row.closed)
 
-    @work
-    async def action_stop_or_start(self) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The same key stops, and starts what is stopped."""
+        if action in ("stop", "start") and self.screen_stack:
+            return self._stops == (action == "stop")
+        return True
+
+    def stop_or_start(self) -> None:
+        (self.action_stop if self._stops else self.action_start)()
+
+    @property
+    def _stops(self) -> bool:
         chosen = self.view.chosen(self.table.row)
-        stops = [each["id"] for each in chosen if each["listening"]]
-        starts = [each["id"] for each in chosen if not each["listening"]]
-        if stops:
-            await self.call_each(self.link.call("portforward:stop", id=id) for id in stops)
-        else:
-            await self.call_each(self.link.call("restart", id=id) for id in starts)
+        return not chosen or any(each["listening"] for each in chosen)
+
+    @work
+    async def action_stop(self) -> None:
+        chosen = [each["id"] for each in self.view.chosen(self.table.row) if each["listening"]]
+        await self.call_each(self.link.call("portforward:stop", id=id) for id in chosen)
+
+    @work
+    async def action_start(self) -> None:
+        chosen = [each["id"] for each in self.view.chosen(self.table.row)]
+        await self.call_each(self.link.call("restart", id=id) for id in chosen)
 
     @work
     async def action_restart(self) -> None:
@@ -123,8 +138,9 @@ class Actions(App[int], inherit_bindings=False):
         begun: Begun | None = await self.push_screen_wait(BeginPage(self.link.call, self.view.path))
         if begun is None:
             return
+        params = begun.params | {"id": free_name(begun.params, self.view.forwards)}
         try:
-            id = await self.link.call("portforward:start", **begun.params)
+            id = await self.link.call("portforward:start", **params)
             await self.list_again()
         except Refused as refused:
             self.say(str(refused), wrong=True)
@@ -194,13 +210,12 @@ class Actions(App[int], inherit_bindings=False):
     def action_group(self) -> None:
         grouping = GROUPINGS[(GROUPINGS.index(self.view.grouping) + 1) % len(GROUPINGS)]
         self.view.grouping = grouping
-        self.say(f"grouped by {grouping}" if grouping else "not grouped")
         self.draw()
 
     def action_sort(self) -> None:
         at = SORTS.index(self.view.sort) if self.view.sort in SORTS else 0
         self.view.sort, self.view.backwards = SORTS[(at + 1) % len(SORTS)], False
-        self.say("sorted as in the file" if self.view.sort == "file" else f"sorted by {self.view.sort}")
+        self.table.sort_shown()
         self.draw()
 
     def action_move(self, how: str) -> None:
@@ -264,6 +279,16 @@ class Actions(App[int], inherit_bindings=False):
     async def action_quit(self) -> None:  # type: ignore[override]
         if not (self.view.own and self.view.open) or await self._sure("Quit and stop all?", "quit", "stay"):
             self.exit(QUIT)
+
+
+def free_name(params: dict[str, Any], known: Iterable[str]) -> str | None:
+    """A name for a new forward that neither a forward nor the file has; None if its target's name is free."""
+    names = {id.partition("/")[0] for id in known}
+    base = "".join(char if char.isalnum() or char in "._-" else "-" for char in params["name"]).strip("-._")[:40]
+    if base not in names:
+        return None
+    numbered = (f"{base}-{each}" for each in itertools.chain([params["remote_port"]], itertools.count(2)))
+    return next(name for name in numbered if name not in names)
 
 
 def _again(forward: Forward) -> dict[str, Any]:

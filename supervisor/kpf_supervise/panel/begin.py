@@ -15,10 +15,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from kpf_supervise.control.client import Refused
+from kpf_supervise.panel.footer import KeyFooter
 from kpf_supervise.text import one_line
 
 Call = Callable[..., Awaitable[Any]]
@@ -86,8 +87,8 @@ class BeginPage(ModalScreen[Begun | None]):
     BeginPage #told { color: $error; height: auto; max-height: 4; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back"),
-        Binding("enter", "take", "Choose", key_display="Enter"),
+        Binding("enter", "take", "Choose", key_display="Enter", priority=True),
+        Binding("escape", "back", "Back", key_display="Esc"),
         Binding("down", "move(1)", "Choose", show=False),
         Binding("up", "move(-1)", show=False),
         Binding("pagedown", "move(8)", show=False),
@@ -113,7 +114,7 @@ class BeginPage(ModalScreen[Begun | None]):
             yield Input(compact=True)
             yield Static(id="told")
             yield OptionList(markup=False)
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self.query_one(OptionList).can_focus = False
@@ -202,9 +203,6 @@ class BeginPage(ModalScreen[Begun | None]):
 
     def on_input_changed(self) -> None:
         self._list()
-
-    def on_input_submitted(self) -> None:
-        self.action_take()
 
     def on_option_list_option_selected(self, chosen: OptionList.OptionSelected) -> None:
         self._take(self._found[chosen.option_index].value)

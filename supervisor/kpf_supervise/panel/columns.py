@@ -61,11 +61,11 @@ class Layout:
     _widest: dict[str, int] = field(default_factory=dict)
     _width: int = 0
 
-    def columns(self, view: View, width: int, now: float) -> list[Column]:
+    def columns(self, view: View, rows: Iterable[Row], width: int, now: float) -> list[Column]:
         """The columns that fit `width` cells. NAME, STATE and LOCAL are always there, shortened if need be."""
         if width != self._width:
             self._widest, self._width = {}, width
-        widths = self._texts(view, now) | _NUMBERS
+        widths = self._texts(view, rows, now) | _NUMBERS
         widths |= {"TRAFFIC": _TRAFFIC if self.signs is SIGNS else 0}
         widths["ERROR"] = _ERROR if any(each["error"] for each in view.forwards.values()) else 0
         widths["NAMESPACE"] *= view.varies("namespace")
@@ -89,9 +89,9 @@ class Layout:
             widths["ERROR"] += max(left, 0)
         return [Column(title, widths[title]) for title in _ORDER if title in kept]
 
-    def _texts(self, view: View, now: float) -> dict[str, int]:
-        for each in view.forwards.values():
-            row = Row("", each["id"], (each,))
+    def _texts(self, view: View, rows: Iterable[Row], now: float) -> dict[str, int]:
+        alone = [Row("", each["id"], (each,)) for each in view.forwards.values()]
+        for row in (*alone, *(row for row in rows if row.kind != "forward")):
             for title, most in _TEXTS.items():
                 long = min(len(self._text(title, row, view, now)), most)
                 self._widest[title] = max(self._widest.get(title, 0), long)
@@ -130,14 +130,14 @@ class Layout:
 
     def _text(self, title: str, row: Row, view: View, now: float) -> str:
         one = row.forwards[0]
-        several = len(row.forwards) > 1 or row.kind == "group"
+        several = len(row.forwards) > 1
         match title:
             case "NAME":
                 return row.title
             case "STATE":
                 return self._state(row, now)
             case "LOCAL":
-                return f"{len(row.forwards)} ports" if several else local(one)
+                return f"{len(row.forwards)} port{'s' * several}" if row.kind != "forward" else local(one)
             case "TARGET" | "POD" | "NAMESPACE" | "CONTEXT":
                 return row.same(title.lower()) or NOTHING
             case "AGE":

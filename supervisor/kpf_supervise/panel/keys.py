@@ -18,7 +18,8 @@ class Key(NamedTuple):
 
 KEYS = (
     Key("enter", "Enter", "open", "details of the selected forward; opens a folded line", "Details"),
-    Key("s", "s", "stop_or_start", "stop it, or start it if it is stopped", "Stop/Start"),
+    Key("s", "s", "stop", "stop it, or start it if it is stopped", "Stop"),
+    Key("s", "s", "start", "", "Start"),
     Key("r", "r", "restart", "restart it with a fresh kubectl", "Restart"),
     Key("n", "n", "begin", "begin a new forward: choose it from the cluster", "New"),
     Key("e", "e", "events", "all events, in full", "Events"),

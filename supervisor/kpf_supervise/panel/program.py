@@ -18,13 +18,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.css.query import NoMatches
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Input, Static
 
 from kpf_supervise.control.client import Refused
 from kpf_supervise.events.summary import Digest
 from kpf_supervise.panel.actions import ENDED, GONE, QUIT, Actions, Instance
 from kpf_supervise.panel.columns import PLAIN_SIGNS, SIGNS, Layout
 from kpf_supervise.panel.driver import TerminalDriver
+from kpf_supervise.panel.footer import KeyFooter
 from kpf_supervise.panel.keys import KEYS, MOVES
 from kpf_supervise.panel.screens import EventsPage, TextPage, text_of
 from kpf_supervise.panel.state import Event, View
@@ -50,7 +51,7 @@ class Panel(Actions, inherit_bindings=False):
     #matches { width: auto; padding: 0 1; }
     #empty { height: 1fr; padding: 1 2; display: none; }
     #empty.open { display: block; }
-    .empty ForwardTable { display: none; }
+    .empty ForwardTable { height: 1; }
     #below { height: 1; padding: 0 1; }
     #note { height: auto; max-height: 6; padding: 0 1; }
     #recent { height: auto; padding: 0 1; border-top: solid $primary; display: none; }
@@ -58,6 +59,7 @@ class Panel(Actions, inherit_bindings=False):
     #recent, #below, #head { text-wrap: nowrap; text-overflow: ellipsis; }
     """
     TITLE = "kpf-supervise"
+    AUTO_FOCUS = "ForwardTable, RichLog, VerticalScroll, OptionList"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key.keys, f"move('{key.action}')", key.help, show=False) for key in MOVES),
         *(Binding(key.keys, key.action, key.word or key.help, bool(key.word), key.shown, key.always) for key in KEYS),
@@ -93,7 +95,7 @@ class Panel(Actions, inherit_bindings=False):
         yield Static(id="below")
         yield Static(id="note")
         yield Static(id="recent")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -113,7 +115,7 @@ class Panel(Actions, inherit_bindings=False):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         for key in KEYS:
-            if key.action not in ("command_palette", "escape"):
+            if key.help and key.action not in ("command_palette", "escape"):
                 yield SystemCommand(f"{key.shown}  {key.help}", "", lambda key=key: self._carry_out(key.action))
         yield SystemCommand("Theme", "change the colours", self.action_change_theme)
 
@@ -236,9 +238,16 @@ class Panel(Actions, inherit_bindings=False):
             self._page.refresh_text()
 
     def _draw_below(self) -> None:
-        marked = f"{len(self.view.marked)} marked" if self.view.marked else ""
-        self._put("below", [("   ".join(filter(None, (self.table.below, marked))), "dim")])
+        view = self.view
+        told = (
+            self.table.below,
+            f"{len(view.marked)} marked" if view.marked else "",
+            f"grouped by {view.grouping}" if view.grouping else "",
+            f"sorted by {view.sort}{', backwards' if view.backwards else ''}" if view.sort != "file" else "",
+        )
+        self._put("below", [(" · ".join(filter(None, told)), "dim")])
         self._put("note", note(self.view, self.current))
+        self.refresh_bindings()
 
     def _put(self, name: str, pieces: Pieces) -> None:
         if self._drawn.get(name) != pieces:
@@ -277,7 +286,7 @@ class Panel(Actions, inherit_bindings=False):
             ("c", "Copy address", self.action_copy_address),
             ("C", "Copy command", self.action_copy_command),
             ("b", "Browser", self.action_browse),
-            ("s", "Stop/Start", self.action_stop_or_start),
+            ("s", "Stop or start", self.stop_or_start),
             ("r", "Restart", self.action_restart),
             ("l", "Log", self.action_log),
         ]

@@ -10,9 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Input, OptionList, RichLog, Static
+from textual.widgets import Input, OptionList, RichLog, Static
 from textual.widgets.option_list import Option
 
+from kpf_supervise.panel.footer import KeyFooter
 from kpf_supervise.panel.keys import KEYS, MOVES
 from kpf_supervise.panel.state import Event
 from kpf_supervise.panel.words import Pieces, event_line
@@ -45,7 +46,7 @@ class Page(ModalScreen[None]):
         with Vertical() as frame:
             frame.border_title = Text(self._heading)
             yield from self.body()
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyFooter()
 
     def body(self) -> Iterable[Static | VerticalScroll | RichLog | Input]:
         raise NotImplementedError
@@ -103,7 +104,7 @@ class TextPage(Page):
 
 def help_page() -> TextPage:
     pieces: Pieces = []
-    for key in (*MOVES, *KEYS):
+    for key in (*MOVES, *(key for key in KEYS if key.help)):
         pieces += [(f"{key.shown:<8}", "bold"), (f"{key.help}\n", "")]
     return TextPage("Keys", lambda: pieces)
 
@@ -201,7 +202,9 @@ class Question(ModalScreen[bool]):
         border: round $warning; padding: 0 1; background: $background;
     }
     Question VerticalScroll { height: auto; max-height: 1fr; }
-    Question OptionList { height: auto; border: none; background: $background; padding: 0; }
+    Question OptionList, Question OptionList:focus {
+        height: auto; border: none; background: $background; padding: 0;
+    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),

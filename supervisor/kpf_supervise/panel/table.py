@@ -22,7 +22,7 @@ class ForwardTable(DataTable[Text], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [Binding(key.keys, key.action, key.help, show=False) for key in MOVES]
 
     DEFAULT_CSS = """
-    ForwardTable { height: 1fr; overflow-x: hidden; }
+    ForwardTable { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     ForwardTable:ansi { background: ansi_default; }
     ForwardTable:ansi > .datatable--header { background: ansi_default; color: ansi_default; text-style: underline; }
     ForwardTable:ansi > .datatable--cursor,
@@ -54,7 +54,8 @@ class ForwardTable(DataTable[Text], inherit_bindings=False):
 
     def show(self, now: float) -> None:
         """Show the View as it is now. The same forward stays selected, wherever it has moved to."""
-        rows, columns = self._view.rows(), self._shape.columns(self._view, self.size.width or 80, now)
+        rows = self._view.rows()
+        columns = self._shape.columns(self._view, rows, self.scrollable_content_region.width or 80, now)
         selected, keys = self.row, [row.key for row in rows]
         same_rows = keys == [row.key for row in self._rows] and columns == self._columns
         at = self.cursor_row
