@@ -84,14 +84,14 @@ class Actions(App[int], inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The same key stops, and starts what is stopped."""
         if action in ("stop", "start") and self.screen_stack:
-            return self._stops == (action == "stop")
+            return self.stops == (action == "stop")
         return True
 
     def stop_or_start(self) -> None:
-        (self.action_stop if self._stops else self.action_start)()
+        (self.action_stop if self.stops else self.action_start)()
 
     @property
-    def _stops(self) -> bool:
+    def stops(self) -> bool:
         chosen = self.view.chosen(self.table.row)
         return not chosen or any(each["listening"] for each in chosen)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -64,7 +65,7 @@ def spark(values: Sequence[float], width: int) -> str:
     most = max(shown, default=0.0)
     if most < 1:
         return ""
-    return "".join(_BARS[min(int(each / most * 8 + 0.999), 8)] for each in shown)
+    return "".join(_BARS[math.ceil(each / most * 8)] for each in shown)
 
 
 _BARS = " ▁▂▃▄▅▆▇█"

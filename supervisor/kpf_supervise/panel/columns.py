@@ -84,21 +84,20 @@ class Layout:
             if all(widths[title] for title in titles) and room <= left:
                 kept.update(titles)
                 left -= room
-        widths["NAME"], left = widths["NAME"] + min(whole - widths["NAME"], max(left, 0)), left - whole + widths["NAME"]
+        more = min(whole - widths["NAME"], max(left, 0))
+        widths["NAME"] += more
         if "ERROR" in kept:
-            widths["ERROR"] += max(left, 0)
+            widths["ERROR"] += max(left - more, 0)
         return [Column(title, widths[title]) for title in _ORDER if title in kept]
 
     def _texts(self, view: View, rows: Iterable[Row], now: float) -> dict[str, int]:
         alone = [Row("", each["id"], (each,)) for each in view.forwards.values()]
         for row in (*alone, *(row for row in rows if row.kind != "forward")):
             for title, most in _TEXTS.items():
-                long = min(len(self._text(title, row, view, now)), most)
+                text = "".join(self._name(row, view)) if title == "NAME" else self._text(title, row, view, now)
+                long = min(len(text), most)
                 self._widest[title] = max(self._widest.get(title, 0), long)
-        indent = 2 if view.grouping else 0
-        marks = 2 if view.marked else 0
-        widths = {title: self._widest.get(title, 1) for title in _TEXTS}
-        return widths | {"NAME": widths["NAME"] + indent + marks}
+        return {title: self._widest.get(title, 1) for title in _TEXTS}
 
     def cell(self, column: Column, row: Row, view: View, now: float) -> Cell:
         title, width = column.title, column.width
@@ -106,7 +105,9 @@ class Layout:
         if title == "ERROR":
             return Cell(text if len(text) <= width else f"{text[: width - 1]}…", "red")
         if title == "NAME":
-            return Cell(self._name(row, view, width), "bold" if row.kind == "group" else "")
+            front, name, count = self._name(row, view)
+            name = middle(name, max(width - len(front) - len(count), 1))
+            return Cell(f"{front}{name}{count}", "bold" if row.kind == "group" else "")
         if title == "LOCAL":
             listens = len(row.forwards) == 1 and row.forwards[0]["listening"]
             return Cell(middle(text, width), link=f"http://{text}" if listens else "")
@@ -115,7 +116,8 @@ class Layout:
             look = "yellow"
         return Cell(middle(text, width), look, column.right)
 
-    def _name(self, row: Row, view: View, width: int) -> str:
+    def _name(self, row: Row, view: View) -> tuple[str, str, str]:
+        """What stands before the name, the name, and how many it stands for."""
         signs = {"group": "▸ " if row.closed else "▾ ", "folded": "▸ "}
         sign = signs.get(row.kind, "")
         if self.signs is not SIGNS:
@@ -126,14 +128,12 @@ class Layout:
         if view.marked:
             all_marked = {each["id"] for each in row.forwards} <= view.marked
             sign = ("✓ " if self.signs is SIGNS else "# ")[: 2 * all_marked].ljust(2) + sign
-        return f"{sign}{middle(row.title, max(width - len(sign) - len(count), 1))}{count}"
+        return sign, row.title, count
 
     def _text(self, title: str, row: Row, view: View, now: float) -> str:
         one = row.forwards[0]
         several = len(row.forwards) > 1
         match title:
-            case "NAME":
-                return row.title
             case "STATE":
                 return self._state(row, now)
             case "LOCAL":

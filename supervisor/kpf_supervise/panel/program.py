@@ -76,6 +76,7 @@ class Panel(Actions, inherit_bindings=False):
         self._listed_at = 0.0
         self._waiting = False  # a drawing is due
         self._drawn: dict[str, Pieces] = {}
+        self._footer_stops = True  # what it says about the key s
         self._digest = Digest()
         self._described: dict[str, Any] = {}  # of the forward whose details are shown
         self._kept: list[Event] = []
@@ -247,7 +248,9 @@ class Panel(Actions, inherit_bindings=False):
         )
         self._put("below", [(" · ".join(filter(None, told)), "dim")])
         self._put("note", note(self.view, self.current))
-        self.refresh_bindings()
+        if self.stops != self._footer_stops:  # the footer is made anew
+            self._footer_stops = self.stops
+            self.refresh_bindings()
 
     def _put(self, name: str, pieces: Pieces) -> None:
         if self._drawn.get(name) != pieces:
