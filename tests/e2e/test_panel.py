@@ -145,16 +145,16 @@ async def test_keys_and_clicks_reach_the_chosen_forward(tmp_path: Path) -> None:
             terminal.type("\x1b")
             await terminal.shows("NAME")
             terminal.type("\r")
-            details = await terminal.shows("port-forward --address=127.0.0.1 \\")
+            details = await terminal.shows("port-forward --address=127.0.0.1")
             assert "namespace    dev" in details
-            terminal.click("close")
+            terminal.click("Close")
             await terminal.shows("NAME")
             terminal.type("/sea\r")
             await terminal.shows(lambda _: not row(terminal, "db") and bool(row(terminal, "search")))
             terminal.type("\x1b")
             await terminal.shows(lambda _: bool(row(terminal, "db")))
             terminal.type("?")
-            await terminal.shows("select a forward, as the wheel and a click do")
+            await terminal.shows("one page down")
 
 
 async def test_bytes_and_connections_are_counted_and_quitting_asks_while_some_are_open(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ async def test_bytes_and_connections_are_counted_and_quitting_asks_while_some_ar
                 terminal.type("q")
                 await terminal.shows("1 connection is open. Quit and stop all?")
                 terminal.type("n")
-                await terminal.shows("enter details")
+                await terminal.shows("Enter Details")
                 terminal.type("qy")
                 with trio.fail_after(20):
                     assert await terminal.process.wait() == 0

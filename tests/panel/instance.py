@@ -103,7 +103,6 @@ class Screen:
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
-        await self.pilot.pause()
 
     async def click(self, text: str) -> None:
         """Click on the first place where this text stands."""
@@ -131,7 +130,7 @@ async def showing(instance: Instance, own: bool = True, size: tuple[int, int] = 
     async with panel.run_test(size=size, notifications=True) as pilot:
         screen = Screen(panel, pilot)
         await screen.until(lambda: panel.view.forwards.keys() == instance.forwards.keys())
-        await screen.until(lambda: "shop.yaml" in screen.text and not panel._waiting)
+        await screen.until(lambda: "kpf-su" in screen.text and not panel._waiting)
         yield screen
 
 

@@ -55,7 +55,11 @@ def test_a_long_name_is_shortened_in_the_middle() -> None:
 def test_namespace_and_context_are_there_where_they_vary() -> None:
     assert not {"NAMESPACE", "CONTEXT"} & table(view(forward("a"), forward("b")), 200)[0].keys()
     rows = table(view(forward("a"), forward("b", namespace="data"), forward("c", context="prod")), 200)
-    assert [(row["NAMESPACE"], row["CONTEXT"]) for row in rows] == [("shop", "kind"), ("data", "kind"), ("shop", "prod")]
+    assert [(row["NAMESPACE"], row["CONTEXT"]) for row in rows] == [
+        ("shop", "kind"),
+        ("data", "kind"),
+        ("shop", "prod"),
+    ]
 
 
 def test_columns_do_not_become_narrower_while_forwards_come_and_go() -> None:

@@ -145,6 +145,7 @@ class Actions(App[int], inherit_bindings=False):
         except Refused as refused:
             self.say(str(refused), wrong=True)
             return
+        self.draw()
         self.table.select(f"forward {id}")
         forward = self.view.forwards[id]
         self.say(f"{id} listens on {local(forward)}")

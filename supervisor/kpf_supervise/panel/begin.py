@@ -83,7 +83,6 @@ class BeginPage(ModalScreen[Begun | None]):
     }
     BeginPage Input { height: 1; border: none; padding: 0; }
     BeginPage OptionList { height: 1fr; border: none; padding: 0; background: $background; }
-    BeginPage #path { text-style: bold; }
     BeginPage #told { color: $error; height: auto; max-height: 4; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -127,12 +126,12 @@ class BeginPage(ModalScreen[Begun | None]):
     @work(exclusive=True)
     async def _ask(self) -> None:
         """Show the step, and what it offers as soon as that is known."""
-        path = " › ".join(self._chosen[name] for name in STEPS[: self._step])
-        self.query_one("#path", Static).update(Text(path))
+        path = "".join(f"{self._chosen[name]} › " for name in STEPS[: self._step])
+        self.query_one("#path", Static).update(Text.assemble((path, ""), (f"{self._at}?", "bold")))
         told = self.query_one("#told", Static)
         told.update(Text(""))
         typed = self.query_one(Input)
-        typed.placeholder = f"{self._at}: asking…"
+        typed.placeholder = "asking…"
         self._offer = _Offer()
         typed.value = ""
         self._list()
@@ -143,16 +142,14 @@ class BeginPage(ModalScreen[Begun | None]):
             told.update(Text(f"{refused}. Type it instead"))
             if self._at == "namespace" and (own := self._own.get(self._chosen["context"])):
                 self._offer = _Offer([Choice(own, "of the context")])
-        typed.placeholder = {
-            "local port": "local port; 0: any free one",
-            "start": "",
-        }.get(self._at, f"{self._at}: type to filter")
+        typed.placeholder = "0: any free one" if self._at == "local port" else "type to filter"
         if self._at == "context" and len(self._offer.choices) == 1:  # there is nothing to choose
             self._first = 1
             self._take(self._offer.choices[0].value)
             return
         if self._at == "local port":
             typed.value = self._offer.preferred
+            typed.select_all()
         self._list()
 
     async def _offers(self) -> _Offer:

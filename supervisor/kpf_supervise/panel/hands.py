@@ -86,11 +86,10 @@ def browser(environment: Mapping[str, str]) -> list[str]:
 
 
 def browse(words: Sequence[str], url: str) -> None:
-    """Raises OSError."""
-    subprocess.Popen(
-        [each.replace("%s", url) for each in words] if any("%s" in each for each in words) else [*words, url],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    """Start the browser, which outlives us. Raises OSError if there is no such program."""
+    if shutil.which(words[0]) is None:
+        raise FileNotFoundError(2, "No such program")
+    given = [each.replace("%s", url) for each in words] if any("%s" in each for each in words) else [*words, url]
+    quiet = subprocess.DEVNULL
+    detached = ["/bin/sh", "-c", '"$@" &', "sh", *given]
+    subprocess.run(detached, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True, check=False)

@@ -16,7 +16,6 @@ from textual import work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import DataTable, Input, Static
 
@@ -83,6 +82,7 @@ class Panel(Actions, inherit_bindings=False):
         self._page: TextPage | None = None  # its details
         self._log_of = ""  # the forward whose log is shown
         self.theme = "ansi-dark"
+        self.animation_level = "none"
 
     def compose(self) -> ComposeResult:
         yield Static(id="head")
@@ -211,10 +211,8 @@ class Panel(Actions, inherit_bindings=False):
 
     def draw(self) -> None:
         self._waiting = False
-        try:
+        if self.screen_stack and self.is_running:
             self._draw(time.time())
-        except NoMatches:  # it is ending
-            return
 
     def _draw(self, now: float) -> None:
         view, main = self.view, self.screen_stack[0]
