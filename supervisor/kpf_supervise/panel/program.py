@@ -153,6 +153,9 @@ class Panel(Actions, inherit_bindings=False):
         self._listed(await self.link.call("subscribe"))
         for event in await self.link.call("events"):
             self.view.told(event)
+        if isinstance(self.screen, EventsPage) and not self._log_of:
+            self.screen.replace(self.view.events)
+        self._change()
         while True:
             await asyncio.sleep(_LIST)
             await self.list_again()
