@@ -15,7 +15,7 @@ from kpf_supervise.control.handlers import Handlers
 from kpf_supervise.control.jsonrpc import Refusal
 from kpf_supervise.control.methods import METHODS, arguments
 from kpf_supervise.events.board import Board
-from kpf_supervise.model import TEMPLATE, Forward
+from kpf_supervise.model import TEMPLATE, Cluster, Forward
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # control characters and lone surrogates, too
 any_json = st.recursive(
@@ -65,9 +65,10 @@ class Supervisor:
     """In the place of the real one, and of the file: what it is given is what may go further."""
 
     path = None
+    mistakes: list[str] = []  # noqa: RUF012
 
     def __init__(self) -> None:
-        self.given: list[Forward] = []
+        self.given: list[Any] = []
 
     async def start(self, forward: Forward) -> None:
         self.given.append(forward)
@@ -80,6 +81,18 @@ class Supervisor:
 
     async def reload(self) -> None:
         pass
+
+    async def contexts(self, cluster: Cluster) -> tuple[list[tuple[str, str]], str]:
+        self.given.append(cluster)
+        return [("kind", "default")], "kind"
+
+    async def reader(self, cluster: Cluster) -> tuple[Any, str]:
+        self.given.append(cluster)
+        return self, "default"
+
+    async def read(self, path: str) -> bytes:
+        self.given.append(path)
+        return b'{"items": []}'
 
     def save(self) -> None:
         pass

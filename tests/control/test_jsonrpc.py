@@ -104,6 +104,7 @@ class Nothing:
     """In the place of a supervisor and its file."""
 
     path = None
+    mistakes: list[str] = []  # noqa: RUF012
 
     async def stop(self, ids: list[str]) -> None:
         await trio.lowlevel.checkpoint()
@@ -211,7 +212,7 @@ def test_every_method_is_done_by_something() -> None:
     async def main() -> None:
         board = Board()
         for method, parameters in METHODS.items():
-            if not parameters and method not in ("reload",):
+            if not parameters and method not in ("reload", "contexts"):
                 await steering(board).call(method, {})
 
     trio.run(main)

@@ -130,7 +130,7 @@ async def showing(instance: Instance, own: bool = True, size: tuple[int, int] = 
     async with panel.run_test(size=size, notifications=True) as pilot:
         screen = Screen(panel, pilot)
         await screen.until(lambda: panel.view.forwards.keys() == instance.forwards.keys())
-        await screen.until(lambda: "kpf-su" in screen.text and not panel._waiting)
+        await screen.until(lambda: "kpf-su" in screen.text and not panel.waiting)
         yield screen
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_lines_of_every_kind_of_forward(tmp_path: Path) -> None:
-    more = {
+    more: Any = {
         "target": "app in (a, b),!c",
         "resourceType": "selector",
         "address": "::1",

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import stat
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
 import trio
 
@@ -29,16 +30,23 @@ def as_json(event: Event) -> str | None:
 
 
 async def print_events(
-    board: Board, format: str, fd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    board: Board,
+    format: str,
+    fd: int,
+    kept: Iterable[Event] = (),
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Write each event to `fd` until the board is closed. Reports `started` once no event can be missed. A reader that
-    stops reading blocks nothing else and loses events; when the reader is gone, this returns. A file that can't be
-    written (the disk is full) loses lines; once it can be written again, a line says how many are missing."""
+    """Write the `kept` events, then each new one, to `fd` until the board is closed. Reports `started` once no event
+    can be missed. A reader that stops reading blocks nothing else and loses events; when the reader is gone, this
+    returns. A file that can't be written (the disk is full) loses lines; once it can be written again, a line says how
+    many are missing."""
     show = as_json if format == "json" else as_text
     lost, why, torn = 0, "", False
     with board.subscription(_LIMIT) as events:
+        earlier = list(kept)
         task_status.started()
-        async for event in events:
+        async for event in _after(earlier, events):
             line = show(event)
             if line is None:
                 continue
@@ -54,6 +62,13 @@ async def print_events(
                 return
             else:
                 lost, torn = 0, False
+
+
+async def _after(earlier: Iterable[Event], events: AsyncIterable[Event]) -> AsyncGenerator[Event, None]:
+    for event in earlier:
+        yield event
+    async for event in events:
+        yield event
 
 
 class _Full(Exception):

@@ -66,7 +66,8 @@ def description(status: Status) -> dict[str, Any]:
     settings = {
         name: value
         for name, value in written(status.forward).items()
-        if name not in ("target", "selector", "ports", "context", "kubeconfig") and plain.get(name) != value
+        if name not in ("target", "selector", "ports", "namespace", "context", "kubeconfig")
+        and plain.get(name) != value
     }
     opened = [
         {

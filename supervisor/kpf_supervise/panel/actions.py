@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ from kpf_supervise.panel.begin import BeginPage, Begun
 from kpf_supervise.panel.cells import local
 from kpf_supervise.panel.driver import TerminalDriver
 from kpf_supervise.panel.screens import EventsPage, Question, help_page
+from kpf_supervise.panel.starting import again, free_name
 from kpf_supervise.panel.state import GROUPINGS, SORTS, Forward, Row, View
 from kpf_supervise.panel.table import ForwardTable
 from kpf_supervise.panel.words import Pieces
@@ -126,7 +126,7 @@ class Actions(App[int], inherit_bindings=False):
             listed = [id for id in listed if id in stopped]
         gone = [each for id, each in stopped.items() if id not in self.view.forwards]  # those that no file declares
         await self.call_each(self.link.call("restart", id=id) for id in listed)
-        await self.call_each(self.link.call("portforward:start", **_again(each)) for each in gone)
+        await self.call_each(self.link.call("portforward:start", **again(each)) for each in gone)
 
     async def _sure(self, question: str, yes: str, no: str) -> bool:
         count = self.view.open
@@ -280,28 +280,3 @@ class Actions(App[int], inherit_bindings=False):
     async def action_quit(self) -> None:  # type: ignore[override]
         if not (self.view.own and self.view.open) or await self._sure("Quit and stop all?", "quit", "stay"):
             self.exit(QUIT)
-
-
-def free_name(params: dict[str, Any], known: Iterable[str]) -> str | None:
-    """A name for a new forward that neither a forward nor the file has; None if its target's name is free."""
-    names = {id.partition("/")[0] for id in known}
-    base = "".join(char if char.isalnum() or char in "._-" else "-" for char in params["name"]).strip("-._")[:40]
-    if base not in names:
-        return None
-    numbered = (f"{base}-{each}" for each in itertools.chain([params["remote_port"]], itertools.count(2)))
-    return next(name for name in numbered if name not in names)
-
-
-def _again(forward: Forward) -> dict[str, Any]:
-    """The parameters that start a forward again which is no longer listed."""
-    return {
-        "id": forward["id"],
-        "resource_type": forward["resourceType"],
-        "name": forward["name"],
-        "namespace": forward["namespace"] or None,
-        "context": forward["context"],
-        "local_port": forward["localPort"],
-        "remote_port": int(forward["remote"]) if forward["remote"].isdecimal() else forward["remote"],
-        "address": forward["address"],
-        "lazy": forward["lazy"],
-    }

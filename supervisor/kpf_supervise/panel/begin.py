@@ -72,6 +72,10 @@ def _is_free(port: int) -> bool:
     return True
 
 
+class _Typed(Input):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Choose", key_display="Enter")]
+
+
 class BeginPage(ModalScreen[Begun | None]):
     """Asks step by step; Esc goes a step back."""
 
@@ -86,7 +90,6 @@ class BeginPage(ModalScreen[Begun | None]):
     BeginPage #told { color: $error; height: auto; max-height: 4; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "take", "Choose", key_display="Enter", priority=True),
         Binding("escape", "back", "Back", key_display="Esc"),
         Binding("down", "move(1)", "Choose", show=False),
         Binding("up", "move(-1)", show=False),
@@ -101,6 +104,7 @@ class BeginPage(ModalScreen[Begun | None]):
         self._step = self._first = 0
         self._chosen: dict[str, str] = {}
         self._offer = _Offer()
+        self._typed = ""  # what `_found` matches
         self._found: list[Choice] = []  # of what is offered, what matches the typed words
         self._targets: dict[str, list[dict[str, Any]]] = {}
         self._default_context = ""
@@ -110,7 +114,7 @@ class BeginPage(ModalScreen[Begun | None]):
         with Vertical() as frame:
             frame.border_title = "New forward"
             yield Static(id="path")
-            yield Input(compact=True)
+            yield _Typed(compact=True)
             yield Static(id="told")
             yield OptionList(markup=False)
         yield KeyFooter()
@@ -188,7 +192,8 @@ class BeginPage(ModalScreen[Begun | None]):
         return next((each["port"] for each in ports if each["name"] == name), 0)
 
     def _list(self) -> None:
-        words = self.query_one(Input).value.lower().split() if self._at != "local port" else []
+        self._typed = self.query_one(Input).value
+        words = self._typed.lower().split() if self._at != "local port" else []
         found = [each for each in self._offer.choices if all(word in each.value.lower() for word in words)]
         options = self.query_one(OptionList)
         options.clear_options()
@@ -210,7 +215,9 @@ class BeginPage(ModalScreen[Begun | None]):
             at = (options.highlighted or 0) + by
             options.highlighted = min(max(at, 0), len(self._found) - 1)
 
-    def action_take(self) -> None:
+    def on_input_submitted(self) -> None:
+        if self.query_one(Input).value != self._typed:  # it was typed faster than it was listed
+            self._list()
         options, typed = self.query_one(OptionList), one_line(self.query_one(Input).value.strip())
         if self._found and options.highlighted is not None:
             self._take(self._found[options.highlighted].value)

@@ -30,6 +30,7 @@ class Ended(NamedTuple):
     quit: bool
     why: str = ""
     said: tuple[str, ...] = ()  # its stderr, after a bug
+    shown: bool = True  # the events so far
 
 
 async def run_panel(socket: Path) -> Ended:
@@ -41,7 +42,7 @@ async def run_panel(socket: Path) -> Ended:
         try:
             process = await trio.lowlevel.open_process(command, stderr=subprocess.PIPE)
         except OSError as error:
-            return Ended(False, f"there is no panel: its process can't be started: {error.strerror}")
+            return Ended(False, f"there is no panel: its process can't be started: {error.strerror}", shown=False)
         assert process.stderr is not None
         try:
             async for line in lines(process.stderr):
@@ -58,7 +59,7 @@ async def run_panel(socket: Path) -> Ended:
     after = "The forwards go on, and events follow as lines"
     if code == _NO_TEXTUAL:
         reason = said[-1] if said else "unknown"
-        return Ended(False, f"there is no panel: the library Textual can't be loaded: {reason}. {after}")
+        return Ended(False, f"there is no panel: the library Textual can't be loaded: {reason}. {after}", shown=False)
     if code == _ENDED:
         return Ended(False, f"the panel could not reach the instance. {after}")
     how = f"was killed by signal {-code}" if code < 0 else f"has ended with exit code {code}"

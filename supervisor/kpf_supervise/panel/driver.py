@@ -26,6 +26,8 @@ from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Size
 
+from kpf_supervise.panel.hands import LOOK, in_foreground
+
 RESTORE = "\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?1049l\x1b[?25h"
 _PATIENCE = 1.0  # seconds at the end for a terminal that takes no output
 _ESCAPE = constants.ESCAPE_DELAY + 0.01  # seconds after which a lone escape is the key
@@ -188,13 +190,17 @@ class TerminalDriver(LinuxDriver):
         self._app.refresh(layout=True)
 
     def stop_job(self) -> None:
-        """Give the terminal back, stop the whole job, and take the terminal again when the shell resumes it in the
-        foreground. In the background, only the panel stays stopped."""
+        """Give the terminal back and stop the whole job, as Ctrl-Z does. Take the terminal again once the job is
+        resumed in the foreground."""
         self.stop_application_mode()
-        os.kill(0, signal.SIGTSTP)
-        while not in_foreground(self.fileno):
-            os.kill(os.getpid(), signal.SIGSTOP)
-        self.resume_application_mode()
+        os.kill(0, signal.SIGTSTP)  # returns once we are resumed
+        self._come_back()
+
+    def _come_back(self) -> None:
+        if in_foreground(self.fileno):
+            self.resume_application_mode()
+        else:
+            self._loop.call_later(LOOK, self._come_back)
 
     def set_mouse(self, on: bool) -> None:
         self.mouse_on = on
@@ -213,14 +219,6 @@ def _patched(attributes: list[Any]) -> list[Any]:
     changed[tty.CC][termios.VMIN] = 1
     changed[tty.CC][termios.VTIME] = 0
     return changed
-
-
-def in_foreground(fd: int) -> bool:
-    """Whether we may use the terminal; also if it is not the one that controls us."""
-    try:
-        return os.tcgetpgrp(fd) == os.getpgrp()
-    except OSError:
-        return True
 
 
 def write_in_time(fd: int, data: bytes, seconds: float) -> None:

@@ -12,6 +12,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
+LOOK = 0.2  # seconds; no event tells a job in the background that it has the terminal again
+
+
+def in_foreground(fd: int) -> bool:
+    """Whether we may use the terminal; also if it is not the one that controls us."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return True
+
 
 def editor(environment: Mapping[str, str]) -> list[str]:
     """The words of the user's editor; empty if there is none."""
@@ -25,14 +35,20 @@ def editor(environment: Mapping[str, str]) -> list[str]:
 async def on_terminal(words: Sequence[str], fd: int = 0) -> int:
     """Run a program as a job of its own on the terminal, as a shell does: its Ctrl-C is its own. If it is stopped, the
     whole job that we belong to is. Returns its exit code. Raises OSError if it can't be started."""
-    process = subprocess.Popen(list(words), stdin=fd, stdout=1, stderr=1, process_group=0)  # noqa: ASYNC220  its exit is awaited below
+
+    def take() -> None:  # before the program reads, which in the background would stop it
+        os.setpgid(0, 0)
+        with _writing_in_background():
+            _give(fd, os.getpid())
+
     with _writing_in_background():
-        _give(fd, process.pid)
-        os.killpg(process.pid, signal.SIGCONT)  # it may have used the terminal before it had it
+        process = subprocess.Popen(list(words), stdin=fd, stdout=1, stderr=1, preexec_fn=take)  # noqa: ASYNC220, PLW1509
         try:
             while (status := await _ended_or_stopped(process.pid)) is None:
                 _give(fd, os.getpgrp())
-                os.kill(0, signal.SIGTSTP)  # returns once the shell has resumed us
+                os.kill(0, signal.SIGTSTP)  # returns once we are resumed
+                while not in_foreground(fd):  # noqa: ASYNC110  no event tells it
+                    await asyncio.sleep(LOOK)
                 _give(fd, process.pid)
                 os.killpg(process.pid, signal.SIGCONT)
         finally:
@@ -59,12 +75,12 @@ async def _ended_or_stopped(pid: int) -> int | None:
 
 @contextmanager
 def _writing_in_background() -> Iterator[None]:
-    """Without SIGTTOU, which would stop us when we take the terminal back."""
-    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    """Without SIGTTOU, which would stop a process of the background that gives or takes the terminal."""
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTTOU, before)
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
 
 
 def _give(fd: int, group: int) -> None:
