@@ -139,7 +139,12 @@ class EventsPage(Page):
         self._events.append(event)
         log = self.query_one(RichLog)
         if self._matches(event):
-            log.write(text_of(event_line(event)), scroll_end=log.is_vertical_scroll_end)
+            self._write(event, log.is_vertical_scroll_end)
+
+    def _write(self, event: Event, scroll: bool) -> None:
+        log = self.query_one(RichLog)
+        width = log.scrollable_content_region.width  # by itself, it would wrap at 80 characters
+        log.write(text_of(event_line(event)), width=max(width, 1), scroll_end=scroll)
 
     def _matches(self, event: Event) -> bool:
         words = self.query_one(Input).value.lower().split()
@@ -150,7 +155,7 @@ class EventsPage(Page):
         log = self.query_one(RichLog)
         log.clear()
         for event in filter(self._matches, self._events):
-            log.write(text_of(event_line(event)), scroll_end=False)
+            self._write(event, False)
         log.scroll_end(animate=False)
 
     def action_search(self) -> None:
