@@ -216,7 +216,6 @@ class Actions(App[int], inherit_bindings=False):
     def action_sort(self) -> None:
         at = SORTS.index(self.view.sort) if self.view.sort in SORTS else 0
         self.view.sort, self.view.backwards = SORTS[(at + 1) % len(SORTS)], False
-        self.table.sort_shown()
         self.draw()
 
     def action_move(self, how: str) -> None:

@@ -18,7 +18,7 @@ from kpf_supervise.panel.state import Event, View
 from kpf_supervise.panel.words import Pieces, details
 
 _LIST = 1.0  # seconds between two reads of the counters, whose changes are not events
-_FRAME = 0.02  # seconds in which changes are gathered before they are shown
+_FRAME = 0.01  # seconds in which changes are gathered before they are shown
 
 
 class Following(Actions, inherit_bindings=False):

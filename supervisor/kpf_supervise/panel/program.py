@@ -140,6 +140,8 @@ class Panel(Following, inherit_bindings=False):
             self.page.refresh_text()
 
     def _draw_below(self) -> None:
+        if not self.screen_stack:  # it is ending
+            return
         view = self.view
         told = (
             self.table.below,
@@ -172,7 +174,6 @@ class Panel(Following, inherit_bindings=False):
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
         self.view.sort_by(str(event.column_key.value))
-        self.table.sort_shown()
         self.draw()
 
     # the filter

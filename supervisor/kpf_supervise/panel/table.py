@@ -1,9 +1,12 @@
-"""The table of forwards: Textual's DataTable, filled from the View. Only what has changed is touched."""
+"""The table of forwards: Textual's DataTable, whose cells are made from the View when they are drawn."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar
 
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
@@ -16,7 +19,7 @@ from kpf_supervise.panel.keys import MOVES
 from kpf_supervise.panel.state import Row, View, counts
 
 
-class ForwardTable(DataTable[Text], inherit_bindings=False):
+class ForwardTable(DataTable[str], inherit_bindings=False):
     """Posts `Scrolled` when other rows are in sight."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding(key.keys, key.action, key.help, show=False) for key in MOVES]
@@ -38,9 +41,11 @@ class ForwardTable(DataTable[Text], inherit_bindings=False):
         super().__init__(cursor_type="row", cell_padding=PADDING // 2)
         self._view = view
         self._shape = layout
+        self._now = 0.0
+        self._titles = ("", False)  # by which column the titles say that it is sorted, and whether backwards
         self._columns: list[Column] = []
         self._rows: list[Row] = []
-        self._cells: dict[tuple[str, str], Cell] = {}
+        self._cells: dict[int, list[Cell]] = {}  # of the rows in sight
 
     @property
     def row(self) -> Row | None:
@@ -53,52 +58,79 @@ class ForwardTable(DataTable[Text], inherit_bindings=False):
                 self.move_cursor(row=number)
 
     def show(self, now: float) -> None:
-        """Show the View as it is now. The same forward stays selected, wherever it has moved to."""
-        rows = self._view.rows()
-        columns = self._shape.columns(self._view, rows, self.scrollable_content_region.width or 80, now)
-        selected, keys = self.row, [row.key for row in rows]
-        same_rows = keys == [row.key for row in self._rows] and columns == self._columns
-        at = self.cursor_row
-        if selected is not None and selected.key in keys:
-            at = keys.index(selected.key)
-        if not same_rows:
-            top = self.scroll_y
-            self._rebuild(rows, columns, now)
-            self.move_cursor(row=min(max(at, 0), max(len(rows) - 1, 0)), scroll=False)
-            self.scroll_to(y=top, animate=False, force=True)
-            self.call_after_refresh(self._scroll_cursor_into_view)
+        """Show the View as it is now: draws the rows in sight that have changed. The same forward stays selected,
+        wherever it has moved to."""
+        view, before = self._view, self._rows
+        rows = view.rows()
+        columns = self._shape.columns(view, rows, self.scrollable_content_region.width or 80, now)
+        titles = (view.sort, view.backwards)
+        selected = self.row
+        self._rows, self._now = rows, now
+        if columns == self._columns and titles == self._titles and [r.key for r in rows] == [r.key for r in before]:
+            known, self._cells = self._cells, {}
+            for number in self._in_sight():
+                if known.get(number) != self._cells_of(number):
+                    self.refresh_row(number)
+            self._update_count += 1  # what Textual keeps of other rows is outdated, too
             return
-        self._rows = rows
-        for row in rows:
-            for column in columns:
-                cell = self._shape.cell(column, row, self._view, now)
-                if self._cells[row.key, column.title] != cell:
-                    self._cells[row.key, column.title] = cell
-                    self.update_cell(row.key, column.title, _text(cell, column))
+        self._columns, self._titles, self._cells = columns, titles, {}
+        keys = [row.key for row in rows]
+        at = keys.index(selected.key) if selected is not None and selected.key in keys else self.cursor_row
+        top = self.scroll_y
+        self._rebuild()
+        self.move_cursor(row=min(max(at, 0), max(len(rows) - 1, 0)), scroll=False)
+        self.scroll_to(y=top, animate=False, force=True)
+        self.call_after_refresh(self._scroll_cursor_into_view)
 
-    def _rebuild(self, rows: list[Row], columns: list[Column], now: float) -> None:
+    def _rebuild(self) -> None:
         self.clear(columns=True)
-        self._rows, self._columns, self._cells = rows, columns, {}
-        for column in columns:
+        sort, backwards = self._titles
+        for column in self._columns:
             title = Text(column.title, justify="right" if column.right else "left", no_wrap=True)
-            if self._view.sort == column.title:
-                title.append("↑" if self._view.backwards else "↓")
+            if sort == column.title:
+                title.append("↑" if backwards else "↓")
             self.add_column(title, key=column.title, width=column.width)
-        for row in rows:
-            cells = {column.title: self._shape.cell(column, row, self._view, now) for column in columns}
-            self._cells |= {(row.key, title): cell for title, cell in cells.items()}
-            self.add_row(*(_text(cells[column.title], column) for column in columns), key=row.key)
+        empty = [""] * len(self._columns)
+        for row in self._rows:
+            self.add_row(*empty, key=row.key)
 
-    def sort_shown(self) -> None:
-        """Have the titles drawn anew at the next `show`."""
-        self._columns = []
+    def _in_sight(self) -> range:
+        top = int(self.scroll_offset.y)
+        height = max(self.scrollable_content_region.height - self.header_height, 0)
+        return range(top, min(top + height, len(self._rows)))
+
+    def _cells_of(self, number: int) -> list[Cell]:
+        if number not in self._cells:
+            row, shape = self._rows[number], self._shape
+            self._cells[number] = [shape.cell(column, row, self._view, self._now) for column in self._columns]
+        return self._cells[number]
+
+    def _render_cell(
+        self,
+        row_index: int,
+        column_index: int,
+        base_style: Style,
+        width: int,
+        cursor: bool = False,
+        hover: bool = False,
+    ) -> Any:
+        """Textual's own takes 50 ms for a screen of cells that may be anything. These are one line in one style."""
+        if row_index < 0 or column_index < 0:
+            return super()._render_cell(row_index, column_index, base_style, width, cursor, hover)
+        cell = self._cells_of(row_index)[column_index]
+        component, post = self._get_styles_to_render_cell(
+            False, False, False, hover, cursor, self.show_cursor, self._show_hover_cursor, False, False
+        )
+        style = base_style + component + _style(cell.look, cell.link) + post + _place(row_index, column_index)
+        inner = width - PADDING
+        text = cell.text if not cell.right else " " * (inner - cell_len(cell.text)) + cell.text
+        return [[Segment(f" {set_cell_size(text, inner)} ", style)]]
 
     @property
     def below(self) -> str:
         """What is below the last row in sight: `↓ 32 more (4 failed)`; empty if nothing is."""
-        height = self.scrollable_content_region.height - self.header_height
-        last = int(self.scroll_offset.y) + max(height, 0)
-        hidden = [forward for row in self._rows[last:] if row.kind != "group" for forward in row.forwards]
+        rows = self._rows[self._in_sight().stop :]
+        hidden = [forward for row in rows if row.kind != "group" for forward in row.forwards]
         if not hidden:
             return ""
         failed = counts(hidden).get("failed", 0)
@@ -106,6 +138,7 @@ class ForwardTable(DataTable[Text], inherit_bindings=False):
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
+        self._cells = {}
         self.post_message(self.Scrolled())
 
     def on_resize(self, event: events.Resize) -> None:
@@ -132,8 +165,12 @@ class ForwardTable(DataTable[Text], inherit_bindings=False):
         self.move_cursor(row=max(len(self._rows) - 1, 0))
 
 
-def _text(cell: Cell, column: Column) -> Text:
-    style = Style.parse(cell.look)
-    if cell.link:
-        style += Style(link=cell.link)
-    return Text(cell.text, style=style, justify="right" if column.right else "left", no_wrap=True, overflow="ellipsis")
+@lru_cache(1000)
+def _style(look: str, link: str) -> Style:
+    return Style.parse(look) + Style(link=link or None)
+
+
+@lru_cache(10_000)
+def _place(row: int, column: int) -> Style:
+    """What a click finds."""
+    return Style.from_meta({"row": row, "column": column})
