@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.instance.systemd import tell_service_manager
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
 from kpf_supervise.kubectl.process import lines, running
-from kpf_supervise.model import Cluster, Config, Event
+from kpf_supervise.model import Cluster, Config
 from kpf_supervise.panel.child import run_panel
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.open_files import raise_limit, shortage_told
@@ -122,14 +122,14 @@ async def _show_panel(path: Path, board: Board, ending: _Ending, scope: trio.Can
             return
         async with trio.open_nursery() as nursery:
             if not printed:
-                await nursery.start(_print, board, "text", () if ended.shown else board.history)
+                await nursery.start(_print, board, "text", not ended.shown)
             board.notice(ended.why, ended.said)
 
 
 async def _print(
     board: Board,
     format: str,
-    kept: Iterable[Event] = (),
+    kept: bool = False,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -139,7 +139,7 @@ async def _print(
     async def once() -> None:
         nonlocal status, kept
         first, status = status, trio.TASK_STATUS_IGNORED
-        earlier, kept = kept, ()
+        earlier, kept = kept, False
         await print_events(board, format, _STDERR, earlier, task_status=first)
 
     def failed(error: BaseException, _: float) -> None:

@@ -139,9 +139,12 @@ class Board:
                 subscriber.close()
 
     @contextmanager
-    def subscription(self, limit: float = math.inf) -> Iterator[trio.MemoryReceiveChannel[Event]]:
-        """The events from now on, as a receive channel. It ends early if more than `limit` events are unread."""
+    def subscription(self, limit: float = math.inf, kept: bool = False) -> Iterator[trio.MemoryReceiveChannel[Event]]:
+        """The events from now on, as a receive channel, with `kept` after those of the history. It ends early if more
+        than `limit` events are unread."""
         send, receive = trio.open_memory_channel[Event](limit)
+        for event in self.history if kept else ():
+            send.send_nowait(event)
         self._subscribers.add(send)
         try:
             yield receive

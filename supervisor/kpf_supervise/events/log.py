@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
 import trio
 
@@ -33,20 +32,19 @@ async def print_events(
     board: Board,
     format: str,
     fd: int,
-    kept: Iterable[Event] = (),
+    kept: bool = False,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Write the `kept` events, then each new one, to `fd` until the board is closed. Reports `started` once no event
-    can be missed. A reader that stops reading blocks nothing else and loses events; when the reader is gone, this
+    """Write each event to `fd` until the board is closed, with `kept` also the earlier ones. Reports `started` once no
+    event can be missed. A reader that stops reading blocks nothing else and loses events; when the reader is gone, this
     returns. A file that can't be written (the disk is full) loses lines; once it can be written again, a line says how
     many are missing."""
     show = as_json if format == "json" else as_text
     lost, why, torn = 0, "", False
-    with board.subscription(_LIMIT) as events:
-        earlier = list(kept)
+    with board.subscription(_LIMIT, kept) as events:
         task_status.started()
-        async for event in _after(earlier, events):
+        async for event in events:
             line = show(event)
             if line is None:
                 continue
@@ -62,13 +60,6 @@ async def print_events(
                 return
             else:
                 lost, torn = 0, False
-
-
-async def _after(earlier: Iterable[Event], events: AsyncIterable[Event]) -> AsyncGenerator[Event, None]:
-    for event in earlier:
-        yield event
-    async for event in events:
-        yield event
 
 
 class _Full(Exception):
