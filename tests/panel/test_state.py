@@ -32,11 +32,11 @@ def test_rates_and_their_history_from_list_to_list() -> None:
 
 def test_events_are_kept_once_and_the_last_one_of_each_forward() -> None:
     made = view(forward("web"))
-    told = event("web", "failed", "why")
-    made.told(told)
+    before, told = event("db", "active", "earlier", time="2023-11-14T22:13:10Z"), event("web", "failed", "why")
     made.heard(told | {"portForward": forward("web", State.FAILED)})
     made.heard(event("web", "kubectl", "said") | {"portForward": forward("web", State.FAILED)})
-    assert [each["message"] for each in made.events] == ["why"]
+    made.fetched([before, told])  # they come after those that were heard meanwhile
+    assert [each["message"] for each in made.events] == ["earlier", "why"]
     assert (made.last["web"]["message"], made.forwards["web"]["state"]) == ("why", "failed")
     made.marked = {"web"}
     made.heard(event("web", "removed", "gone") | {"portForward": None})

@@ -65,8 +65,7 @@ class Following(Actions, inherit_bindings=False):
         self._listed_at = 0.0
         await self._look_at_file()
         self._listed(await self.link.call("subscribe"))
-        for event in await self.link.call("events"):
-            self.view.told(event)
+        self.view.fetched(await self.link.call("events"))
         if isinstance(self.screen, EventsPage) and not self._log_of:
             self.screen.replace(self.view.events)
         self.change()

@@ -109,17 +109,21 @@ class View:
         elif id is not None and event["event"] == "removed":
             self.forwards.pop(id, None)
             self.marked.discard(id)
-        self.told(event)
+        self._keep(event)
 
-    def told(self, event: Event) -> None:
-        """Keep an event for people. It may be among the fetched ones already."""
-        if event["event"] in ("kubectl", "added", "removed"):
-            return
-        if any((each["time"], each["message"]) == (event["time"], event["message"]) for each in self.events):
-            return
-        self.events.append(event)
-        if event.get("forward"):
-            self.last[event["forward"]] = event
+    def fetched(self, kept: Iterable[Event]) -> None:
+        """Take the events that the instance has kept. Some of them may have been heard already."""
+        known = {(each["time"], each.get("forward"), each["message"]): each for each in (*kept, *self.events)}
+        self.events.clear()
+        for each in sorted(known.values(), key=lambda each: str(each["time"])):
+            self._keep(each)
+
+    def _keep(self, event: Event) -> None:
+        """Keep an event for people."""
+        if event["event"] not in ("kubectl", "added", "removed"):
+            self.events.append(event)
+            if event.get("forward"):
+                self.last[event["forward"]] = event
 
     def shown(self) -> list[Forward]:
         """The forwards that match the filter, in order."""
