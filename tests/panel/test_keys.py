@@ -489,3 +489,21 @@ async def test_the_log_of_one_follows_with_the_words_of_its_kubectl() -> None:
         instance.tell("db", "active", "another")
         await screen.shows("Handling connection for 1")
         assert "another" not in screen.text
+
+
+@played
+async def test_keys_in_the_details_are_about_that_forward_alone() -> None:
+    instance = three()
+    async with showing(instance) as screen:
+        await screen.press("space", "home", "down", "enter")
+        await screen.shows("declared by")
+        await screen.press("r")
+        await screen.until(lambda: instance.calls == [("restart", {"id": "db"})])  # although another is marked
+        del instance.forwards["db"]
+        instance.tell("db", "removed", "no longer listed")
+        await screen.shows("it is no longer listed")
+        await screen.press("s", "r", "c", "C", "b", "l")
+        await screen.shows("it is no longer listed")
+        assert len(instance.calls) == 1
+        await screen.press("escape", "r")
+        await screen.until(lambda: instance.calls[1:] == [("restart", {"id": "web"})])

@@ -39,6 +39,7 @@ class Actions(App[int], inherit_bindings=False):
 
     view: View
     link: Instance
+    page_of: str  # the forward whose details are shown, or empty
 
     @property
     def table(self) -> ForwardTable:
@@ -60,9 +61,18 @@ class Actions(App[int], inherit_bindings=False):
 
     @property
     def current(self) -> Forward | None:
-        """The selected forward; the first one of a folded line."""
+        """The forward whose details are shown, else the selected one; the first one of a folded line."""
+        if self.page_of:
+            return self.view.forwards.get(self.page_of)
         row = self.table.row
         return self.view.forwards.get(row.forwards[0]["id"]) if row is not None else None
+
+    @property
+    def chosen(self) -> list[Forward]:
+        """What an action is about."""
+        if self.page_of:
+            return [self.current] if self.current is not None else []
+        return self.view.chosen(self.table.row)
 
     async def call_each(self, calls: Iterable[Awaitable[Any]]) -> None:
         """Make the calls one after the other; say which are refused."""
@@ -92,23 +102,20 @@ class Actions(App[int], inherit_bindings=False):
 
     @property
     def stops(self) -> bool:
-        chosen = self.view.chosen(self.table.row)
-        return not chosen or any(each["listening"] for each in chosen)
+        return not self.chosen or any(each["listening"] for each in self.chosen)
 
     @work
     async def action_stop(self) -> None:
-        chosen = [each["id"] for each in self.view.chosen(self.table.row) if each["listening"]]
+        chosen = [each["id"] for each in self.chosen if each["listening"]]
         await self.call_each(self.link.call("portforward:stop", id=id) for id in chosen)
 
     @work
     async def action_start(self) -> None:
-        chosen = [each["id"] for each in self.view.chosen(self.table.row)]
-        await self.call_each(self.link.call("restart", id=id) for id in chosen)
+        await self.call_each(self.link.call("restart", id=each["id"]) for each in self.chosen)
 
     @work
     async def action_restart(self) -> None:
-        chosen = self.view.chosen(self.table.row)
-        await self.call_each(self.link.call("restart", id=each["id"]) for each in chosen)
+        await self.call_each(self.link.call("restart", id=each["id"]) for each in self.chosen)
 
     @work
     async def action_stop_all(self) -> None:
@@ -147,10 +154,11 @@ class Actions(App[int], inherit_bindings=False):
             return
         self.draw()
         self.table.select(f"forward {id}")
-        forward = self.view.forwards[id]
-        self.say(f"{id} listens on {local(forward)}")
-        if begun.save:
-            await self._write(forward)
+        forward = self.view.forwards.get(id)
+        if forward is not None:  # nobody has stopped it meanwhile
+            self.say(f"{id} listens on {local(forward)}")
+            if begun.save:
+                await self._write(forward)
 
     @work
     async def action_write(self) -> None:

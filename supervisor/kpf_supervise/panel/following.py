@@ -34,7 +34,7 @@ class Following(Actions, inherit_bindings=False):
         self._listed_at = 0.0
         self._digest = Digest()
         self.page: TextPage | None = None  # the details of a forward
-        self._page_of = ""
+        self.page_of = ""
         self._described: dict[str, Any] = {}
         self._kept: list[Event] = []
         self._log_of = ""  # the forward whose log is shown
@@ -74,7 +74,7 @@ class Following(Actions, inherit_bindings=False):
             await self.list_again()
             await self._look_at_file()
             if self.page is not None:
-                await self._look_at(self._page_of)
+                await self._look_at(self.page_of)
 
     async def _look_at_file(self) -> None:
         info = await self.link.call("info")
@@ -124,7 +124,7 @@ class Following(Actions, inherit_bindings=False):
             self.set_timer(_FRAME, self.draw)
 
     def open_details(self, id: str) -> None:
-        self._described, self._kept, self._page_of = {}, [], id
+        self._described, self._kept, self.page_of = {}, [], id
 
         def text() -> Pieces:
             forward = self.view.forwards.get(id)
@@ -143,7 +143,7 @@ class Following(Actions, inherit_bindings=False):
         self.page = TextPage(id, text, commands)
 
         def closed(_: None) -> None:
-            self.page = None
+            self.page, self.page_of = None, ""
 
         self.push_screen(self.page, closed)
         self._look_at_details()
@@ -151,7 +151,7 @@ class Following(Actions, inherit_bindings=False):
     @work(exclusive=True, group="details")
     async def _look_at_details(self) -> None:
         with suppress(Refused):
-            await self._look_at(self._page_of)
+            await self._look_at(self.page_of)
             self.change()
 
     async def _look_at(self, id: str) -> None:

@@ -59,7 +59,7 @@ def note(view: View, forward: Forward | None) -> Pieces:
     if forward["error"]:
         pieces = [(f"{forward['id']}: ", "bold"), (reason(forward), "red")]
     last = view.last.get(forward["id"])
-    if last is not None and not (forward["error"] and last["message"] in forward["error"]):
+    if last is not None and (forward["error"] or "\n") not in last["message"]:
         pieces += [("\n", "")] * bool(pieces) + event_line(last)
     return pieces
 
