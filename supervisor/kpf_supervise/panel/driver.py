@@ -139,12 +139,10 @@ class TerminalDriver(LinuxDriver):
         self._resized()
 
     def _continued(self) -> None:
-        """After a SIGSTOP, which cannot be caught: whatever the shell has done to the terminal is undone."""
-        if self._saved is not None and self._output >= 0 and in_foreground(self.fileno):
-            with suppress(termios.error):
-                termios.tcsetattr(self.fileno, termios.TCSANOW, _patched(self._saved))
-            self._set_modes()
-            self._app.refresh(layout=True)
+        """After a SIGSTOP, which cannot be caught: the shell has the terminal, or had it."""
+        self._pending = b""
+        self._let_go()
+        self._come_back()
 
     def _resized(self) -> None:
         size = Size(*self._get_terminal_size())
@@ -161,13 +159,9 @@ class TerminalDriver(LinuxDriver):
         self._loop.remove_reader(self.fileno)
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back. Waits for it for _PATIENCE seconds at most."""
-        self.disable_input()
-        for number in self._signals:
-            self._loop.remove_signal_handler(number)
+        """Give the terminal back, if we have it. Waits for it for _PATIENCE seconds at most."""
         if self._output < 0:
             return
-        self._loop.remove_writer(self._output)
         with suppress(termios.error):
             # resume output stopped by Ctrl-S; ON takes effect only after OFF
             termios.tcflow(self.fileno, termios.TCOOFF)
@@ -179,6 +173,14 @@ class TerminalDriver(LinuxDriver):
             with suppress(termios.error):
                 termios.tcflush(self.fileno, termios.TCIFLUSH)
                 termios.tcsetattr(self.fileno, termios.TCSANOW, self._saved)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Touch the terminal no longer."""
+        self.disable_input()
+        for number in self._signals:
+            self._loop.remove_signal_handler(number)
+        self._loop.remove_writer(self._output)
         os.close(self._output)
         self._output = -1
 
