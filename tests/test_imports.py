@@ -71,6 +71,7 @@ PURE = [
     "panel.state",
     "panel.columns",
     "panel.cells",
+    "panel.ending",
     "panel.keys",
     "panel.starting",
     "panel.words",

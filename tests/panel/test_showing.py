@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kpf_supervise.model import State
-from kpf_supervise.panel.actions import ENDED, GONE
+from kpf_supervise.panel.ending import ENDED, GONE
 from kpf_supervise.panel.program import Panel
 from tests.panel.instance import Instance, event, forward, played, showing
 

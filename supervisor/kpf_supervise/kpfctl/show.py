@@ -107,7 +107,8 @@ def panel(context: click.Context) -> None:
     path = chosen_socket(context)
     if not has_terminal():
         raise click.UsageError("The panel needs a terminal. See: kpfctl list --watch")
-    from kpf_supervise.panel.__main__ import ENDED, show
+    from kpf_supervise.panel.__main__ import show
+    from kpf_supervise.panel.ending import ENDED
 
     try:
         code, trouble = show(path, own=False)

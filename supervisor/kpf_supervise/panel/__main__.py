@@ -1,8 +1,5 @@
-"""`python -m kpf_supervise.panel --socket PATH` shows the instance that serves PATH. kpf-supervise and kpfctl run it.
-
-Exit codes: 0 the user quit; 1 a bug, with its traceback on stderr; 3 the instance has ended; 4 the terminal was closed;
-5 Textual can't be loaded, with the reason on stderr; 128 + N ended by signal N.
-"""
+"""`python -m kpf_supervise.panel --socket PATH` shows the instance that serves PATH; kpf-supervise runs it beside
+itself. The exit codes are in `ending`."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
-ENDED, NO_TEXTUAL = 3, 5
+from kpf_supervise.panel.ending import FAILED, NO_TEXTUAL, QUIT
 
 
 def show(socket: Path, own: bool) -> tuple[int, str]:
@@ -24,8 +21,8 @@ def show(socket: Path, own: bool) -> tuple[int, str]:
     code = panel.run()
     if panel._exception is not None:
         traceback.print_exception(panel._exception)
-        return 1, ""
-    return code or 0, panel.trouble
+        return FAILED, ""
+    return code or QUIT, panel.trouble
 
 
 def main() -> int:

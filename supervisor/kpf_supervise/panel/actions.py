@@ -15,13 +15,12 @@ from kpf_supervise.panel import hands, saving
 from kpf_supervise.panel.begin import BeginPage, Begun
 from kpf_supervise.panel.cells import local
 from kpf_supervise.panel.driver import TerminalDriver
+from kpf_supervise.panel.ending import QUIT
 from kpf_supervise.panel.screens import EventsPage, Question, help_page
 from kpf_supervise.panel.starting import again, free_name
 from kpf_supervise.panel.state import GROUPINGS, SORTS, Forward, Row, View
 from kpf_supervise.panel.table import ForwardTable
 from kpf_supervise.panel.words import Pieces
-
-QUIT, FAILED, ENDED, GONE = 0, 1, 3, 4  # how it ends: the user quit; a bug; the instance ended; the terminal was closed
 
 
 class Instance(Protocol):

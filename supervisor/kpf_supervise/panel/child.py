@@ -14,14 +14,11 @@ from typing import Any, NamedTuple
 
 import trio
 
-from kpf_supervise.kubectl.process import lines
+from kpf_supervise.kubectl.process import lines, read_to_end
+from kpf_supervise.panel.ending import ENDED, GONE, NO_TEXTUAL, QUIT, RESTORE, SIGNAL
 
 _GRACE = 1.5  # seconds between SIGTERM and SIGKILL; it waits for its terminal for a second
 _LAST = 100  # lines of its stderr that are kept
-_PATIENCE = 1.0  # seconds for a terminal that takes no output
-_QUIT, _ENDED, _GONE, _NO_TEXTUAL = 0, 3, 4, 5  # its exit codes, see panel/__main__.py
-# Leaves the modes that it sets: paste, wrap, resize, mouse, focus, the second screen, the hidden cursor.
-_RESTORE = b"\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?1049l\x1b[?25h"
 
 
 class Ended(NamedTuple):
@@ -45,27 +42,32 @@ async def run_panel(socket: Path) -> Ended:
             return Ended(False, f"there is no panel: its process can't be started: {error.strerror}", shown=False)
         assert process.stderr is not None
         try:
-            async for line in lines(process.stderr):
-                said.append(line.decode(errors="replace"))
-            code = await process.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_read, process.stderr, said)
+                code = await read_to_end(process, nursery)
         finally:
             with trio.CancelScope(shield=True):
                 await _end(process)
                 await process.stderr.aclose()
-            if process.returncode not in (_QUIT, _ENDED, _GONE, _NO_TEXTUAL):
+            if process.returncode not in (QUIT, ENDED, GONE, NO_TEXTUAL):
                 restore()
-    if code in (_QUIT, _GONE):
-        return Ended(code == _QUIT, "the panel has ended: its terminal was closed")
+    if code in (QUIT, GONE):
+        return Ended(code == QUIT, "the panel has ended: its terminal was closed")
     after = "The forwards go on, and events follow as lines"
-    if code == _NO_TEXTUAL:
+    if code == NO_TEXTUAL:
         reason = said[-1] if said else "unknown"
         return Ended(False, f"there is no panel: the library Textual can't be loaded: {reason}. {after}", shown=False)
-    if code == _ENDED:
+    if code == ENDED:
         return Ended(False, f"the panel could not reach the instance. {after}")
     how = f"was killed by signal {-code}" if code < 0 else f"has ended with exit code {code}"
-    if code > 128:
-        how = f"was ended by signal {code - 128}"
+    if code > SIGNAL:
+        how = f"was ended by signal {code - SIGNAL}"
     return Ended(False, f"the panel {how}. {after}; kpfctl panel shows it again", tuple(said))
+
+
+async def _read(stream: trio.abc.ReceiveStream, said: deque[str]) -> None:
+    async for line in lines(stream):
+        said.append(line.decode(errors="replace"))
 
 
 async def _end(process: trio.Process) -> None:
@@ -93,7 +95,7 @@ def _terminal_kept() -> Iterator[Any]:
             fd = os.open(os.ttyname(1), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
             try:
                 with suppress(BlockingIOError):
-                    os.write(fd, _RESTORE)
+                    os.write(fd, RESTORE)
             finally:
                 os.close(fd)
             termios.tcsetattr(0, termios.TCSANOW, saved)

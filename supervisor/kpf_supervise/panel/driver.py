@@ -26,9 +26,9 @@ from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Size
 
+from kpf_supervise.panel.ending import RESTORE
 from kpf_supervise.panel.hands import LOOK, in_foreground
 
-RESTORE = "\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?1049l\x1b[?25h"
 _PATIENCE = 1.0  # seconds at the end for a terminal that takes no output
 _ESCAPE = constants.ESCAPE_DELAY + 0.01  # seconds after which a lone escape is the key
 _MOST = 1_000_000  # bytes that wait for the terminal; then the screen is drawn anew once it takes output again
@@ -166,7 +166,7 @@ class TerminalDriver(LinuxDriver):
             # resume output stopped by Ctrl-S; ON takes effect only after OFF
             termios.tcflow(self.fileno, termios.TCOOFF)
             termios.tcflow(self.fileno, termios.TCOON)
-        self._pending += RESTORE.encode()
+        self._pending += RESTORE
         write_in_time(self._output, self._pending, _PATIENCE)
         self._pending = b""
         if self._saved is not None:

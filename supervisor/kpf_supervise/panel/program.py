@@ -19,9 +19,10 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import DataTable, Input, Static
 
-from kpf_supervise.panel.actions import GONE, QUIT, Instance
+from kpf_supervise.panel.actions import Instance
 from kpf_supervise.panel.columns import PLAIN_SIGNS, SIGNS, Layout
 from kpf_supervise.panel.driver import TerminalDriver
+from kpf_supervise.panel.ending import GONE, QUIT, SIGNAL
 from kpf_supervise.panel.following import Following
 from kpf_supervise.panel.footer import KeyFooter
 from kpf_supervise.panel.keys import KEYS, MOVES
@@ -87,7 +88,7 @@ class Panel(Following, inherit_bindings=False):
     def on_mount(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # Ctrl-C reaches the whole job: the instance is told by the kernel, too
-            code = QUIT if number == signal.SIGINT or not self.view.own else 128 + number
+            code = QUIT if number == signal.SIGINT or not self.view.own else SIGNAL + number
             with suppress(NotImplementedError, ValueError, RuntimeError):  # a test, in another thread
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, code)
         self.table.focus()
