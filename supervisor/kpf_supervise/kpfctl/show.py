@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -101,10 +102,21 @@ def env() -> None:
 
 
 @main.command(epilog=example("kpfctl panel"))
+@click.option(
+    "--web",
+    is_flag=False,
+    flag_value="0",
+    type=click.IntRange(0, 65535),
+    metavar="[PORT]",
+    help="Serve it to a browser on this machine, and print the address. Default: any free port.",
+)
 @click.pass_context
-def panel(context: click.Context) -> None:
+def panel(context: click.Context, web: int | None) -> None:
     """Show the panel of the instance. Closing it leaves the instance running."""
     path = chosen_socket(context)
+    if web is not None:
+        _serve_panel(path, web)
+        return
     if not has_terminal():
         raise click.UsageError("The panel needs a terminal. See: kpfctl list --watch")
     from kpf_supervise.panel.__main__ import show
@@ -117,3 +129,16 @@ def panel(context: click.Context) -> None:
     if code == ENDED:
         raise NoAnswer(f"{path}: {trouble}" if trouble else "the instance has ended")
     sys.exit(code)
+
+
+def _serve_panel(path: Path, port: int) -> None:
+    with Client(path) as client:
+        client.call("info")  # before anything is served
+    try:
+        from kpf_supervise.panel.web import serve
+    except ImportError as error:
+        raise NoAnswer(f"--web needs the extra [web] ({error}). Install it: uv tool install '.[web]'") from None
+    try:
+        serve(path, port, lambda address: click.echo(f"{address}\nCtrl-C ends it. Only who has the address gets in."))
+    except OSError as error:
+        raise NoAnswer(f"port {port}: {error.strerror or error}") from None

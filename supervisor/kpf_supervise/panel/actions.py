@@ -249,6 +249,9 @@ class Actions(App[int], inherit_bindings=False):
             self.say("it does not listen", wrong=True)
             return
         url = f"http://{local(self.current)}"
+        if self.is_web:
+            self.open_url(url)
+            return
         words = hands.browser(os.environ)
         try:
             if words:
@@ -263,6 +266,9 @@ class Actions(App[int], inherit_bindings=False):
     @work
     async def action_edit(self) -> None:
         words = hands.editor(os.environ)
+        if self.is_web:
+            self.say("the editor needs a terminal", wrong=True)
+            return
         if not self.view.path or not words:
             self.say("no editor was found: set $EDITOR" if self.view.path else "there is no file", wrong=True)
             return

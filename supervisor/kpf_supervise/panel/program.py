@@ -63,7 +63,8 @@ class Panel(Following, inherit_bindings=False):
 
     def __init__(self, link: Instance, own: bool) -> None:
         plain = bool(os.environ.get("NO_COLOR"))
-        super().__init__(link, own, driver_class=TerminalDriver, ansi_color=plain or None)
+        served = bool(os.environ.get("TEXTUAL_DRIVER"))  # to a browser: Textual has a driver for that
+        super().__init__(link, own, driver_class=None if served else TerminalDriver, ansi_color=plain or None)
         unicode = str(getattr(sys.__stdout__, "encoding", "utf-8")).lower().startswith("utf")
         self._columns = Layout(SIGNS if unicode else PLAIN_SIGNS)
         self._drawn: dict[str, Pieces] = {}
@@ -134,7 +135,7 @@ class Panel(Following, inherit_bindings=False):
         recent = list(view.events)[-room:] if room > 1 else []
         pieces: Pieces = []
         for event in recent:
-            pieces += [("\n", "")] * bool(pieces) + event_line({**event, "traceback": ()}, 24)
+            pieces += [("\n", "")] * bool(pieces) + event_line({**event, "traceback": ()}, 16)
         self._put("recent", pieces)
         main.query_one("#recent").set_class(bool(recent), "open")
         if self.page is not None:

@@ -121,10 +121,12 @@ class ForwardTable(DataTable[str], inherit_bindings=False):
         component, post = self._get_styles_to_render_cell(
             False, False, False, hover, cursor, self.show_cursor, self._show_hover_cursor, False, False
         )
-        style = base_style + component + _style(cell.look, cell.link) + post + _place(row_index, column_index)
+        plain = base_style + component + post + _place(row_index, column_index)
         inner = width - PADDING
-        text = cell.text if not cell.right else " " * (inner - cell_len(cell.text)) + cell.text
-        return [[Segment(f" {set_cell_size(text, inner)} ", style)]]
+        rest = " " * (inner - cell_len(cell.text))
+        front, back = (f" {rest}", " ") if cell.right else (" ", f"{rest} ")
+        text = set_cell_size(cell.text, inner) if not rest else cell.text
+        return [[Segment(front, plain), Segment(text, plain + _style(cell.look, cell.link)), Segment(back, plain)]]
 
     @property
     def below(self) -> str:
