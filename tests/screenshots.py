@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from html import escape
@@ -20,8 +21,10 @@ from tests.terminal import in_terminal
 COLUMNS, ROWS = 138, 22
 WIDTH, HEIGHT = 8.4, 18  # pixels per character
 THEMES = {
-    "dark": {"default": "#d4d4d4", "": "#1e1e1e", "green": "#6cc070", "brown": "#d7a94b", "red": "#f0716f"},
-    "light": {"default": "#333333", "": "#ffffff", "green": "#1a7f37", "brown": "#8a6100", "red": "#c4232b"},
+    "dark": {"default": "#d4d4d4", "": "#1e1e1e", "green": "#6cc070", "brown": "#d7a94b", "red": "#f0716f"}
+    | {"cyan": "#56b6c2", "blue": "#61afef", "magenta": "#c678dd"},
+    "light": {"default": "#333333", "": "#ffffff", "green": "#1a7f37", "brown": "#8a6100", "red": "#c4232b"}
+    | {"cyan": "#0e7490", "blue": "#0550ae", "magenta": "#8250df"},
 }
 CONFIG = """
 defaults: {reconnect: {initial: 40s, max: 40s}}
@@ -82,9 +85,12 @@ async def main(folder: Path) -> None:
                 async with await trio.open_tcp_stream("127.0.0.1", 8080):
                     async with await trio.open_tcp_stream("127.0.0.1", 1025):
                         terminal.type("\x1b[H" + "\x1b[B" * 6)
-                        await terminal.shows("1 held")
-                        await terminal.shows("1.2M")
-                        await trio.sleep(1.5)  # until the rates of the last second have disappeared
+                        await terminal.shows(lambda text: re.search(" mail .* 0 +1 ", text) is not None)
+                        for size in (300_000, 700_000, 200_000, 900_000, 500_000):
+                            await get(8080, f"/bytes/{size}")
+                            await trio.sleep(1.0)  # from one reading of the counters to the next
+                        await terminal.shows("3.8M")
+                        await terminal.shows("█")
                         for name, theme in THEMES.items():
                             (folder / f"panel-{name}.svg").write_text(svg(terminal.screen, theme))
     print(f"{folder}/panel-dark.svg and panel-light.svg are made anew")

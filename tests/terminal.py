@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import os
 import pty
@@ -10,11 +11,32 @@ import struct
 import termios
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pyte
 import trio
 
 PATIENCE = 20.0  # seconds for the screen to show something
+
+
+class _Screen(pyte.Screen):
+    """With the alternate screen, which pyte lacks."""
+
+    _ALTERNATE = 1049
+    _main: tuple[Any, Any] | None = None
+
+    def set_mode(self, *modes: int, **more: Any) -> None:
+        super().set_mode(*modes, **more)
+        if self._ALTERNATE in modes and self._main is None:
+            self._main = copy.deepcopy(self.buffer), copy.copy(self.cursor)
+            self.erase_in_display(2)
+
+    def reset_mode(self, *modes: int, **more: Any) -> None:
+        super().reset_mode(*modes, **more)
+        if self._ALTERNATE in modes and self._main is not None:
+            self.buffer, self.cursor = self._main
+            self._main = None
+            self.dirty.update(range(self.lines))
 
 
 class Terminal:
@@ -24,7 +46,9 @@ class Terminal:
         self.fd = fd
         self.raw = bytearray()
         self.process: trio.Process
-        self._screen = pyte.Screen(columns, rows)
+        self._takes = trio.Event()  # it takes output
+        self._takes.set()
+        self._screen = _Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._news = trio.Event()
         self.resize(columns, rows)
@@ -32,6 +56,7 @@ class Terminal:
     async def read(self) -> None:
         """Read until the program's side is closed."""
         while True:
+            await self._takes.wait()
             await trio.lowlevel.wait_readable(self.fd)
             try:
                 data = os.read(self.fd, 65536)
@@ -43,6 +68,13 @@ class Terminal:
             self._stream.feed(data)
             self._news.set()
             self._news = trio.Event()
+
+    def take_nothing(self) -> None:
+        """Hang, as a window over a dead line does, until `take_again`."""
+        self._takes = trio.Event()
+
+    def take_again(self) -> None:
+        self._takes.set()
 
     @property
     def lines(self) -> list[str]:
@@ -63,6 +95,14 @@ class Terminal:
                 await self._news.wait()
             return self.text
         raise AssertionError(f"waited for {true} in vain; the screen shows:\n{self.text}")
+
+    async def says(self, text: str) -> None:
+        """Wait until the program has written the text, wherever it is by now."""
+        with trio.move_on_after(PATIENCE):
+            while text.encode() not in self.raw:
+                await self._news.wait()
+            return
+        raise AssertionError(f"waited for {text} in vain; the screen shows:\n{self.text}")
 
     def type(self, keys: str) -> None:
         os.write(self.fd, keys.encode())
@@ -86,7 +126,7 @@ class Terminal:
     def given_back(self) -> bool:
         """Whether each of these was finally restored: the alternate screen, the mouse, the hidden cursor."""
         pairs = [(b"\x1b[?1049h", b"\x1b[?1049l"), (b"\x1b[?1000h", b"\x1b[?1000l"), (b"\x1b[?25l", b"\x1b[?25h")]
-        return all(self.raw.rfind(on) < self.raw.rfind(off) for on, off in pairs)
+        return all(self.raw.rfind(on) <= self.raw.rfind(off) for on, off in pairs)
 
 
 @asynccontextmanager

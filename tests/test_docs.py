@@ -22,7 +22,7 @@ from kpf_supervise.events import serialize
 from kpf_supervise.kpfctl import program
 from kpf_supervise.kpfctl.group import main as ctl
 from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
-from kpf_supervise.panel.drawing import HELP
+from kpf_supervise.panel.keys import KEYS, MOVES
 from tests.faults.matrix import FAULTS, row
 
 ROOT = Path(__file__).parent.parent
@@ -59,10 +59,9 @@ def test_every_verb_and_method_is_shown_and_every_verb_has_an_example() -> None:
 
 
 def test_every_key_of_the_panel_is_shown() -> None:
-    table = PAGES["panel.md"]
-    for line in HELP.splitlines()[2:]:
-        key = line.split()[0]
-        assert f"`{key}`" in table, key
+    table = PAGES["panel.md"].partition("| key |")[2].partition("\n\n")[0]
+    shown = re.findall(r"`([^` ]+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:]))
+    assert {*shown} == {word for key in (*KEYS, *MOVES) for word in key.shown.split()}
 
 
 def test_the_launchd_agent_is_a_plist() -> None:

@@ -77,9 +77,14 @@ PURE = [
     "control.methods",
     "kpfctl.ids",
     "panel.state",
-    "panel.drawing",
+    "panel.columns",
     "panel.cells",
+    "panel.ending",
+    "panel.keys",
+    "panel.starting",
+    "panel.words",
 ]
+PANEL = ["actions", "begin", "driver", "following", "footer", "hands", "link", "program", "screens", "table"]
 FOLDER = Path(kpf_supervise.__file__).parent
 LONGEST = 300  # lines of a file
 
@@ -144,9 +149,27 @@ def test_the_sandbox_is_apart() -> None:
         assert ours <= set(PURE), file.name
 
 
-def test_no_asyncio_anywhere() -> None:
+def test_asyncio_is_only_in_the_process_of_the_panel_and_trio_is_not() -> None:
+    """`child` is the end that the supervisor has of it."""
+    of_panel = {FOLDER / f"panel/{name}.py" for name in PANEL}
+    served = FOLDER / "panel/web.py"  # a process of its own, too
     for file in FOLDER.rglob("*.py"):
-        assert not imports(file) & {"asyncio", "threading"}, file.name
+        found = imports(file)
+        assert "threading" not in found, file.name
+        assert file in {*of_panel, served} or not {each.partition(".")[0] for each in found} & {"asyncio", "textual"}, (
+            file.name
+        )
+    reached, todo = set[Path](), {FOLDER / "panel/__main__.py"}
+    while todo:
+        file = todo.pop()
+        reached.add(file)
+        assert "trio" not in imports(file), file
+        ours = {FOLDER / f"{name.replace('.', '/')}.py" for name in imports(file) & KNOWN}
+        todo |= ours - reached
+    assert of_panel <= reached
+    allowed = {"text", "model", "config", "events", "control", "instance", "panel", "kubectl"}
+    rooms = {module(file).partition(".")[0] for file in reached}
+    assert rooms <= allowed, rooms
 
 
 def test_every_file_fits_in_the_head() -> None:

@@ -11,13 +11,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import trio
 
 from kpf_supervise.control.handlers import Handlers
-from kpf_supervise.control.server import Connection, serve
+from kpf_supervise.control.server import serve
 from kpf_supervise.control.unix_socket import Running, control_socket
 from kpf_supervise.events.board import Board
 from kpf_supervise.events.log import print_events
@@ -31,7 +30,8 @@ from kpf_supervise.instance.systemd import tell_service_manager
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
 from kpf_supervise.kubectl.process import lines, running
 from kpf_supervise.model import Cluster, Config
-from kpf_supervise.primitives.boundary import bare, unbroken
+from kpf_supervise.panel.child import run_panel
+from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.open_files import raise_limit, shortage_told
 from kpf_supervise.text import one_line
 
@@ -95,13 +95,12 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
             def open_to_others(handlers: Handlers, terminal_free: trio.Event) -> None:
                 if control is not None:
                     around.start_soon(serve, control, handlers)
-                if job.panel:
-                    ours, theirs = map(trio.SocketStream, map(trio.socket.from_stdlib_socket, socket.socketpair()))
-                    around.start_soon(Connection(theirs, handlers, lambda: None).run)
-                    showing.start_soon(_show_panel, ours, board, ending, panel, printed, terminal_free)
+                    if shows:
+                        showing.start_soon(_show_panel, path, board, ending, panel, printed, terminal_free)
 
             panel = trio.CancelScope()
-            printed = not job.panel or not os.isatty(_STDERR)
+            shows = job.panel and control is not None  # it is a client of the control socket
+            printed = not shows or not os.isatty(_STDERR)
             if printed:
                 await showing.start(_print, board, job.log_format)
             if unreachable:
@@ -116,41 +115,38 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
 
 
 async def _show_panel(
-    stream: trio.SocketStream,
-    board: Board,
-    ending: _Ending,
-    scope: trio.CancelScope,
-    printed: bool,
-    terminal_free: trio.Event,
+    path: Path, board: Board, ending: _Ending, scope: trio.CancelScope, printed: bool, terminal_free: trio.Event
 ) -> None:
     """Once the terminal is free, show the panel until the user quits, which ends the instance, or until `scope` is
-    cancelled. A bug in the panel or a closed terminal ends only the panel. Events are then printed instead, unless they
-    are `printed` already."""
+    cancelled. If it ends otherwise, events are printed instead, unless they are `printed` already, and a notice says
+    why."""
     with scope:
         await terminal_free.wait()
-        try:
-            module = await trio.to_thread.run_sync(
-                import_module, "kpf_supervise.panel.terminal"
-            )  # urwid takes a while to load
-            if await module.show(stream, own=True):
-                ending.scope.cancel()
-                return
-        except* Exception as bugs:
-            board.bug(bugs, "the panel")
+        ended = await run_panel(path)
+        if ended.quit:
+            ending.scope.cancel()
+            return
+        async with trio.open_nursery() as nursery:
             if not printed:
-                traceback.print_exception(bare(bugs))
-        if not printed:
-            await _print(board, "text")
+                await nursery.start(_print, board, "text", not ended.shown)
+            board.notice(ended.why, ended.said)
 
 
-async def _print(board: Board, format: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def _print(
+    board: Board,
+    format: str,
+    kept: bool = False,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Run `print_events`. After a bug, print the traceback directly and restart it."""
     status = task_status
 
     async def once() -> None:
-        nonlocal status
+        nonlocal status, kept
         first, status = status, trio.TASK_STATUS_IGNORED
-        await print_events(board, format, _STDERR, task_status=first)
+        earlier, kept = kept, False
+        await print_events(board, format, _STDERR, earlier, task_status=first)
 
     def failed(error: BaseException, _: float) -> None:
         traceback.print_exception(error)

@@ -238,6 +238,17 @@ class Event:
         object.__setattr__(self, "message", one_line(self.message))
 
 
+@dataclass(slots=True)
+class Connection:
+    """One open connection of a client to a local port."""
+
+    peer: str  # its address
+    since: float  # seconds since the epoch
+    held: bool = True
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
 LOG = 200  # events kept per forward
 
 
@@ -264,6 +275,7 @@ class Status:
     held: int = 0
     bytes_in: int = 0  # from the client to the pod
     bytes_out: int = 0  # from the pod to the client
+    open: list[Connection] = field(default_factory=list)  # oldest first
     log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG))  # events and kubectl's lines, oldest first
 
     @property

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 
-from kpf_supervise.control import async_client
 from kpf_supervise.control.client import Client, NoAnswer, find
 from kpf_supervise.instance.paths import make_private, runtime_folder, socket_of
+from kpf_supervise.panel.link import Link
 
 NOBODY = 65534
 only_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
@@ -120,17 +122,32 @@ def test_an_instance_makes_its_folder_private_and_takes_nobody_elses(
         make_private(folder)
 
 
+async def link_to(path: Path) -> None:
+    """Connect as the panel does, and leave again."""
+
+    async def connect() -> None:
+        link = Link(path)
+        await link.connect()
+        listening = asyncio.ensure_future(link.listen())
+        await asyncio.sleep(0)
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+
+    await trio.to_thread.run_sync(lambda: asyncio.run(connect()))
+
+
 async def test_a_socket_of_another_user_is_refused(listening: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Client(listening):
         pass
-    await (await async_client.connect(listening)).aclose()
+    await link_to(listening)
     owner = os.getuid()
     as_another_user(monkeypatch)
     words = rf"{listening}: .*belongs to .*uid {owner}\b.*, and you are .*uid {owner + 1}\b"
     with pytest.raises(NoAnswer, match=words):
         Client(listening)
     with pytest.raises(PermissionError, match=r"belongs to "):
-        await async_client.connect(listening)
+        await link_to(listening)
 
 
 @pytest.fixture
@@ -188,7 +205,5 @@ def test_a_socket_of_another_user_in_our_own_folder_is_not_counted(impostor: Pat
 
 @only_root
 async def test_the_panel_shows_no_instance_of_another_user(impostor: Path) -> None:
-    from kpf_supervise.panel.terminal import show_remote
-
-    with trio.fail_after(10), pytest.raises(PermissionError, match=f"belongs to nobody .uid {NOBODY}."):
-        await show_remote(impostor)
+    with pytest.raises(PermissionError, match=f"belongs to nobody .uid {NOBODY}."):
+        await link_to(impostor)

@@ -80,6 +80,7 @@ class Supervisor:
     """In the place of the real one, of the file and of the clusters: what it is given is what may go further."""
 
     path = None
+    mistakes: list[str] = []  # noqa: RUF012
     logins = NoLogins()
 
     def __init__(self) -> None:

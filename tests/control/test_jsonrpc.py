@@ -104,6 +104,7 @@ class Nothing:
     """In the place of a supervisor and its file."""
 
     path = None
+    mistakes: list[str] = []  # noqa: RUF012
 
     async def stop(self, ids: list[str]) -> None:
         await trio.lowlevel.checkpoint()

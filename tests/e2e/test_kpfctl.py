@@ -373,7 +373,7 @@ async def test_text_that_stdout_can_not_take_is_no_error(tmp_path: Path) -> None
 
 
 def test_it_starts_without_trio_and_what_is_as_heavy() -> None:
-    heavy = "{'trio', 'pydantic', 'yaml', 'urwid', 'psutil', 'msgspec'}"
+    heavy = "{'trio', 'pydantic', 'yaml', 'textual', 'asyncio', 'psutil', 'msgspec'}"
     script = f"import sys, kpf_supervise.kpfctl.program; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout == "\n"

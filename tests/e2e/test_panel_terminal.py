@@ -22,8 +22,9 @@ import trio.testing
 
 from kpf_supervise.kubectl.process import lines
 from kpf_supervise.sandbox import open_cluster
-from tests.e2e.test_panel import CONFIG, NEWEST, panel, row, shell
+from tests.e2e.test_panel import CONFIG, NEWEST, READY, panel, row, shell
 from tests.program import PATIENCE, get
+from tests.terminal import Terminal
 
 WAYS = {
     "q": lambda terminal: terminal.type("q"),
@@ -41,9 +42,9 @@ async def test_the_terminal_is_given_back_whole(way: str, tmp_path: Path) -> Non
             await terminal.shows("2 active")
             assert terminal.settings() != before
             terminal.resize(20, 5)
-            await terminal.shows(lambda text: "● active" in text and len(text.splitlines()) == 5)
+            await terminal.shows(lambda text: "active" in text and len(text.splitlines()) == 5)
             terminal.resize(100, 24)
-            await terminal.shows("Stop all")
+            await terminal.shows(READY)
             processes = psutil.Process(terminal.process.pid).children()
             WAYS[way](terminal)
             with trio.fail_after(20):
@@ -67,18 +68,19 @@ async def test_after_ctrl_z_the_shell_has_the_terminal_and_after_fg_the_panel(wr
     async with open_cluster(tmp_path) as cluster:
         async with shell(tmp_path, cluster, WRAPPERS[wrapper]) as terminal:  # only a shell can have a stopped job
             await terminal.shows("2 active")
+            await terminal.shows(READY)
             for number in (6, 7):
                 terminal.type("\x1a")
                 await terminal.shows(lambda text: "Stopped" in text and "2 active" not in text)
-                await terminal.shows(lambda _: terminal.given_back())
+                assert terminal.given_back()
                 terminal.type(f"echo forty$(({number}*7))\r")
                 await terminal.shows(f"forty{number * 7}")
                 terminal.type("clear; fg\r")
-                await terminal.shows(lambda text: "2 active" in text and "enter details" in text)
+                await terminal.shows(lambda text: "2 active" in text and READY in text)
                 terminal.type("?")  # it takes keys
-                await terminal.shows("select a forward, as the wheel and a click do")
-                terminal.type("?")
-                await terminal.shows("enter details")
+                await terminal.shows("one page down")
+                terminal.type("q")
+                await terminal.shows(READY)
             terminal.type("q")
             await terminal.shows(lambda text: terminal.given_back() and text.rstrip().endswith("$"))
             terminal.type("echo forty$((6*8))\r")
@@ -87,34 +89,58 @@ async def test_after_ctrl_z_the_shell_has_the_terminal_and_after_fg_the_panel(wr
             terminal.type("exit\r")
 
 
+BROKEN = "def broken(*_, **__): raise RuntimeError('no such luck')\n"
 FAULTS = {
-    "as it takes the terminal": "import urwid.display.raw as r; r.Screen.tty_signal_keys = broken",
-    "while it draws": "import kpf_supervise.panel.drawing as d; d.HELP = type('Broken', (), {'splitlines': broken})()",
-    "at a key": "import kpf_supervise.panel.state as v; v.View.press = broken",
-    "at ctrl-z": "import kpf_supervise.panel.terminal as p; p._Panel._suspend = broken",
+    "it cannot be loaded": "import sys; sys.modules['textual'] = None",
+    "as it takes the terminal": "import kpf_supervise.panel.driver as d; d.TerminalDriver._set_modes = broken",
+    "while it draws": "import kpf_supervise.panel.program as p; p.head = broken",
+    "at a key": "import kpf_supervise.panel.program as p; p.Panel.action_help = broken",
+    "killed": "",
+    "stopped and killed": "",
 }
 
 
 @pytest.mark.parametrize("where", FAULTS)
-async def test_a_fault_in_the_panel_gives_the_terminal_back_and_the_forwards_go_on(where: str, tmp_path: Path) -> None:
+async def test_a_panel_that_fails_leaves_lines_and_the_forwards_go_on(where: str, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         fault = tmp_path / "sitecustomize.py"
-        fault.write_text(f"def broken(*_, **__): raise RuntimeError('no such luck')\n{FAULTS[where]}\n")
+        in_panel = "import sys\nif 'kpf_supervise.panel' in sys.orig_argv:\n"
+        fault.write_text(in_panel + textwrap.indent(f"{BROKEN}{FAULTS[where] or 'pass'}\n", "    "))
         async with panel(tmp_path, cluster, PYTHONPATH=str(tmp_path)) as terminal:
             before = terminal.settings()
-            if where != "as it takes the terminal":
-                await terminal.shows("2 active")
-                terminal.type("\x1a" if where == "at ctrl-z" else "?")
-            await terminal.shows("RuntimeError: no such luck")
+            sentence = "the panel has ended with exit code 1. The forwards go on, and"
+            if where == "at a key":
+                await terminal.shows(READY)
+                terminal.type("?")
+            elif where == "it cannot be loaded":
+                sentence = "the library Textual can't be loaded"
+            elif "killed" in where:
+                await terminal.shows(READY)
+                (shown,) = [p for p in psutil.Process(terminal.process.pid).children() if "--own" in p.cmdline()]
+                if "stopped" in where:
+                    shown.suspend()
+                shown.kill()
+                sentence = "the panel was killed by signal 9. The forwards go on, and"
+            await terminal.says(sentence)
+            if "exit code" in sentence:
+                await terminal.shows("RuntimeError: no such luck")
+                assert "╭" not in terminal.text  # no picture with the values of variables
+            assert terminal.given_back()
             assert terminal.settings() == before
-            await terminal.shows(lambda _: terminal.given_back())
-            sockets = psutil.Process(terminal.process.pid).net_connections("tcp4")
-            for port in [each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN]:
+            if where == "it cannot be loaded":
+                await terminal.says("search           idle")  # told before
+            assert len(listening(terminal)) == 3
+            for port in listening(terminal):
                 assert re.match(b"web-|db-|search-", await get(port))
             terminal.process.send_signal(signal.SIGINT)
             with trio.fail_after(20):
                 assert await terminal.process.wait() == 0
             await terminal.shows("web              stopped")
+
+
+def listening(terminal: Terminal) -> list[int]:
+    sockets = psutil.Process(terminal.process.pid).net_connections("tcp4")
+    return [each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN]
 
 
 async def test_a_terminal_that_is_gone_ends_the_panel_alone_while_stderr_is_a_pipe(tmp_path: Path) -> None:
@@ -162,23 +188,43 @@ async def test_a_terminal_that_is_gone_ends_the_panel_alone_while_stderr_is_a_pi
             await process.wait()
 
 
-async def test_a_terminal_that_takes_nothing_stops_only_the_drawing(tmp_path: Path) -> None:
+async def test_a_terminal_that_takes_nothing_delays_only_the_drawing(tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         async with panel(tmp_path, cluster) as terminal:
             await terminal.shows("2 active")
+            await terminal.shows(READY)
             port = int(row(terminal, "web").split("localhost:")[1].split()[0])
-            terminal.type("\x13")  # Ctrl-S
-            for key in ("?", "q", "\x1b[B", "l", "q"):  # each asks for another screen
-                terminal.type(key)
-                for _ in range(5):
-                    with trio.fail_after(5):
-                        assert (await get(port)).startswith(b"web-")
-            terminal.type("\x11")  # Ctrl-Q
-            await terminal.shows("Stop all")
-            terminal.type("\x13qy")  # it may ask: its counters are up to a second old
+            terminal.take_nothing()
+            for number in range(40):  # each page is some kilobytes: more than a terminal keeps
+                terminal.type("?" if number % 2 == 0 else "q")
+                with trio.fail_after(5):
+                    assert (await get(port)).startswith(b"web-")
+            terminal.take_again()
+            await terminal.shows(lambda text: READY in text and "one page down" not in text)
+            terminal.take_nothing()
+            terminal.type("?q?q?q?q?q?q?q?q?q?q?q?q?q?q?q?q?q?q?q?q")
+            terminal.process.terminate()
             with trio.fail_after(10):
                 assert await terminal.process.wait() == 0
-            await terminal.shows(lambda _: terminal.given_back())
+
+
+async def test_a_job_in_the_background_goes_on_and_comes_back_with_fg(tmp_path: Path) -> None:
+    async with open_cluster(tmp_path) as cluster:
+        async with shell(tmp_path, cluster, "{}") as terminal:
+            await terminal.shows("2 active")
+            await terminal.shows(READY)
+            port = int(row(terminal, "web").split("localhost:")[1].split()[0])
+            terminal.type("\x1a")
+            await terminal.shows("Stopped")
+            terminal.type("bg; echo forty$((6*7))\r")
+            await terminal.shows("forty42")
+            with trio.fail_after(20):
+                assert (await get(port)).startswith(b"web-")
+            terminal.type("clear; fg\r")
+            await terminal.shows(lambda text: "2 active" in text and READY in text)
+            terminal.type("\x03")
+            await terminal.shows(lambda text: terminal.given_back() and text.rstrip().endswith("$"))
+            terminal.type("exit\r")
 
 
 async def test_in_the_background_of_a_shell_it_prints_lines_and_runs_on(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kpf_supervise.control import jsonrpc
+from kpf_supervise.events import serialize
 from kpf_supervise.events.log import as_json, as_text
 from kpf_supervise.events.serialize import line, port_forward
-from kpf_supervise.model import Cause, Cluster, Event, Forward, Problem, State, Status, Target
+from kpf_supervise.model import (
+    TEMPLATE,
+    Cause,
+    Cluster,
+    Connection,
+    Event,
+    Forward,
+    Problem,
+    Reconnect,
+    State,
+    Status,
+    Target,
+)
 
 FORGED = "Error\x1b]0;owned\x07\r\n21:00:00 web              active        all is well\u202e\u2028\ud800"
 TEXTS = st.text(st.characters(exclude_categories=()) | st.sampled_from(FORGED))
@@ -109,3 +123,14 @@ def test_a_line_of_the_log_is_in_local_time() -> None:
     text = line({"time": "2026-11-23T12:00:00.000Z", "event": "notice", "message": "m"})
     clock = datetime(2026, 11, 23, 12, tzinfo=UTC).astimezone().strftime("%H:%M:%S")
     assert text == f"{clock} -                notice        m"
+
+
+def test_more_of_a_forward_is_what_differs_from_the_defaults_and_its_connections() -> None:
+    assert serialize.description(Status(forward=TEMPLATE)) == {"settings": {}, "connections": []}
+    settings = replace(TEMPLATE, namespace="shop", hold=60.0, lazy=True, reconnect=Reconnect(attempts=None))
+    status = Status(forward=settings, open=[Connection("127.0.0.1:4711", since=1.5, bytes_in=7)])
+    told = serialize.description(status)
+    assert told["settings"].keys() == {"hold", "lazy", "reconnect"}
+    assert (told["settings"]["hold"], told["settings"]["reconnect"]["attempts"]) == ("60s", "unlimited")
+    connection = {"peer": "127.0.0.1:4711", "since": "1970-01-01T00:00:01.500Z", "held": True}
+    assert told["connections"] == [connection | {"bytesIn": 7, "bytesOut": 0}]

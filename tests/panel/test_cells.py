@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kpf_supervise.panel.cells import age, amount
+from kpf_supervise.panel.cells import age, amount, middle, spark
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,17 @@ def test_ages(seconds: float, text: str) -> None:
 )
 def test_amounts(count: float, text: str) -> None:
     assert amount(count) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [("web", 3, "web"), ("web-5448-pf78l", 9, "web-…f78l"), ("abc", 2, "a…"), ("abc", 1, "…"), ("abc", 0, "")],
+)
+def test_the_middle_is_left_out(text: str, width: int, shown: str) -> None:
+    assert middle(text, width) == shown
+
+
+def test_sparks() -> None:
+    assert spark([0, 50, 100], 8) == " ▄█"
+    assert spark([100, 0, 0], 2) == ""
+    assert spark([1e9, 1], 8) == "█▁"

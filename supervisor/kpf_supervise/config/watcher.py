@@ -30,6 +30,7 @@ class FileWatcher:
 
     def __init__(self, path: Path, mark: _Mark | None) -> None:
         self._path = path
+        self.mistakes: list[str] = []  # of the version read last; empty if it is valid
         self._known = mark
         self._one = trio.CapacityLimiter(1)  # an abandoned thread keeps its token until it returns
 
@@ -37,6 +38,7 @@ class FileWatcher:
         """The current configuration. Raises ConfigError, also if the read times out."""
         with trio.move_on_after(_PATIENCE):
             self._known, found = await self._apart(_attempt)
+            self.mistakes = [str(each) for each in found.problems] if isinstance(found, ConfigError) else []
             if isinstance(found, ConfigError):
                 raise found
             return found

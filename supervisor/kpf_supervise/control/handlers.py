@@ -62,6 +62,8 @@ class Handlers:
                     return self._info()
                 case "settings":
                     return serialize.settings(self.board.statuses[self._known(values["id"])].forward)
+                case "describe":
+                    return serialize.description(self.board.statuses[self._known(values["id"])])
                 case "contexts" | "namespaces" | "targets" | "ports":
                     template = self.desired.template()
                     return await cluster_methods.answer(method, self.supervisor.catalog, template, **values)
@@ -122,4 +124,5 @@ class Handlers:
             "pid": os.getpid(),
             "version": __version__,
             "config": str(self.desired.path.absolute()) if self.desired.path else None,
+            "mistakes": self.desired.mistakes,  # in the file as it is now
         }

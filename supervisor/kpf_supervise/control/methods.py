@@ -130,6 +130,7 @@ METHODS: dict[str, dict[str, Parameter]] = {
     "subscribe": {},
     "info": {},
     "settings": ID,
+    "describe": ID,
     "contexts": {"kubeconfig": CLUSTER["kubeconfig"]},
     "namespaces": CLUSTER,
     "targets": PLACE,

@@ -6,7 +6,7 @@ import math
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 
@@ -94,9 +94,10 @@ class Board:
             )
         )
 
-    def notice(self, message: str) -> None:
+    def notice(self, message: str, traceback: Iterable[str] = ()) -> None:
         """Publish a message that concerns no single forward."""
-        self._publish(Event(time=time.time(), forward=None, kind=NOTICE, message=message))
+        lines = tuple(map(_cleaned, traceback))
+        self._publish(Event(time=time.time(), forward=None, kind=NOTICE, message=message, traceback=lines))
 
     def bug(self, error: BaseException, what: str) -> str:
         """Report that `what` failed with an unexpected exception: the traceback only the first time, the sentence each
@@ -138,9 +139,12 @@ class Board:
                 subscriber.close()
 
     @contextmanager
-    def subscription(self, limit: float = math.inf) -> Iterator[trio.MemoryReceiveChannel[Event]]:
-        """The events from now on, as a receive channel. It ends early if more than `limit` events are unread."""
+    def subscription(self, limit: float = math.inf, kept: bool = False) -> Iterator[trio.MemoryReceiveChannel[Event]]:
+        """The events from now on, as a receive channel, with `kept` after those of the history. It ends early if more
+        than `limit` events are unread."""
         send, receive = trio.open_memory_channel[Event](limit)
+        for event in self.history if kept else ():
+            send.send_nowait(event)
         self._subscribers.add(send)
         try:
             yield receive
@@ -158,6 +162,9 @@ class Board:
 
 def _lines(error: BaseException) -> Iterator[str]:
     """The lines of the traceback, redacted, with their indentation."""
-    for line in "".join(traceback.format_exception(error)).splitlines():
-        text = line.lstrip(" ")
-        yield " " * (len(line) - len(text)) + redact(text)
+    yield from map(_cleaned, "".join(traceback.format_exception(error)).splitlines())
+
+
+def _cleaned(line: str) -> str:
+    text = line.lstrip(" ")
+    return " " * (len(line) - len(text)) + redact(text)

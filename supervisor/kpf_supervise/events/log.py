@@ -29,14 +29,20 @@ def as_json(event: Event) -> str | None:
 
 
 async def print_events(
-    board: Board, format: str, fd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    board: Board,
+    format: str,
+    fd: int,
+    kept: bool = False,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Write each event to `fd` until the board is closed. Reports `started` once no event can be missed. A reader that
-    stops reading blocks nothing else and loses events; when the reader is gone, this returns. A file that can't be
-    written (the disk is full) loses lines; once it can be written again, a line says how many are missing."""
+    """Write each event to `fd` until the board is closed, with `kept` also the earlier ones. Reports `started` once no
+    event can be missed. A reader that stops reading blocks nothing else and loses events; when the reader is gone, this
+    returns. A file that can't be written (the disk is full) loses lines; once it can be written again, a line says how
+    many are missing."""
     show = as_json if format == "json" else as_text
     lost, why, torn = 0, "", False
-    with board.subscription(_LIMIT) as events:
+    with board.subscription(_LIMIT, kept) as events:
         task_status.started()
         async for event in events:
             line = show(event)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kpf_supervise.config.options import written
-from kpf_supervise.model import Event, Forward, State, Status
+from kpf_supervise.model import TEMPLATE, Event, Forward, State, Status
 from kpf_supervise.text import one_line
 
 
@@ -62,6 +62,29 @@ def port_forward(status: Status) -> dict[str, Any]:
 def settings(forward: Forward) -> dict[str, Any]:
     """All its options, as the file would declare them."""
     return _clean(written(forward))
+
+
+def description(status: Status) -> dict[str, Any]:
+    """More of one forward: its settings that differ from the defaults, as the file would declare them, and its open
+    connections."""
+    plain = written(TEMPLATE)
+    settings = {
+        name: value
+        for name, value in written(status.forward).items()
+        if name not in ("target", "selector", "ports", "namespace", "context", "kubeconfig")
+        and plain.get(name) != value
+    }
+    opened = [
+        {
+            "peer": each.peer,
+            "since": moment(each.since),
+            "held": each.held,
+            "bytesIn": each.bytes_in,
+            "bytesOut": each.bytes_out,
+        }
+        for each in status.open
+    ]
+    return {"settings": settings, "connections": opened}
 
 
 def event(event: Event) -> dict[str, Any]:

@@ -69,9 +69,11 @@ class ConnectionAcceptor:
         self.clients += 1
         self.arrived += 1
         since, number = trio.current_time(), self.arrived
+        self._status.open.append(client.facts)
         try:
             while (tunnel := await self._hold(client, _Held(since, number))) is not None:
                 self._status.connections += 1
+                client.facts.held = False
                 try:
                     if await carry(client, tunnel, self._status):
                         break
@@ -80,8 +82,10 @@ class ConnectionAcceptor:
                     tunnel.connections -= 1
                     if tunnel.state is not TunnelState.SERVING:  # it may have been kept for this connection
                         self._changed()
+                client.facts.held = True
                 await tunnel.wait_for_fault(_VERDICT)
         finally:
+            self._status.open.remove(client.facts)
             self.clients -= 1
             self.quiet_since = trio.current_time()
             if self._status.forward.lazy:  # it may be the last one

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import trio
 
 from kpf_supervise.forwarding.tunnel import SETTLE, Tunnel
-from kpf_supervise.model import Status
+from kpf_supervise.model import Connection, Status
 
 LARGE = 256 * 1024  # bytes per read, at most
 SMALL = 16 * 1024  # bytes; up to this size, data that waits for its reader is copied out of its large buffer
@@ -29,6 +30,7 @@ class Client:
         self.stream = stream
         self.head: bytearray | None = bytearray()  # None once it can't be sent again
         self.ended = False  # it has sent its FIN
+        self.facts = Connection(_peer(stream.socket), time.time())
 
     async def left(self) -> None:
         """Read ahead while the client is held. Returns when the client has left, otherwise never.
@@ -47,6 +49,13 @@ class Client:
         if self.ended and not _still_there(self.stream.socket):
             return
         await trio.sleep_forever()
+
+
+def _peer(ours: trio.socket.SocketType) -> str:
+    try:
+        return ":".join(map(str, ours.getpeername()[:2]))
+    except OSError:  # it has left already
+        return ""
 
 
 def _still_there(ours: trio.socket.SocketType) -> bool:
@@ -200,6 +209,7 @@ class _Exchange:
             data = await self._first(flow)
             while data:
                 self.status.bytes_out += len(data)
+                self.client.facts.bytes_out += len(data)
                 tunnel.heard = blocked[self.turn] = trio.current_time()
                 try:
                     await flow.write(data)
@@ -271,4 +281,5 @@ class _Exchange:
         except OSError:
             return False
         self.status.bytes_in += size
+        self.client.facts.bytes_in += size
         return True

@@ -37,6 +37,11 @@ class DesiredState:
         self._edits = FileWatcher(path, config.mark) if path else None
         self._state = state_folder() / f"{name_of(path)}.json" if persist else None
 
+    @property
+    def mistakes(self) -> list[str]:
+        """What is wrong in the file as it was read last; nothing of that version is applied."""
+        return self._edits.mistakes if self._edits else []
+
     async def begin(self) -> None:
         saved = restore(self._state, self._board.notice) if self._state else SavedState()
         stopped = saved.still_stopped(self._config.forwards)

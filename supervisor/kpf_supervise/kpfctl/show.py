@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -120,18 +122,43 @@ def _mark(event: dict[str, Any]) -> tuple[Any, ...]:
 
 
 @main.command(epilog=example("kpfctl panel"))
+@click.option(
+    "--web",
+    is_flag=False,
+    flag_value="0",
+    type=click.IntRange(0, 65535),
+    metavar="[PORT]",
+    help="Serve it to a browser on this machine, and print the address. Default: any free port.",
+)
 @click.pass_context
-def panel(context: click.Context) -> None:
+def panel(context: click.Context, web: int | None) -> None:
     """Show the panel of the instance. Closing it leaves the instance running."""
     path = chosen_socket(context)
+    if web is not None:
+        _serve_panel(path, web)
+        return
     if not has_terminal():
         raise click.UsageError("The panel needs a terminal. See: kpfctl list -w")
-    import trio
-
-    from kpf_supervise.panel.terminal import show_remote
+    from kpf_supervise.panel.__main__ import show
+    from kpf_supervise.panel.ending import ENDED
 
     try:
-        if not trio.run(show_remote, path):
-            click.echo("kpfctl: the instance has ended", err=True)
+        code, trouble = show(path, own=False)
+    except ImportError as error:
+        raise NoAnswer(f"the panel needs the library Textual: {error}. See: kpfctl list --watch") from None
+    if code == ENDED:
+        raise NoAnswer(f"{path}: {trouble}" if trouble else "the instance has ended")
+    sys.exit(code)
+
+
+def _serve_panel(path: Path, port: int) -> None:
+    with Client(path) as client:
+        client.call("info")  # before anything is served
+    try:
+        from kpf_supervise.panel.web import serve
+    except ImportError as error:
+        raise NoAnswer(f"--web needs the extra [web] ({error}). Install it: uv tool install '.[web]'") from None
+    try:
+        serve(path, port, lambda address: click.echo(f"{address}\nCtrl-C ends it. Only who has the address gets in."))
     except OSError as error:
-        raise NoAnswer(f"{path}: {error.strerror or error}") from None
+        raise NoAnswer(f"port {port}: {error.strerror or error}") from None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 NOTHING = "–"
@@ -39,3 +42,30 @@ def local(forward: dict[str, Any]) -> str:
 def reason(forward: dict[str, Any]) -> str:
     """Why the forward is not active, and the next step; empty if neither is known."""
     return ". ".join(filter(None, (forward["error"], forward["nextStep"])))
+
+
+def seconds_of(moment: str) -> float:
+    """Seconds since the epoch, from a time of the control protocol."""
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def middle(text: str, width: int) -> str:
+    """`text` in at most `width` characters: the middle of a longer one is left out, since its end often tells more."""
+    if len(text) <= width:
+        return text
+    if width < 2:
+        return "…"[:width]
+    front = width // 2
+    return f"{text[:front]}…{text[len(text) - (width - 1 - front) :]}"
+
+
+def spark(values: Sequence[float], width: int) -> str:
+    """The last `width` values as bars; the highest one fills its cell."""
+    shown = list(values)[-width:]
+    most = max(shown, default=0.0)
+    if most < 1:
+        return ""
+    return "".join(_BARS[math.ceil(each / most * 8)] for each in shown)
+
+
+_BARS = " ▁▂▃▄▅▆▇█"

@@ -1,19 +1,64 @@
-"""The panel's state and what its keys mean, as plain values: forwards, events and keys in, calls out. Pure."""
+"""What the panel knows and shows, as plain values: lists and events of the control socket in, rows out. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from kpf_supervise.events.serialize import line as event_line
+from kpf_supervise.panel.cells import seconds_of
 
 Forward = dict[str, Any]
+Event = dict[str, Any]
 
-SORTS = ("file", "name", "state", "traffic")
+SORTS = ("file", "NAME", "STATE", "TRAFFIC")  # those that the key goes through; a click sorts by any column
+GROUPINGS = ("", "namespace", "context", "state")
 URGENCY = ("failed", "reconnecting", "waiting", "connecting", "active", "idle", "stopped")
-_EVENTS = 100  # events that are kept
+_EVENTS = 1000  # as many as the instance keeps
+_HISTORY = 60  # rates that are kept of each forward
+_SEARCHED = ("id", "state", "target", "pod", "localPort", "namespace", "context")
+
+_SORT_KEYS: dict[str, Callable[[Forward], Any]] = {
+    "NAME": lambda each: each["id"],
+    "STATE": lambda each: URGENCY.index(each["state"]),
+    "LOCAL": lambda each: each["localPort"],
+    "TARGET": lambda each: each["target"],
+    "NAMESPACE": lambda each: each["namespace"],
+    "CONTEXT": lambda each: each["context"] or "",
+    "POD": lambda each: each["pod"] or "",
+    "AGE": lambda each: -seconds_of(each["since"]),
+    "RESTARTS": lambda each: -each["restarts"],
+    "CONN": lambda each: -each["connections"],
+    "HELD": lambda each: -each["held"],
+    "IN": lambda each: -each["bytesIn"],
+    "OUT": lambda each: -each["bytesOut"],
+    "ERROR": lambda each: each["error"] or "\N{REPLACEMENT CHARACTER}",  # those without one come last
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: a forward, several that are folded into one line, or the head of a group."""
+
+    key: str
+    title: str
+    forwards: tuple[Forward, ...]
+    kind: str = "forward"  # or "folded", "group"
+    closed: bool = False  # a group whose rows are not shown
+
+    @property
+    def state(self) -> str:
+        """The most urgent state of its forwards."""
+        return str(min((each["state"] for each in self.forwards), key=URGENCY.index))
+
+    def same(self, name: str) -> Any:
+        """The value that all its forwards share, or None."""
+        values = {each[name] for each in self.forwards}
+        return values.pop() if len(values) == 1 else None
+
+    def total(self, name: str) -> int:
+        return sum(each[name] for each in self.forwards)
 
 
 @dataclass(slots=True)
@@ -22,20 +67,20 @@ class View:
 
     own: bool
     title: str = ""
+    path: str = ""  # of the configuration file; empty: there is none
+    mistakes: list[str] = field(default_factory=list)  # in that file as it is now
     forwards: dict[str, Forward] = field(default_factory=dict)
     rates: dict[str, tuple[float, float]] = field(default_factory=dict)  # bytes/s in and out
-    events: deque[str] = field(default_factory=lambda: deque(maxlen=_EVENTS))
-    mode: str = "table"  # or details, log, help; quit or stop, which ask for confirmation
-    log: list[str] = field(default_factory=list)  # of the selected forward
-    selected: str | None = None
-    top: int = 0  # the first row or line that is shown
-    at_end: bool = False  # the log scrolls with new lines
-    page: int = 1  # how many rows or lines are shown
+    history: dict[str, deque[float]] = field(default_factory=dict)  # bytes/s in both directions, from list to list
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=_EVENTS))
+    last: dict[str, Event] = field(default_factory=dict)  # the last event of each forward
+    marked: set[str] = field(default_factory=set)
+    folded: set[str] = field(default_factory=set)  # keys of rows
+    grouping: str = ""
     filter: str = ""
-    filtering: bool = False  # keys go into the filter
     sort: str = "file"
-    word: str = ""  # the message of a refused call
-    spots: dict[int, list[tuple[int, int, str]]] = field(default_factory=dict)  # row → (from, to, key), for the mouse
+    backwards: bool = False
+    stopped: dict[str, Forward] = field(default_factory=dict)  # what *Stop all* has stopped
 
     def listed(self, forwards: Iterable[Forward], elapsed: float) -> None:
         """Store a new list, `elapsed` seconds after the previous one (0: there was none)."""
@@ -46,136 +91,144 @@ class View:
                 moved = (each[name] - before[name] for name in ("bytesIn", "bytesOut"))
                 into, out = (max(count, 0) / elapsed for count in moved)
                 self.rates[id] = (into, out)
+                self.history.setdefault(id, deque(maxlen=_HISTORY)).append(into + out)
         self.forwards = new
+        self.marked &= new.keys()
+        for id in self.rates.keys() - new.keys():
+            del self.rates[id]
+            del self.history[id]
 
-    def heard(self, event: dict[str, Any]) -> None:
+    def heard(self, event: Event) -> None:
+        """Take an event that was sent after a `subscribe`."""
         id = event.get("forward")
-        if event["portForward"] is not None:
+        new: Forward | None = event["portForward"]
+        if new is not None:
             # the byte counts change only with a list: rates are computed between lists
-            known = self.forwards.get(id or "", event["portForward"])
-            counts = {name: known[name] for name in ("bytesIn", "bytesOut")}
-            self.forwards[id or ""] = event["portForward"] | counts
+            known = self.forwards.get(new["id"], new)
+            self.forwards[new["id"]] = new | {name: known[name] for name in ("bytesIn", "bytesOut")}
         elif id is not None and event["event"] == "removed":
             self.forwards.pop(id, None)
-        if self.mode == "log" and id == self.selected and event["event"] not in ("added", "removed"):
-            self.log.append(event_line(event))
-        if event["event"] not in ("kubectl", "added", "removed", "connecting"):
-            text = event_line(event)
-            if not self.events or self.events[-1] != text:  # it may be among the fetched events already
-                self.events.append(text)
+            self.marked.discard(id)
+        self._keep(event)
+
+    def fetched(self, kept: Iterable[Event]) -> None:
+        """Take the events that the instance has kept. Some of them may have been heard already."""
+        known = {(each["time"], each.get("forward"), each["message"]): each for each in (*kept, *self.events)}
+        self.events.clear()
+        for each in sorted(known.values(), key=lambda each: str(each["time"])):
+            self._keep(each)
+
+    def _keep(self, event: Event) -> None:
+        """Keep an event for people."""
+        if event["event"] not in ("kubectl", "added", "removed"):
+            self.events.append(event)
+            if event.get("forward"):
+                self.last[event["forward"]] = event
 
     def shown(self) -> list[Forward]:
         """The forwards that match the filter, in order."""
-        word = self.filter.lower()
-        found = [
-            each
-            for each in self.forwards.values()
-            if any(word in str(each[name]).lower() for name in ("id", "state", "target", "pod", "localPort"))
-        ]
-        keys: dict[str, Callable[[Forward], Any]] = {
-            "name": lambda each: each["id"],
-            "state": lambda each: URGENCY.index(each["state"]),
-            "traffic": lambda each: -sum(self.rates.get(each["id"], (0, 0))),
-        }
-        return sorted(found, key=keys[self.sort]) if self.sort in keys else found
+        words = self.filter.lower().split()
+        found = [each for each in self.forwards.values() if all(_matches(each, word) for word in words)]
+        if self.sort == "TRAFFIC":
+            found.sort(key=lambda each: -sum(self.rates.get(each["id"], (0, 0))), reverse=self.backwards)
+        elif self.sort in _SORT_KEYS:
+            found.sort(key=_SORT_KEYS[self.sort], reverse=self.backwards)
+        elif self.backwards:
+            found.reverse()
+        return found
 
-    @property
-    def current(self) -> Forward | None:
-        """The selected forward; the first one if that is gone."""
+    def rows(self) -> list[Row]:
+        """The lines of the table."""
         shown = self.shown()
-        if not any(each["id"] == self.selected for each in shown):
-            self.selected = shown[0]["id"] if shown else None
-        return self.forwards.get(self.selected or "")
+        if not self.grouping:
+            return list(self._lines(shown))
+        groups: dict[str, list[Forward]] = {}
+        for each in shown:
+            groups.setdefault(str(each[self.grouping] or "–"), []).append(each)
+        rows: list[Row] = []
+        for name, members in groups.items():
+            key = f"{self.grouping} {name}"
+            rows.append(Row(key, name, tuple(members), "group", key in self.folded))
+            if key not in self.folded:
+                rows += self._lines(members)
+        return rows
+
+    def _lines(self, forwards: Iterable[Forward]) -> Iterator[Row]:
+        """One for each forward, and one for all ports of a name that is folded."""
+        forwards = list(forwards)
+        members: dict[str, list[Forward]] = {}
+        for each in forwards:
+            members.setdefault(name_of(each), []).append(each)
+        for each in forwards:
+            name = name_of(each)
+            if f"name {name}" not in self.folded or len(members[name]) < 2:
+                yield Row(f"forward {each['id']}", each["id"], (each,))
+            elif each is members[name][0]:
+                yield Row(f"name {name}", name, tuple(members[name]), "folded", closed=True)
+
+    def fold(self, row: Row) -> str:
+        """Fold the group, or the ports of the same name. Returns the key of the row that is selected then."""
+        if row.kind == "group":
+            self.folded.add(row.key)
+        elif row.kind == "forward":
+            name = name_of(row.forwards[0])
+            if sum(name_of(each) == name for each in self.forwards.values()) > 1:
+                self.folded.add(f"name {name}")
+                return f"name {name}"
+            if self.grouping:
+                key = f"{self.grouping} {row.forwards[0][self.grouping] or '–'}"
+                self.folded.add(key)
+                return key
+        elif self.grouping:
+            key = f"{self.grouping} {row.forwards[0][self.grouping] or '–'}"
+            self.folded.add(key)
+            return key
+        return row.key
+
+    def unfold(self, row: Row) -> str:
+        """The opposite of `fold`."""
+        self.folded.discard(row.key)
+        return f"forward {row.forwards[0]['id']}" if row.kind == "folded" else row.key
+
+    def sort_by(self, column: str) -> None:
+        """Sort by this column; again: backwards; once more: as in the file."""
+        if self.sort != column:
+            self.sort, self.backwards = column, False
+        elif not self.backwards:
+            self.backwards = True
+        else:
+            self.sort, self.backwards = "file", False
+
+    def chosen(self, row: Row | None) -> list[Forward]:
+        """What an action is about: the marked forwards, else those of the selected row."""
+        if self.marked:
+            return [each for id, each in self.forwards.items() if id in self.marked]
+        return [self.forwards[each["id"]] for each in row.forwards if each["id"] in self.forwards] if row else []
+
+    def mark(self, row: Row) -> None:
+        """Mark the forwards of a row, or no longer if all of them are marked."""
+        ids = {each["id"] for each in row.forwards}
+        self.marked = self.marked - ids if ids <= self.marked else self.marked | ids
 
     @property
     def open(self) -> int:
         """How many connections are open, including held ones."""
         return sum(each["connections"] + each["held"] for each in self.forwards.values())
 
-    def press(self, key: str) -> tuple[str, dict[str, Any]] | str | None:
-        """Handle a key. Returns what the caller is to do: a call of the control protocol, "quit", "log" (fetch it),
-        "copy" (the command line to the clipboard), or nothing."""
-        self.word = ""
-        if self.filtering:
-            self._edit_filter(key)
-            return None
-        if self.mode in ("quit", "stop"):
-            asked, self.mode = self.mode, "table"
-            if key not in ("y", "Y", "enter"):
-                return None
-            return "quit" if asked == "quit" else ("stop_all", {})
-        if self.mode != "table":
-            if key in ("esc", "q", "enter", "?"):
-                self._open("table")
-            elif key == "c" and self.mode == "details":
-                return "copy"
-            elif steps := self._steps(key):
-                self.top, self.at_end = self.top + steps, False
-            return None
-        current = self.current
-        if steps := self._steps(key):
-            self._move(steps)
-        elif key == "esc":
-            self.filter = ""
-        elif key == "/":
-            self.filtering = True
-        elif key == "o":
-            self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
-        elif key == "?":
-            self._open("help")
-        elif key == "S":
-            if self.open:
-                self.mode = "stop"
-            else:
-                return "stop_all", {}
-        elif key == "q":
-            if self.own and self.open:
-                self.mode = "quit"
-            else:
-                return "quit"
-        elif current is not None and key == "enter":
-            self._open("details")
-        elif current is not None and key == "l":
-            self.log = []
-            self._open("log")
-            return "log"
-        elif current is not None and key == "s":
-            method = "portforward:stop" if current["listening"] else "restart"
-            return method, {"id": current["id"]}
-        elif current is not None and key == "r":
-            return "restart", {"id": current["id"]}
-        return None
+    def varies(self, name: str) -> bool:
+        return len({each[name] for each in self.forwards.values()} - {None, ""}) > 1
 
-    def click(self, row: int, column: int) -> tuple[str, dict[str, Any]] | str | None:
-        """Handle a click, as `press`. A click on the selected row opens its details."""
-        for begin, end, key in self.spots.get(row, ()):
-            if begin <= column < end:
-                if not key.startswith("row "):
-                    return self.press(key)
-                if self.selected == key[4:]:
-                    return self.press("enter")
-                self.selected = key[4:]
-        return None
 
-    def _open(self, mode: str) -> None:
-        self.mode, self.top, self.at_end = mode, 0, mode == "log"
+def name_of(forward: Forward) -> str:
+    """The name below `forwards:` in the file: `web` of `web/http`."""
+    return str(forward["id"]).partition("/")[0]
 
-    def _steps(self, key: str) -> int:
-        far = 1_000_000
-        steps = {"up": -1, "k": -1, "down": 1, "j": 1, "home": -far, "end": far}
-        return (steps | {"page up": -self.page, "page down": self.page}).get(key, 0)
 
-    def _move(self, steps: int) -> None:
-        ids = [each["id"] for each in self.shown()]
-        if ids:
-            at = ids.index(self.selected) if self.selected in ids else 0
-            self.selected = ids[min(max(at + steps, 0), len(ids) - 1)]
+def _matches(forward: Forward, word: str) -> bool:
+    return any(word in str(forward[name]).lower() for name in _SEARCHED)
 
-    def _edit_filter(self, key: str) -> None:
-        if key in ("enter", "esc"):
-            self.filtering = False
-            self.filter = "" if key == "esc" else self.filter
-        elif key == "backspace":
-            self.filter = self.filter[:-1]
-        elif len(key) == 1 and key.isprintable():
-            self.filter += key
+
+def counts(forwards: Iterable[Forward]) -> dict[str, int]:
+    """How many forwards are in each state, the active ones first, then by urgency; states without one are left out."""
+    states = [each["state"] for each in forwards]
+    return {state: states.count(state) for state in dict.fromkeys(("active", *URGENCY)) if state in states}

@@ -1,0 +1,100 @@
+"""A forward is added to the file: its own lines, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kpf_supervise.config.loader import load
+from kpf_supervise.panel.saving import NotSaved, append, lines_of
+from tests.panel.instance import forward
+
+NEW = forward("api", localPort=9000, remote="http", context=None)
+LINES = ["api:", "  target: service/api", '  ports: "9000:http"', "  namespace: shop"]
+
+
+def add(folder: Path, text: str) -> str:
+    file = folder / "shop.yaml"
+    file.write_text(text)
+    before = {each.id: each for each in load(file).forwards}
+    append(file, NEW)
+    after = {each.id: each for each in load(file).forwards}
+    assert after.pop("api").namespace == "shop"
+    assert after == before
+    assert sorted(os.listdir(folder)) == ["shop.yaml"]
+    return file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "indent", "after"),
+    [
+        ("# mine\nforwards:\n  web: {target: service/web, ports: 80}  # a word\n", 2, ""),
+        ("forwards:\n    web:\n        target: service/web\n        ports:\n        - 80\n        - 81", 4, ""),
+        (
+            "forwards:\n  web: {target: pod/web, ports: 80}\n\n# the end\ndefaults: {hold: 1m}\n",
+            2,
+            "\n# the end\ndefaults: {hold: 1m}\n",
+        ),
+        ("forwards:\n  web:\n    ports: [80,\n      81]\n    target: service/web\n# bye\n", 2, "# bye\n"),
+        ("\ufeffforwards:\n  web: {target: pod/web, ports: 80}\n", 2, ""),
+    ],
+)
+def test_the_lines_come_after_the_last_forward(text: str, indent: int, after: str, tmp_path: Path) -> None:
+    added = "".join(f"{' ' * indent}{line}\n" for line in LINES)
+    before = text.removesuffix(after)
+    assert add(tmp_path, text) == before + ("" if before.endswith("\n") else "\n") + added + after
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("forwards: {web: {target: service/web, ports: 80}}\n", "one below the other"),
+        ("{forwards: {web: {target: service/web, ports: 80}}}\n", "in braces"),
+        ("forwards:\n  api: {target: service/web, ports: 80}\n", "already"),
+        ("forwards:\n  web: {target: service/web, ports: 9000}\n", "would be wrong then"),
+        ("forwards:\n  web: {target: service/web\n", "fix it first"),
+        ("forwards:\n  web: &a {target: service/web, prots: 80}\n", "would be wrong then|unknown"),
+    ],
+)
+def test_where_it_cannot_be_done_the_file_stays_as_it_is(text: str, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    file.write_text(text)
+    with pytest.raises(NotSaved, match=why):
+        append(file, NEW)
+    assert file.read_text() == text
+    assert os.listdir(tmp_path) == ["shop.yaml"]
+
+
+def test_the_mode_stays_and_a_link_keeps_leading_to_the_file(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.yaml", tmp_path / "link.yaml"
+    real.write_text("forwards:\n  web: {target: service/web, ports: 80}\n")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    append(link, NEW)
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert "api:" in real.read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotSaved, match=r"nosuch.* can't be written: No such file"):
+        append(tmp_path / "nosuch.yaml", NEW)
+
+
+def test_lines_of_every_kind_of_forward(tmp_path: Path) -> None:
+    more: Any = {
+        "target": "app in (a, b),!c",
+        "resourceType": "selector",
+        "address": "::1",
+        "lazy": True,
+        "context": 'a "b" c',
+    }
+    made = forward("x-1", localPort=0, remote="80", **more)
+    file = tmp_path / "f.yaml"
+    file.write_text("\n".join(["forwards:", *(f"  {line}" for line in lines_of(made))]))
+    (read,) = load(file).forwards
+    assert (str(read.target), read.local, read.remote) == ("app in (a, b),!c", None, 80)
+    assert (read.address, read.lazy, read.cluster.context) == ("::1", True, 'a "b" c')
