@@ -41,8 +41,9 @@ while True:
 
 
 @pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of temporary files, which everybody may enter; there is no XDG_RUNTIME_DIR and nothing is named."""
+    tmp_path_factory.getbasetemp()  # pytest's own folder is not to be made in this one
     with tempfile.TemporaryDirectory(prefix="kpf", dir="/tmp") as folder:
         Path(folder).chmod(0o1777)
         monkeypatch.delenv("XDG_RUNTIME_DIR")

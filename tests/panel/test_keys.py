@@ -356,7 +356,7 @@ async def begin(screen: Screen, *keys: str) -> None:
 @played
 async def test_a_forward_is_begun_step_by_step(tmp_path: Path) -> None:
     instance = three()
-    instance.answers["contexts"] += [{"name": "prod", "namespace": "default", "current": False}]
+    instance.answers["contexts"] += [{"name": "prod", "namespace": "shop", "current": False}]
     instance.answers["targets"] = lambda **asked: [
         {"target": f"service/cart-{asked['namespace']}", "ports": [{"port": 443, "name": "https"}]},
         {"target": "pod/x", "ports": []},
@@ -436,7 +436,9 @@ async def test_it_is_added_to_the_file_only_when_asked(tmp_path: Path) -> None:
         await screen.shows("api is in the file now")
         added = '  api:\n    target: service/api\n    ports: "9000:80"\n    namespace: shop\n'
         assert file.read_text() == text + added
-        await screen.press("w", "y")
+        await screen.press("w")
+        await screen.shows("Add these lines to ")
+        await screen.press("y")
         await screen.shows("this key is in line 4 already")
 
 
