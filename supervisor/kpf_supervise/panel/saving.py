@@ -52,7 +52,7 @@ def append(path: Path, forward: dict[str, Any]) -> None:
     try:
         before = read(path, LARGEST + 1, False)[0].decode()
         after = inserted(before, lines_of(forward))
-        _check(before, after, str(path), forward["id"])
+        _check(before, after, path.name, forward["id"])
         _replace(path, after)
     except OSError as error:
         raise NotSaved(f"{shorten(str(path))} can't be written: {error.strerror or error}") from None
