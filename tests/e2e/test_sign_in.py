@@ -267,6 +267,20 @@ async def test_each_kubectl_signs_in_by_itself_if_that_is_wanted(kubectl: Kubect
         assert len(found.plugin.runs) == 3  # what reads, and two tunnels
 
 
+async def test_a_kubectl_that_is_ended_while_it_signs_in_leaves_no_plugin(tmp_path: Path) -> None:
+    """kubectl itself would leave it running, with its window."""
+    plugin = CredentialPlugin(tmp_path / "plugin")
+    async with scene(tmp_path, NEWEST, 1, plugin, more="credentials: each\n") as found:
+        await found.instance.all_active("f0")
+        with plugin.window():
+            async with found.instance.peer() as peer:
+                await peer.call("restart", id="f0")
+                await found.until(lambda: plugin.windows)
+                assert plugin.windows == found.alive()
+                await peer.call("portforward:stop", id="f0")
+            await found.until(lambda: found.alive() == [])
+
+
 async def test_a_kuberc_that_restricts_plugins_leaves_them_to_kubectl(tmp_path: Path) -> None:
     (tmp_path / ".kube").mkdir()
     (tmp_path / ".kube/kuberc").write_text("credentialPluginPolicy: DenyAll\n")  # kubectl before 1.35 knows of none

@@ -86,7 +86,10 @@ class ApiProcess:
                 self.socket = place / "s"
                 words = command(binary, self.kubectl.cluster, *_WORDS, f"--unix-socket={self.socket}")
                 environment = {**to_go_on(os.environ), **self.kubectl.environment}
-                async with running(words, guard, environment) as process, trio.open_nursery() as nursery:
+                async with (
+                    running(words, guard, environment, self.kubectl.signs_in) as process,
+                    trio.open_nursery() as nursery,
+                ):
                     assert process.stdout is not None
                     assert process.stderr is not None
                     self._pid = process.pid

@@ -17,6 +17,7 @@ from kpf_supervise.sign_in.kubectl import Kubectl
 from kpf_supervise.sign_in.login import Login
 
 START_TIMEOUT = 15.0  # seconds; kubectl waits forever for the answer to its upgrade request
+_SIGN_IN = 600.0  # seconds; the same where kubectl itself signs in, which takes as long as its user
 SETTLE = 0.2  # seconds to wait until kubectl says why it closed a connection without a byte
 _PROOF = 1.0  # seconds of silence that prove that a pod accepts connections again after it refused
 _LAST_WORDS = 2.0  # seconds; what kubectl said longer before its end is not the cause
@@ -57,6 +58,7 @@ class Tunnel(TunnelRecord):
         self.kubectl: Kubectl | None = None
         self._cluster = cluster
         self._login = login or Login(cluster)
+        self._limit = _SIGN_IN if self._login.by_kubectl else START_TIMEOUT  # seconds
         self._said: deque[tuple[float, str]] = deque(maxlen=40)  # stderr lines with their times
         self._signal = trio.Event()  # replaced at each observation
         self._changed = changed
@@ -75,8 +77,9 @@ class Tunnel(TunnelRecord):
         self.started = trio.current_time()
         code = None
         try:
-            with self._login.limit(START_TIMEOUT) as limit:
-                async with running(command, guard, environment) as process, trio.open_nursery() as nursery:
+            with self._login.limit(self._limit) as limit:
+                signs_in = self.kubectl is not None and self.kubectl.signs_in
+                async with running(command, guard, environment, signs_in) as process, trio.open_nursery() as nursery:
                     assert process.stdout is not None
                     assert process.stderr is not None
 
@@ -149,9 +152,7 @@ class Tunnel(TunnelRecord):
 
     def _why(self, code: int | None, too_slow: bool) -> Problem:
         if too_slow:
-            return Problem(
-                Cause.TOO_SLOW, f"kubectl did not get through to {self.endpoint.label} in {START_TIMEOUT:g} s"
-            )
+            return Problem(Cause.TOO_SLOW, f"kubectl did not get through to {self.endpoint.label} in {self._limit:g} s")
         recent = trio.current_time() - _LAST_WORDS
         said = [text for time, text in self._said if time >= recent or not self.port]
         problem = explain(said, code, self._cluster)

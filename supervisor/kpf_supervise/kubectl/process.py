@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
@@ -25,11 +25,15 @@ _LINGER = 0.5  # seconds for the last output after the exit: a grandchild may ho
 
 @asynccontextmanager
 async def running(
-    command: Sequence[str], guard: OrphanGuard, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    guard: OrphanGuard,
+    environment: Mapping[str, str] | None = None,
+    with_children: bool = False,
 ) -> AsyncIterator[trio.Process]:
     """Run `command` around the block. stdout and stderr are pipes; stdin is empty, so it can't wait for a prompt.
 
     After the block the process has ended and is reaped. If it still ran, it got SIGINT, and SIGKILL after GRACE s.
+    `with_children`: what it runs itself is killed then, which kubectl would leave running: a credential plugin.
     Raises ForwardError: KUBECTL if the binary can't be run, OTHER if the system has no resources for a process now.
     """
     try:
@@ -59,6 +63,7 @@ async def running(
         yield process
     finally:
         with trio.CancelScope(shield=True):
+            children = _children(process.pid) if with_children and process.poll() is None else []
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
                 with trio.move_on_after(GRACE):
@@ -66,8 +71,20 @@ async def running(
                 if process.poll() is None:
                     process.kill()
                     await process.wait()
+            for child in children:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(child, signal.SIGKILL)
             await process.stdout.aclose()
             await process.stderr.aclose()
+
+
+def _children(pid: int) -> list[int]:
+    import psutil  # slow to import and rarely needed
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
 
 
 async def lines(stream: AsyncIterable[bytes | bytearray], limit: int = LINE) -> AsyncGenerator[bytes, None]:

@@ -16,9 +16,11 @@ class Kubectl:
         cluster: Cluster,
         environment: Mapping[str, str] | None = None,
         client: Client | None = None,
+        signs_in: bool = False,
     ) -> None:
         self.cluster = cluster
         self.environment = environment or {}
+        self.signs_in = signs_in  # it runs a program for its credential itself
         self._client = client
 
     def accepted(self) -> None:

@@ -156,7 +156,7 @@ class Login:
         """Around the life of a kubectl for a context of this user. Call `prepare` before. Raises ForwardError if it
         can't be told our plugin."""
         if self._share is None or self._desk is None:
-            yield Kubectl(cluster)
+            yield Kubectl(cluster, signs_in=self.by_kubectl)
             return
         server = self._desk.server
         front = self._written(server)
