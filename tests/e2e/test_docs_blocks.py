@@ -43,6 +43,7 @@ NOT_RUN = {  # why → lines
         'make bench ARGS="--target service/NAME --port PORT --namespace NAMESPACE"',
         "make screenshots",
     },
+    "it needs the extra web, and a browser: tests/e2e/test_panel_web.py": {"kpfctl panel --web"},
     "it installs or removes a program of the reader": {
         "uv tool install .",
         "pipx install .",
