@@ -26,6 +26,7 @@ from .transfer import throughput
 COLUMNS = {"without the panel": ["--no-panel"], "with it": []}
 FORWARDS = 200  # lazy ones: what is measured is the panel, not their kubectls
 IDLE = 10.0  # seconds over which the CPU time of an idle instance is measured
+STARTS = 3.0  # seconds for a panel to be there
 EVENTS = 20
 LONGEST = 2.0  # seconds for an event to be shown
 
@@ -76,6 +77,7 @@ def tables(place: Place, rounds: int, size: int) -> list[str]:
         for column in COLUMNS if turn % 2 else reversed(COLUMNS):
             with on_terminal(one, words, *COLUMNS[column], **place.environment) as (client, _, _):
                 port = client.call("portforward:list")[0]["localPort"]
+                time.sleep(STARTS)  # its start is no part of what it costs
                 for row, streams in zip(rows, (1, 8), strict=True):
                     row.add(column, throughput(port, streams, size))
     for column, more in COLUMNS.items():
