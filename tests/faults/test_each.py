@@ -45,6 +45,9 @@ async def test_definite_answers_fail_at_once_and_say_why(kubectl: Kubectl, tmp_p
                 assert failed["cause"] == cause, target
                 assert message in failed["message"], target
                 assert "reconnecting" not in instance.kinds(name), target
+            async with instance.peer() as peer:
+                said = [each["message"] for name in names for each in await peer.call("logs", id=name)]
+            assert [line for line in said if line.startswith(('"', "}"))] == [], "pieces of the API server's answers"
             assert (await get(instance.port("good"))).startswith(b"web-")
 
 

@@ -96,9 +96,13 @@ class Tunnel(TunnelRecord):
                             heard(read_line(raw.decode(errors="replace")))
 
                     async def read_stderr(stream: trio.abc.ReceiveStream) -> None:
-                        dumps = False
+                        dumps = quotes = False
                         async for raw in lines(stream):
+                            if quotes:  # an answer of the API server, over several lines
+                                quotes = raw != b"}]"
+                                continue
                             line = read_line(raw.decode(errors="replace"))
+                            quotes = line.said is Said.DETAIL and line.text.endswith("[{")
                             dumps = dumps or line.said is Said.DUMP
                             if dumps:  # to the end
                                 continue
