@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -289,6 +290,21 @@ async def test_a_kuberc_that_restricts_plugins_leaves_them_to_kubectl(tmp_path: 
         assert len(found.plugin.runs) == 3
         (told,) = found.notices()
         assert "kuberc says which credential plugins kubectl may run" in told
+
+
+async def test_a_dispatcher_asks_the_api_server_first_and_that_takes_no_run_of_its_own(tmp_path: Path) -> None:
+    """As gcloud's does, with the credentials of the user, whatever kubectl is asked for."""
+    folder = tmp_path / "sdk"
+    folder.mkdir()
+    real = folder / "kubectl.{}.{}".format(*NEWEST.version)
+    real.symlink_to(NEWEST.path)
+    (folder / "kubectl").write_text(f'#!/bin/sh\n{real} get --raw /version >/dev/null 2>&1\nexec {real} "$@"\n')
+    (folder / "kubectl").chmod(0o755)
+    async with scene(tmp_path, replace(NEWEST, path=str(folder / "kubectl"))) as found:
+        await found.instance.all_active(*found.names)
+        await found.new_tunnels()
+        assert len(found.plugin.runs) == 1
+        assert found.notices() == []
 
 
 @both

@@ -21,6 +21,7 @@ from kpf_supervise.kubectl.answers import (
     decode,
 )
 from kpf_supervise.kubectl.command_line import OLDEST, command
+from kpf_supervise.kubectl.dispatcher import dispatched_by
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.process import output
 from kpf_supervise.kubectl.proxy import proxy_of
@@ -70,6 +71,7 @@ class Contexts:
         self._notice = notice
         self._known: dict[Cluster, Resolved] = {}
         self._answers: SingleFlight[tuple[str, ...], bytes] = SingleFlight()
+        self._others = dispatched_by(binary)
 
     async def of(self, cluster: Cluster) -> Resolved:
         """Resolve the context. A later `kubectl config use-context` in another terminal does not move a forward. Raises
@@ -102,7 +104,11 @@ class Contexts:
         return await self._ask(KubeConfig, Cluster(kubeconfig), "config", "view", "-o", "json")
 
     async def check_version(self) -> None:
-        """Read kubectl's version, and report one that is too old. An error is not reported here."""
+        """Read kubectl's version, and report one that is too old. An error is not reported here. Of those that a
+        dispatcher picks from, the oldest counts: it may have the faults of old ones."""
+        if self._others:
+            self.version = self._others[0].version
+            return
         try:
             answer = await self._ask(VersionInfo, Cluster(), "version", "--client", "-o", "json")
             text = answer.client_version.git_version
@@ -118,7 +124,7 @@ class Contexts:
             )
 
     async def _ask(self, wanted: type[Wanted], cluster: Cluster, *words: str) -> Wanted:
-        line = command(self.binary, cluster, *words)
+        line = command(self._others[-1].path if self._others else self.binary, cluster, *words)
         answer = await self._answers.ask(tuple(line), partial(output, line, self._guard, cluster))
         try:
             return decode(answer, wanted)

@@ -35,6 +35,7 @@ class Client:
     name: str
     share: Share
     given: Given | None = None  # what it was given last
+    given_to: str = ""  # which program of it
     given_at: float = 0.0  # in trio's time
     refused_at: float = float("-inf")  # when it came back for another one before that had expired, in trio's time
     scopes: set[trio.CancelScope] = field(default_factory=set)  # of its questions
@@ -104,14 +105,15 @@ class CredentialServer:
             if not piece:
                 return
             question += piece
-        name, _, asked = bytes(question).split(b"\n")[0].decode(errors="replace").partition(" ")
+        words = bytes(question).split(b"\n")[0].decode(errors="replace")
+        name, asker, asked = (*words.split(" ", 2), "", "")[:3]
         client = self._clients.get(name)
         answer: bytes | None = b"-this kubectl is none of kpf-supervise's, or has ended"
         if client is not None:
             with trio.CancelScope() as scope:
                 client.scopes.add(scope)
                 try:
-                    answer = await _given(client, _version(asked), stream)
+                    answer = await _given(client, asker, _version(asked), stream)
                 finally:
                     client.scopes.discard(scope)
             answer = None if scope.cancelled_caught else answer
@@ -119,10 +121,10 @@ class CredentialServer:
             await stream.send_all(answer)
 
 
-async def _given(client: Client, version: str, stream: trio.SocketStream) -> bytes | None:
+async def _given(client: Client, asker: str, version: str, stream: trio.SocketStream) -> bytes | None:
     """The answer for the helper, as soon as there is one; None if the helper has ended meanwhile."""
     answer = None
-    came_back = _refused(client)
+    came_back = _refused(client, asker)
     async with trio.open_nursery() as nursery:
 
         async def until_left() -> None:
@@ -132,7 +134,7 @@ async def _given(client: Client, version: str, stream: trio.SocketStream) -> byt
         nursery.start_soon(until_left)
         try:
             client.given = await client.share.get()
-            client.given_at = trio.current_time()
+            client.given_to, client.given_at = asker, trio.current_time()
             answer = b"+" + client.given.credential.document(version)
             if came_back:
                 client.refused_at = trio.current_time()
@@ -142,9 +144,9 @@ async def _given(client: Client, version: str, stream: trio.SocketStream) -> byt
     return answer
 
 
-def _refused(client: Client) -> bool:
+def _refused(client: Client, asker: str) -> bool:
     """Whether it comes back although what it was given has not expired: it was refused."""
-    if client.given is None or client.given.credential.ended(time.time()):
+    if client.given is None or client.given_to != asker or client.given.credential.ended(time.time()):
         return False
     if trio.current_time() > client.given_at + _AT_ONCE:
         client.share.accept(client.given.generation)
