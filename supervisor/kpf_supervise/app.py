@@ -118,18 +118,21 @@ async def _show_panel(
     path: Path, board: Board, ending: _Ending, scope: trio.CancelScope, printed: bool, terminal_free: trio.Event
 ) -> None:
     """Once the terminal is free, show the panel until the user quits, which ends the instance, or until `scope` is
-    cancelled. If it ends otherwise, events are printed instead, unless they are `printed` already, and a notice says
-    why."""
+    cancelled. If it ends otherwise, events are printed instead, to the last one, unless they are `printed` already, and
+    a notice says why."""
+    ended = None
     with scope:
         await terminal_free.wait()
         ended = await run_panel(path)
-        if ended.quit:
-            ending.scope.cancel()
-            return
-        async with trio.open_nursery() as nursery:
-            if not printed:
-                await nursery.start(_print, board, "text", not ended.shown)
-            board.notice(ended.why, ended.said)
+    if ended is None:
+        return
+    if ended.quit:
+        ending.scope.cancel()
+        return
+    async with trio.open_nursery() as nursery:
+        if not printed:
+            await nursery.start(_print, board, "text", not ended.shown)
+        board.notice(ended.why, ended.said)
 
 
 async def _print(

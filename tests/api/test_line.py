@@ -81,12 +81,12 @@ async def test_what_was_asked_while_it_died_is_answered_once_it_is_back(
 
 
 async def test_a_line_that_is_dead_from_the_start_is_told_and_tried_until_it_is_back(
-    kubectl: Kubectl, tmp_path: Path, folders: Folders, brief: pytest.MonkeyPatch
+    tmp_path: Path, folders: Folders, brief: pytest.MonkeyPatch
 ) -> None:
     brief.setattr(api_server, "TIMEOUT", 2.0)
     async with open_cluster(tmp_path) as cluster:
         cluster.line.cut()
-        async with reading(kubectl, cluster.kubeconfig, folders) as api:
+        async with reading(NEWEST, cluster.kubeconfig, folders) as api:
             heard = Heard(api)
             assert (await failure(api, WEB)).cause is Cause.TOO_SLOW
             assert heard.dead == [True]
@@ -97,9 +97,9 @@ async def test_a_line_that_is_dead_from_the_start_is_told_and_tried_until_it_is_
 
 @pytest.mark.parametrize("how", ["401", "503", "refused"])
 async def test_an_api_server_that_answers_anything_is_not_cut_off(
-    how: str, kubectl: Kubectl, tmp_path: Path, folders: Folders, brief: pytest.MonkeyPatch
+    how: str, tmp_path: Path, folders: Folders, brief: pytest.MonkeyPatch
 ) -> None:
-    async with open_cluster(tmp_path) as cluster, reading(kubectl, cluster.kubeconfig, folders) as api:
+    async with open_cluster(tmp_path) as cluster, reading(NEWEST, cluster.kubeconfig, folders) as api:
         heard = Heard(api)
         await api.read(WEB)
         cluster.line.cut()

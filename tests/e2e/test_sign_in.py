@@ -123,10 +123,9 @@ async def test_a_window_is_opened_once_and_waited_for(kubectl: Kubectl, tmp_path
 
 
 @pytest.mark.long
-@both
-async def test_no_limit_runs_while_somebody_signs_in(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_no_limit_runs_while_somebody_signs_in(tmp_path: Path) -> None:
     """Of kubectls that were refused and wait for another credential: one that reads, and tunnels that start."""
-    async with scene(tmp_path, kubectl, 2) as found:
+    async with scene(tmp_path, NEWEST, 2) as found:
         await found.instance.all_active(*found.names)
         with ExitStack() as user:
             user.enter_context(found.plugin.window())
@@ -220,11 +219,10 @@ async def test_a_sign_in_that_fails_after_a_while(kubectl: Kubectl, tmp_path: Pa
             await client.aclose()
 
 
-@both
-async def test_a_quick_failure_is_tried_again_by_itself(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_a_quick_failure_is_tried_again_by_itself(tmp_path: Path) -> None:
     plugin = CredentialPlugin(tmp_path / "plugin")
     plugin.behave(fails="no network")
-    async with scene(tmp_path, kubectl, 3, plugin) as found:
+    async with scene(tmp_path, NEWEST, 3, plugin) as found:
         await found.instance.all_last("failed", *found.names)
         await found.until(lambda: len(plugin.runs) >= 2)
         plugin.behave(fails="")
@@ -353,8 +351,7 @@ async def test_kpfctl_runs_a_plugin_that_asks_on_its_own_terminal(tmp_path: Path
             assert "good" not in str(instance.events)
 
 
-@both
-async def test_a_kubeconfig_that_changes_is_read_again(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_a_kubeconfig_that_changes_is_read_again(tmp_path: Path) -> None:
     """Also where a sign-in waits for somebody: the user may have another way to sign in now, or another plugin."""
     asks = plugin_script(tmp_path / "asks", "echo 'no terminal to ask on' >&2; exit 1")
     gives = plugin_script(tmp_path / "gives", f"echo '{credential('good')}'")
@@ -362,7 +359,7 @@ async def test_a_kubeconfig_that_changes_is_read_again(kubectl: Kubectl, tmp_pat
         cluster.tokens.add("good", "better")
         kubeconfig = write_kubeconfig(tmp_path / "secure", dev=cluster.context(asks))
         config = "forwards: {web: {target: service/web, ports: ':http'}}"
-        async with supervising(tmp_path, kubectl, kubeconfig, config) as instance:
+        async with supervising(tmp_path, NEWEST, kubeconfig, config) as instance:
             await instance.until("failed", "web")
             write_kubeconfig(kubeconfig, dev=cluster.context(gives))
             await instance.until("active", "web")
@@ -374,9 +371,8 @@ async def test_a_kubeconfig_that_changes_is_read_again(kubectl: Kubectl, tmp_pat
             assert not [e for e in instance.events if "says" in str(e["message"])]
 
 
-@both
-async def test_the_socket_for_credentials_may_vanish(kubectl: Kubectl, tmp_path: Path) -> None:
-    async with scene(tmp_path, kubectl, 2) as found:
+async def test_the_socket_for_credentials_may_vanish(tmp_path: Path) -> None:
+    async with scene(tmp_path, NEWEST, 2) as found:
         await found.instance.all_active(*found.names)
         runtime = Path(found.instance.environment["XDG_RUNTIME_DIR"])
         (gone,) = runtime.glob("*/api-*/c")
