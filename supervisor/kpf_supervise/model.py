@@ -124,7 +124,8 @@ _ALWAYS = {
 # child is being started, or with one that was active.
 TRANSITIONS: dict[State, dict[Trigger, State]] = {state: dict(_ALWAYS) for state in State}
 TRANSITIONS[State.CONNECTING][Trigger.READY] = State.ACTIVE
-TRANSITIONS[State.RECONNECTING][Trigger.RESUMED] = State.ACTIVE
+for _state in (State.RECONNECTING, State.WAITING, State.CONNECTING):  # a sign-in may have been told meanwhile
+    TRANSITIONS[_state][Trigger.RESUMED] = State.ACTIVE
 TRANSITIONS[State.ACTIVE][Trigger.THINNED] = State.ACTIVE
 
 

@@ -28,7 +28,7 @@ def test_active_comes_only_from_connecting_or_from_what_was_active() -> None:
     into_active = {(state, what) for state, row in TRANSITIONS.items() for what in row if row[what] is State.ACTIVE}
     assert into_active == {
         (State.CONNECTING, Trigger.READY),
-        (State.RECONNECTING, Trigger.RESUMED),
+        *((state, Trigger.RESUMED) for state in (State.RECONNECTING, State.WAITING, State.CONNECTING)),
         (State.ACTIVE, Trigger.THINNED),
     }
 
