@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -87,11 +86,10 @@ class Panel(Following, inherit_bindings=False):
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in () if self.is_headless else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # Ctrl-C reaches the whole job: the instance is told by the kernel, too
             code = QUIT if number == signal.SIGINT or not self.view.own else SIGNAL + number
-            with suppress(NotImplementedError, ValueError, RuntimeError):  # a test, in another thread
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, code)
+            asyncio.get_running_loop().add_signal_handler(number, self.exit, code)
         self.table.focus()
         self.follow()
 
