@@ -21,3 +21,8 @@ def credential(token: str) -> str:
     return json.dumps(
         {"apiVersion": "client.authentication.k8s.io/v1beta1", "kind": "ExecCredential", "status": {"token": token}}
     )
+
+
+def expired_credential(token: str) -> str:
+    """The same, with a credential that has expired: kubectl runs the plugin for each request."""
+    return credential(token).replace('"token"', '"expirationTimestamp": "2020-01-01T00:00:00Z", "token"')

@@ -15,7 +15,7 @@ from kpf_supervise.sandbox import open_cluster, write_kubeconfig
 from tests.api.reading import WEB, Folders, failure, proxies, reading, until
 from tests.conftest import NEWEST
 from tests.kubectls import Kubectl
-from tests.plugin import credential, plugin
+from tests.plugin import expired_credential, plugin
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ async def test_a_plugin_that_fails_is_not_run_again_only_to_find_out_whether_the
 ) -> None:
     """It may open a window each time."""
     runs = tmp_path / "runs"
-    expired = credential("good").replace('"token"', '"expirationTimestamp": "2020-01-01T00:00:00Z", "token"')
+    expired = expired_credential("good")
     login = plugin(tmp_path / "login", f"echo run >> {runs}; test $(wc -l < {runs}) -lt 3 && echo '{expired}'")
     async with open_cluster(tmp_path) as cluster:
         cluster.tokens.add("good")

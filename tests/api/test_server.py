@@ -26,7 +26,7 @@ from tests.api.reading import (
 )
 from tests.conftest import NEWEST
 from tests.kubectls import Kubectl
-from tests.plugin import credential, plugin
+from tests.plugin import credential, expired_credential, plugin
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ async def test_a_plugin_that_waits_for_its_user_is_no_dead_connection(
 ) -> None:
     """Nothing is started beside it: no second browser window opens."""
     runs = tmp_path / "runs"
-    expired = credential("good").replace('"token"', '"expirationTimestamp": "2020-01-01T00:00:00Z", "token"')
+    expired = expired_credential("good")
     login = plugin(tmp_path / "login", f"test -e {runs} && sleep 2; echo run >> {runs}; echo '{expired}'")
     async with open_cluster(tmp_path) as cluster:
         cluster.tokens.add("good")

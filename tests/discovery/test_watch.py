@@ -263,28 +263,25 @@ async def test_once_the_api_server_refuses_its_line_is_not_dead(autojump_clock: 
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    ("signing_in", "anew", "renewed"),
+    [("", [True], 1), ("signing in with login since 21:04:30", [], 0)],
+    ids=["nobody signs in", "somebody signs in"],
+)
 async def test_a_silence_that_the_server_does_not_keep_is_the_end_of_its_connection(
+    signing_in: str,
+    anew: list[bool],
+    renewed: int,
     autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """While somebody signs in, it says nothing of the connection."""
+    monkeypatch.setattr(Login, "signing_in", signing_in)
     api = Api(first=listing("a"))
     watch = watch_of(api, [])
     watch._pulse.seen = True  # it sends bookmarks
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch.run)
         await trio.sleep(module._BOOKMARK * 1.5 + 3)
-        assert (api.anew, watch.listed, watch.renewed) == ([True], 2, 1)
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_silence_while_somebody_signs_in_says_nothing_of_its_connection(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Login, "signing_in", "signing in with login since 21:04:30")
-    api = Api(first=listing("a"))
-    watch = watch_of(api, [])
-    watch._pulse.seen = True  # it sends bookmarks
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch.run)
-        await trio.sleep(module._BOOKMARK * 1.5 + 3)
-        assert (api.anew, watch.listed, watch.renewed) == ([], 2, 0)
+        assert (api.anew, watch.listed, watch.renewed) == (anew, 2, renewed)
         nursery.cancel_scope.cancel()
