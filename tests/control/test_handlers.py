@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any, Self
 
 import pytest
 import trio
 from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from kpf_supervise.control import jsonrpc
 from kpf_supervise.control.handlers import Handlers
@@ -20,13 +20,8 @@ from kpf_supervise.events.board import Board
 from kpf_supervise.kubectl.answers import KubeConfig
 from kpf_supervise.model import TEMPLATE, Cluster, Forward, Target
 from kpf_supervise.sign_in.login import Login
+from tests.anything import json_value, made, text
 
-any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # control characters and lone surrogates, too
-any_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | any_text,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
-    max_leaves=5,
-)
 GOOD: dict[str, list[Any]] = {
     "resource_type": ["pod", "svc", "deployments.apps", "selector"],
     "name": ["a", "web-0.b", "app=web", "a in (b, c),!d"],
@@ -46,28 +41,26 @@ GOOD: dict[str, list[Any]] = {
 }
 
 
-@st.composite
-def near(draw: st.DrawFn, good: list[Any]) -> Any:
-    """A right value with something put into it."""
-    text = str(draw(st.sampled_from(good)))
-    at = draw(st.integers(0, len(text)))
-    return text[:at] + draw(any_text) + text[at:]
-
-
-@st.composite
-def call(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+def call(random: Random) -> tuple[str, dict[str, Any]]:
     """A right call, of which up to two parameters are anything, or left out; or no such call at all."""
-    method = draw(st.sampled_from(["portforward:start", *METHODS]))
-    params = {name: draw(st.sampled_from(GOOD[name])) for name in METHODS[method]}
-    for name in draw(st.lists(st.sampled_from(sorted(params)), max_size=2)) if params else ():
-        params[name] = draw(near(GOOD[name]) | any_text | any_json)
-    match draw(st.integers(0, 19)):
+
+    def near(good: list[Any]) -> Any:
+        """A right value with something put into it."""
+        right = str(random.choice(good))
+        at = random.randint(0, len(right))
+        return right[:at] + text(random) + right[at:]
+
+    method = random.choice(["portforward:start", *METHODS])
+    params = {name: random.choice(GOOD[name]) for name in METHODS[method]}
+    for name in random.choices(sorted(params), k=random.randrange(3)) if params else ():
+        params[name] = random.choice([near(GOOD[name]), text(random), json_value(random)])
+    match random.randrange(20):
         case 0:
-            return draw(any_text), params
+            return text(random), params
         case 1:
-            return method, params | draw(st.dictionaries(any_text, any_json, max_size=2))
+            return method, params | {text(random): json_value(random)}
         case 2 if params:
-            del params[draw(st.sampled_from(sorted(params)))]
+            del params[random.choice(sorted(params))]
     return method, params
 
 
@@ -147,7 +140,7 @@ def started(**params: Any) -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.long
 @settings(max_examples=2_000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-@given(call())
+@given(made(call))
 @example(started(context=SURROGATE))
 @example(started(context=FORGED))
 @example(started(address="fe80::1%" + SURROGATE))
@@ -166,9 +159,9 @@ def test_each_call_ends_in_a_value_or_a_refusal(called: tuple[str, dict[str, Any
     except Refusal as refusal:
         said = jsonrpc.error(refusal)["error"]
     assert json.loads(jsonrpc.encode(said)) == said
-    for text in texts([said, supervisor.given]):
-        assert text.isprintable(), text
-        text.encode()  # raises where it has half a surrogate pair
+    for each in texts([said, supervisor.given]):
+        assert each.isprintable(), each
+        each.encode()  # raises where it has half a surrogate pair
 
 
 @pytest.mark.parametrize("text", ["kind-dev", "día 🏪", "arn:aws:eks:eu-1:1:cluster/a@b"])

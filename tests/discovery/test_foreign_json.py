@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from random import Random
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -18,6 +19,7 @@ from kpf_supervise.discovery.pods import Expired, Pod, PodSet, read_pod
 from kpf_supervise.kubectl.answers import KubeConfig, Malformed, VersionInfo, decode
 from kpf_supervise.kubectl.contexts import resolve
 from kpf_supervise.model import TARGET_KINDS, Cluster, ForwardError, Target
+from tests.anything import json_value, made, some_bytes, spoilt
 
 EXAMPLES = 2000
 
@@ -48,28 +50,21 @@ def keys_of(value: Any) -> set[str]:
 # keys and values that the objects really have, so that much of what is made up is almost right
 WORDS = sorted(keys_of([POD, SERVICE, WORKLOAD, EVENT, VIEW]) | {"initContainers", "protocol", "ownerReferences"})
 VALUES = ["Ready", "True", "Running", "UDP", "Always", "BOOKMARK", "ERROR", "None", "ExternalName", "\ud800", "web-1"]
-TEXT = st.text() | st.sampled_from([*VALUES, "https://[fd00::1:6443"])
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
-JSON = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS) | st.text(), inner, max_size=5),
-    max_leaves=20,
-)
-
-
-@st.composite
-def spoilt(draw: st.DrawFn, right: Any) -> Any:
-    """A right object in which one value, at any depth, is another one."""
-    if not isinstance(right, dict | list) or not right or draw(st.integers(0, 5)) == 0:
-        return draw(JSON)
-    if isinstance(right, list):
-        return [draw(spoilt(right[0])), *right[1:]]
-    key = draw(st.sampled_from(sorted(right)))
-    return {**right, key: draw(spoilt(right[key]))}
+TEXTS = [*VALUES, "https://[fd00::1:6443"]
 
 
 def bytes_of(right: Any) -> st.SearchStrategy[bytes]:
-    return (spoilt(right) | JSON).map(lambda value: json.dumps(value).encode()) | st.binary()
+    """JSON that is almost `right`, any other JSON, or no JSON."""
+
+    def make(random: Random) -> bytes:
+        match random.randrange(10):
+            case 0:
+                return some_bytes(random)
+            case 1 | 2:
+                return json.dumps(json_value(random, WORDS, TEXTS)).encode()
+        return json.dumps(spoilt(random, right, WORDS, TEXTS)).encode()
+
+    return made(make)
 
 
 OTHERS = st.tuples(st.sampled_from(TARGET_KINDS), bytes_of(WORKLOAD) | bytes_of(SERVICE))

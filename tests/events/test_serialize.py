@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from kpf_supervise.control import jsonrpc
 from kpf_supervise.events import serialize
@@ -29,40 +29,50 @@ from kpf_supervise.model import (
     Status,
     Target,
 )
+from tests.anything import json_value, made, text
 
 FORGED = "Error\x1b]0;owned\x07\r\n21:00:00 web              active        all is well\u202e\u2028\ud800"
-TEXTS = st.text(st.characters(exclude_categories=()) | st.sampled_from(FORGED))
-MAYBE = st.none() | TEXTS
-PROBLEMS = st.builds(Problem, st.sampled_from(Cause), TEXTS, TEXTS)
-EVENTS = st.builds(
-    Event,
-    time=st.just(1_700_000_000.25),
-    forward=MAYBE,
-    kind=TEXTS,
-    message=TEXTS,
-    state=st.none() | st.sampled_from(State),
-    cause=st.none() | st.sampled_from(Cause),
-    pod=MAYBE,
-)
-FORWARDS = st.builds(
-    Forward,
-    id=TEXTS,
-    target=st.builds(Target, TEXTS, TEXTS),
-    remote=TEXTS,
-    cluster=st.builds(Cluster, st.just(Path("config")), MAYBE),
-    namespace=MAYBE,
-    address=TEXTS,
-    notify=TEXTS,
-)
-STATUSES = st.builds(
-    Status,
-    forward=FORWARDS,
-    context=MAYBE,
-    namespace=MAYBE,
-    pod=MAYBE,
-    problem=st.none() | PROBLEMS,
-    command=MAYBE,
-)
+
+
+def maybe(random: Random) -> str | None:
+    return random.choice([None, foreign(random)])
+
+
+def foreign(random: Random) -> str:
+    return FORGED if random.randrange(8) == 0 else text(random)
+
+
+def an_event(random: Random) -> Event:
+    return Event(
+        time=1_700_000_000.25,
+        forward=maybe(random),
+        kind=foreign(random),
+        message=foreign(random),
+        state=random.choice([None, *State]),
+        cause=random.choice([None, *Cause]),
+        pod=maybe(random),
+    )
+
+
+def a_status(random: Random) -> Status:
+    forward = Forward(
+        id=foreign(random),
+        target=Target(foreign(random), foreign(random)),
+        remote=foreign(random),
+        cluster=Cluster(Path("config"), maybe(random)),
+        namespace=maybe(random),
+        address=foreign(random),
+        notify=foreign(random),
+    )
+    problem = Problem(random.choice([*Cause]), foreign(random), foreign(random))
+    return Status(
+        forward=forward,
+        context=maybe(random),
+        namespace=maybe(random),
+        pod=maybe(random),
+        problem=random.choice([None, problem]),
+        command=maybe(random),
+    )
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -74,7 +84,7 @@ def strings(value: Any) -> Iterator[str]:
 
 
 @settings(max_examples=2_000, deadline=None)
-@given(event=EVENTS)
+@given(event=made(an_event))
 @example(event=Event(time=0, forward=FORGED, kind=FORGED, message=FORGED, pod=FORGED))
 def test_an_event_is_one_printable_line(event: Event) -> None:
     assert event.message.isprintable()  # as it is stored, too
@@ -86,22 +96,15 @@ def test_an_event_is_one_printable_line(event: Event) -> None:
 
 
 @settings(max_examples=2_000, deadline=None)
-@given(status=STATUSES)
+@given(status=made(a_status))
 @example(status=Status(forward=Forward(id="a", target=Target("pod", "a"), remote=1), context=FORGED, pod=FORGED))
 def test_a_forward_has_only_printable_texts(status: Status) -> None:
     assert all(map(str.isprintable, strings(port_forward(status))))
     assert status.problem is None or str(status.problem).isprintable()
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=10,
-)
-
-
 @settings(max_examples=2_000, deadline=None)
-@given(value=JSON)
+@given(value=made(json_value))
 @example(value={"forward": FORGED, "event": "active", "message": FORGED, "time": "2023-11-14T22:13:20Z"})
 def test_what_another_program_answers_is_printable_too(value: Any) -> None:
     """kpfctl and the panel believe no socket: it may not be one of ours."""

@@ -8,15 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from kpf_supervise.config.options import written
 from kpf_supervise.instance.state_file import restore, save
 from kpf_supervise.model import TEMPLATE, Cluster, Target
+from tests.anything import json_value, made, some_bytes, text
 
 MARK = {"kpf-supervise state": 1}
 WEB = replace(TEMPLATE, id="web", target=Target("service", "web"), local=8080, remote="http")
@@ -99,23 +100,30 @@ def test_a_pipe_in_its_place_holds_up_nobody(tmp_path: Path) -> None:
     assert "is a pipe" in told[0]
 
 
-texts = st.text(st.characters(exclude_categories=[]), max_size=8) | st.sampled_from(
-    ["web", "8080", "pod/a", "1s", "<<"]
-)
-values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=8,
-)
-some = st.dictionaries(st.sampled_from(sorted(written(WEB))) | texts, values, max_size=4)
-entries = st.dictionaries(texts, values | some | some.map(lambda more: written(WEB) | more), max_size=4)
-states = st.one_of(
-    st.fixed_dictionaries({}, optional={"started": values | entries, "stopped": values | entries}).map(
-        lambda parts: json.dumps(MARK | parts).encode()
-    ),
-    values.map(lambda value: json.dumps(value).encode()),
-    st.binary(max_size=30),
-)
+WORDS = [*written(WEB), "started", "stopped", "web", "db"]
+TEXTS = ["web", "8080", "pod/a", "1s", "<<"]
+
+
+def a_state(random: Random) -> bytes:
+    """Almost a state file, other JSON, or no JSON."""
+
+    def value() -> Any:
+        return json_value(random, WORDS, TEXTS)
+
+    def entry() -> Any:
+        more = {random.choice(WORDS): value() for _ in range(random.randrange(4))}
+        return random.choice([value(), more, written(WEB) | more])
+
+    def part() -> Any:
+        entries = {random.choice([*TEXTS, text(random)]): entry() for _ in range(random.randrange(3))}
+        return random.choice([value(), entries, entries])
+
+    match random.randrange(8):
+        case 0:
+            return some_bytes(random)
+        case 1:
+            return json.dumps(value()).encode()
+    return json.dumps(MARK | {name: part() for name in ("started", "stopped") if random.randrange(6)}).encode()
 
 
 @pytest.fixture
@@ -130,7 +138,7 @@ def test_whatever_stands_there_is_no_more_than_a_notice(in_memory: Path) -> None
     path = in_memory / "state.json"
 
     @settings(max_examples=2_000, deadline=None, database=None)
-    @given(states)
+    @given(made(a_state))
     def holds(content: bytes) -> None:
         path.write_bytes(content)
         told: list[str] = []
