@@ -20,7 +20,6 @@ from typing import Any
 
 import psutil
 import trio
-import trio.testing
 
 from kpf_supervise.kubectl.process import lines
 from tests.kubectls import Kubectl
@@ -154,9 +153,8 @@ class Instance:
     @asynccontextmanager
     async def peer(self) -> AsyncIterator[Peer]:
         """Connect to the control socket as soon as it exists."""
+        await until(lambda: bool(list(Path(self.environment["XDG_RUNTIME_DIR"]).glob("*/*.sock"))))
         with trio.fail_after(PATIENCE):
-            while not list(Path(self.environment["XDG_RUNTIME_DIR"]).glob("*/*.sock")):
-                await trio.testing.wait_all_tasks_blocked(0.02)  # no event reports the socket's file
             stream = await trio.open_unix_socket(str(self.socket))
         async with stream, aclosing(lines(stream, sys.maxsize)) as messages:
             yield Peer(stream, messages)
@@ -184,6 +182,13 @@ class Instance:
         self.process.send_signal(how)
         with trio.fail_after(PATIENCE):
             return await self.process.wait()
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait for something that sends no event: a file, a process, a question that another program asks."""
+    with trio.fail_after(PATIENCE):
+        while not true():  # noqa: ASYNC110
+            await trio.sleep(0.02)
 
 
 def surroundings(folder: Path, kubeconfig: Path | None, **variables: str) -> dict[str, str]:

@@ -105,8 +105,3 @@ async def broken_off(api: ApiServer, cluster: Cluster, happens: Callable[[], Awa
     finally:
         api.line.listeners.discard(hear)
     raise AssertionError("it goes on")
-
-
-async def until(true: Callable[[], bool]) -> None:
-    while not true():  # no event tells of a process or a file
-        await trio.testing.wait_all_tasks_blocked(0.01)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from kpf_supervise.api.server import Interrupted
-from tests.api.reading import PODS, WEB, Folders, proxies, read_all, reading, until
+from tests.api.reading import PODS, WEB, Folders, proxies, read_all, reading
 from tests.conftest import NEWEST
+from tests.program import until
 
 LOSES = """\
 #!{python}

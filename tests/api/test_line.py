@@ -12,10 +12,11 @@ from kpf_supervise.api.server import ApiServer
 from kpf_supervise.model import Cause
 from kpf_supervise.primitives.signal import Signal
 from kpf_supervise.sandbox import open_cluster, write_kubeconfig
-from tests.api.reading import WEB, Folders, failure, proxies, reading, until
+from tests.api.reading import WEB, Folders, failure, proxies, reading
 from tests.conftest import NEWEST
 from tests.kubectls import Kubectl
 from tests.plugin import expired_credential, plugin
+from tests.program import until
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ from tests.api.reading import (
     failure,
     proxies,
     reading,
-    until,
 )
 from tests.conftest import NEWEST
 from tests.kubectls import Kubectl
 from tests.plugin import credential, expired_credential, plugin
+from tests.program import until
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from kpf_supervise.cli import main
 from kpf_supervise.instance.environment import alike, variables
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.kubectls import KUBECTLS
-from tests.program import Instance, supervising
+from tests.program import Instance, supervising, until
 
 NEWEST = KUBECTLS[-1]
 CONFIG = """
@@ -113,9 +113,7 @@ async def test_a_signal_goes_to_the_command_and_all_ends_with_it(tmp_path: Path)
     async with open_cluster(tmp_path) as cluster:
         async with supervising(tmp_path, NEWEST, cluster.kubeconfig, CONFIG, *words) as instance:
             await instance.all_active("web/http", "web/echo", "db")
-            with trio.fail_after(20):
-                while not os.path.exists(tmp_path / "ready"):  # a shell sends no event
-                    await trio.testing.wait_all_tasks_blocked(0.05)
+            await until((tmp_path / "ready").exists)
             processes = instance.children()
             assert await instance.stop(signal.SIGTERM) == 5
             assert [p for p in processes if p.is_running()] == []
@@ -131,9 +129,7 @@ async def commanding(folder: Path, script: str, ready: bool = True) -> AsyncIter
         more = {"PYTHONPATH": str(folder)}
         config = CONFIG if ready else 'forwards: {it: {target: pod/pending, ports: "0:80"}}'
         async with supervising(folder, NEWEST, cluster.kubeconfig, config, *words, **more) as instance:
-            with trio.fail_after(20):
-                while ready and not os.path.exists(folder / "ready"):  # a shell sends no event
-                    await trio.testing.wait_all_tasks_blocked(0.05)
+            await until(lambda: not ready or (folder / "ready").exists())
             yield instance
 
 

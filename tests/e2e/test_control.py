@@ -16,7 +16,7 @@ import trio.testing
 
 from kpf_supervise.sandbox import open_cluster
 from tests.kubectls import KUBECTLS, Kubectl
-from tests.program import PATIENCE, Refused, free_port, get, supervising
+from tests.program import Refused, free_port, get, supervising, until
 
 NEWEST = KUBECTLS[-1]
 LAZY = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
@@ -208,9 +208,7 @@ async def test_restart_takes_a_fresh_kubectl_and_holds_who_comes(kubectl: Kubect
             cluster.faults.clear()
             await peer.call("restart", id="one")
             assert (await get(instance.port("one"))).startswith(b"web-")
-            with trio.fail_after(PATIENCE):
-                while len(instance.kubectls()) > 1:  # no event tells of the end of a process
-                    await trio.testing.wait_all_tasks_blocked(0.02)
+            await until(lambda: len(instance.kubectls()) <= 1)
 
 
 async def test_subscribe_gives_a_snapshot_and_all_that_follows(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,7 @@ from kpf_supervise.sandbox import CredentialPlugin, certificate, open_cluster, w
 from tests.conftest import NEWEST, OLDEST
 from tests.kubectls import Kubectl
 from tests.plugin import credential, plugin
-from tests.program import Instance, get, supervising
+from tests.program import Instance, get, supervising, until
 from tests.terminal import in_terminal
 
 LONG_AGO = datetime(2020, 6, 1, tzinfo=UTC)
@@ -241,8 +242,7 @@ async def test_ctrl_c_ends_a_plugin_that_asks_on_the_terminal(tmp_path: Path) ->
                     terminal.type(end)
                 with trio.fail_after(20):
                     assert await terminal.process.wait() == (0 if end != "kill" else -9)
-                    while psutil.pid_exists(pid):
-                        await trio.testing.wait_all_tasks_blocked(0.02)
+                await until(partial(lambda pid: not psutil.pid_exists(pid), pid))
 
 
 async def test_while_somebody_signs_in_no_second_window_opens(kubectl: Kubectl, tmp_path: Path) -> None:
@@ -255,9 +255,7 @@ async def test_while_somebody_signs_in_no_second_window_opens(kubectl: Kubectl, 
         lines = "".join(f"  {name}: {{target: service/web, ports: ':http'}}\n" for name in names)
         with plugin.window():
             async with supervising(tmp_path, kubectl, kubeconfig, f"forwards:\n{lines}") as instance:
-                with trio.fail_after(20):
-                    while not plugin.windows:
-                        await trio.testing.wait_all_tasks_blocked(0.05)
+                await until(lambda: plugin.windows)
                 await trio.testing.wait_all_tasks_blocked(2)  # time for a second one
                 assert len(plugin.windows) == 1
                 assert instance.kubectls() == []

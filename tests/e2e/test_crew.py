@@ -11,7 +11,7 @@ import trio
 
 from kpf_supervise.sandbox import open_cluster
 from tests.kubectls import KUBECTLS, Kubectl
-from tests.program import Instance, get, supervising
+from tests.program import Instance, get, supervising, until
 
 NEWEST = KUBECTLS[-1]
 
@@ -26,10 +26,8 @@ async def echo(stream: trio.SocketStream) -> bytes:
 
 
 async def until_kubectls(instance: Instance, count: int) -> list[psutil.Process]:
-    with trio.fail_after(10):
-        while len(found := instance.kubectls()) != count:
-            await trio.testing.wait_all_tasks_blocked(0.02)  # a process that begins sends no event
-    return found
+    await until(lambda: len(instance.kubectls()) == count)
+    return instance.kubectls()
 
 
 async def test_the_end_of_one_of_several_costs_its_own_connections_alone(kubectl: Kubectl, tmp_path: Path) -> None:

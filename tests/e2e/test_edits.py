@@ -13,7 +13,7 @@ import trio.testing
 
 from kpf_supervise.sandbox import open_cluster
 from tests.kubectls import KUBECTLS
-from tests.program import PATIENCE, Refused, get, supervising
+from tests.program import Refused, get, supervising, until
 
 NEWEST = KUBECTLS[-1]
 
@@ -148,9 +148,7 @@ async def test_a_disk_that_hangs_stops_nothing(tmp_path: Path) -> None:
         ):
             await instance.all_active("one")
             hangs.write_text("")
-            with trio.fail_after(PATIENCE):
-                while not hangs.read_text():
-                    await trio.testing.wait_all_tasks_blocked(0.05)  # a file sends no event
+            await until(hangs.read_text)
             assert (await get(instance.port("one"))).startswith(b"web-")
             with pytest.raises(Refused, match="no answer to reading it in 5 s"):
                 await peer.call("reload")

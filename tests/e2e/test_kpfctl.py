@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
@@ -85,31 +85,30 @@ async def test_list_start_stop_and_all_the_rest(tmp_path: Path) -> None:
             assert "no instance runs. Start one with: kpf-supervise CONFIG" in (await ctl("list")).stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "text"),
-    [
-        (["stop"], 2, "Name the forwards, or use --all"),
-        (["stop", "search", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
-        (["restart", "search", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
-        (["wait", "taken", "--timeout", "0"], 1, "taken is stopped: no answer yet"),
-        (["stop", "serch"], 1, 'kpfctl: there is no forward "serch". Did you mean search?'),
-        (["wait", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
-        (["start", "service/web", "80:80:80"], 2, "has more than LOCAL:REMOTE"),
-        (["start", "nosuch/web", "80"], 2, '"nosuch" is not a kind of target'),
-        (["start", "pod/a", ":80", "--name", "-x"], 1, 'id: "-x" cannot name a forward'),
-        (["start", "pod/a", ":80", "-n", "No"], 1, 'namespace: "No" is not a name that Kubernetes accepts'),
-        (["start", "pod/a", ":80", "--address", "1.2"], 1, 'address: "1.2" is not an IP address'),
-        (["start", "pod/a", ":80", ":90", "--name", "search", "--address", "240.0.0.1"], 1, "no address 240.0.0.1"),
-        (
-            ["--socket", "/nosuch", "-f", "other.yaml", "list"],
-            2,
-            "--socket and -f both name an instance. Use one of them",
-        ),
-        (["--socket", "/nosuch", "list"], 1, "/nosuch: no instance serves it. Start one with"),
-        (["-f", "other.yaml", "list"], 1, "no instance of other.yaml runs. Start one with: kpf-supervise other.yaml"),
-    ],
-)
-async def test_what_can_not_be_done_says_why(words: list[str], code: int, text: str, tmp_path: Path) -> None:
+CAN_NOT_BE_DONE: list[tuple[list[str], int, str]] = [
+    (["stop"], 2, "Name the forwards, or use --all"),
+    (["stop", "search", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
+    (["restart", "search", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
+    (["wait", "taken", "--timeout", "0"], 1, "taken is stopped: no answer yet"),
+    (["stop", "serch"], 1, 'kpfctl: there is no forward "serch". Did you mean search?'),
+    (["wait", "nosuch"], 1, 'kpfctl: there is no forward "nosuch". There is: search, taken'),
+    (["start", "service/web", "80:80:80"], 2, "has more than LOCAL:REMOTE"),
+    (["start", "nosuch/web", "80"], 2, '"nosuch" is not a kind of target'),
+    (["start", "pod/a", ":80", "--name", "-x"], 1, 'id: "-x" cannot name a forward'),
+    (["start", "pod/a", ":80", "-n", "No"], 1, 'namespace: "No" is not a name that Kubernetes accepts'),
+    (["start", "pod/a", ":80", "--address", "1.2"], 1, 'address: "1.2" is not an IP address'),
+    (["start", "pod/a", ":80", ":90", "--name", "search", "--address", "240.0.0.1"], 1, "no address 240.0.0.1"),
+    (
+        ["--socket", "/nosuch", "-f", "other.yaml", "list"],
+        2,
+        "--socket and -f both name an instance. Use one of them",
+    ),
+    (["--socket", "/nosuch", "list"], 1, "/nosuch: no instance serves it. Start one with"),
+    (["-f", "other.yaml", "list"], 1, "no instance of other.yaml runs. Start one with: kpf-supervise other.yaml"),
+]
+
+
+async def test_what_can_not_be_done_says_why_and_changes_nothing(tmp_path: Path) -> None:
     config = """
         forwards:
           search: {selector: "app=search", ports: ":9200", lazy: true}
@@ -117,9 +116,10 @@ async def test_what_can_not_be_done_says_why(words: list[str], code: int, text: 
         """
     async with supervising(tmp_path, NEWEST, None, config) as instance, instance.peer() as peer:
         before = {id: each["since"] for id, each in (await peer.list()).items()}
-        done = await instance.ctl(*words)
-        assert (done.returncode, text in done.stderr) == (code, True), done.stderr
-        assert {id: each["since"] for id, each in (await peer.list()).items()} == before
+        for words, code, text in CAN_NOT_BE_DONE:
+            done = await instance.ctl(*words)
+            assert (done.returncode, text in done.stderr) == (code, True), (words, done.stderr)
+            assert {id: each["since"] for id, each in (await peer.list()).items()} == before, words
 
 
 async def test_a_wait_ends_with_the_first_failure_that_is_final(tmp_path: Path) -> None:
@@ -157,13 +157,13 @@ CAN_NOT_WORK = [
 async def test_start_of_what_can_not_work_says_so_and_starts_nothing(kubectl: Kubectl, tmp_path: Path) -> None:
     config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
     async with open_cluster(tmp_path) as cluster:
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
+        async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance, instance.peer() as peer:
             await instance.until("idle", "it")
 
             async def refused(words: str) -> str:
                 done = await instance.ctl("start", *words.split())
                 assert (done.returncode, done.stdout) == (1, ""), words
-                assert (await instance.ctl("ls", "-o", "name")).stdout == "it\n", words
+                assert {*await peer.list()} == {"it"}, words
                 return done.stderr
 
             for words, said in CAN_NOT_WORK:
@@ -255,27 +255,40 @@ async def test_of_several_ports_all_are_started_or_none(tmp_path: Path) -> None:
         assert (await instance.ctl("list", "-o", "name")).stdout == "it\n"
 
 
-@pytest.mark.parametrize("words", ["list --watch", "ls it -w -o name", "events -f", "logs it -f", "logs * --follow"])
-async def test_following_goes_on_until_ctrl_c_or_the_instances_end(words: str, tmp_path: Path) -> None:
+FOLLOWING = ["list --watch", "ls it -w -o name", "events -f", "logs it -f", "logs * --follow"]
+
+
+async def test_following_goes_on_until_ctrl_c_or_the_instances_end(tmp_path: Path) -> None:
     config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
     async with supervising(tmp_path, NEWEST, None, config) as instance, instance.peer() as peer:
         await instance.until("idle", "it")
-        command = [sys.executable, "-m", "kpf_supervise.kpfctl", *words.split()]
         for how in (signal.SIGINT, None):
-            process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, env=instance.environment)
-            assert process.stdout is not None
-            async with process.stdout, aclosing(lines(process.stdout)) as told:
-                with trio.fail_after(PATIENCE):
+            async with AsyncExitStack() as stack:
+                stack.enter_context(trio.fail_after(PATIENCE))
+                followers = []
+                for words in FOLLOWING:
+                    process = await trio.lowlevel.open_process(
+                        [sys.executable, "-m", "kpf_supervise.kpfctl", *words.split()],
+                        stdout=subprocess.PIPE,
+                        env=instance.environment,
+                    )
+                    assert process.stdout is not None
+                    told = await stack.enter_async_context(aclosing(lines(process.stdout)))
+                    followers.append((words, process, told))
+                for _, _, told in followers:
                     while b"it" not in await anext(told):
                         pass
-                    await peer.call("restart", id="it")
+                await peer.call("restart", id="it")
+                for words, process, told in followers:
                     while b"it" not in await anext(told):
                         pass
                     if how is not None:
                         process.send_signal(how)
-                    else:
-                        await peer.call("shutdown")
-                    assert await process.wait() == (-how if how is not None else 0)
+                        assert await process.wait() == -how, words
+                if how is None:
+                    await peer.call("shutdown")
+                    for words, process, _ in followers:
+                        assert await process.wait() == 0, words
 
 
 async def test_the_one_of_several_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import trio.testing
 
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.kubectls import KUBECTLS
-from tests.program import get, supervising
+from tests.program import get, supervising, until
 from tests.terminal import Terminal, in_terminal
 
 NEWEST = KUBECTLS[-1]
@@ -246,7 +246,5 @@ async def test_the_bell_rings_for_a_lost_forward_and_the_desktop_is_told(tmp_pat
             cluster.scale("deployment/web", 0)
             cluster.scale("deployment/search", 0)
             await terminal.shows("2 waiting")
-            with trio.fail_after(20):
-                while not rung(terminal) or not told.exists() or "search was lost" not in told.read_text():
-                    await trio.testing.wait_all_tasks_blocked(0.02)  # a file sends no event
+            await until(lambda: rung(terminal) and told.exists() and "search was lost" in told.read_text())
             assert "web" not in told.read_text().replace("kpf-supervise", "")

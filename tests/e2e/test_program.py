@@ -18,7 +18,7 @@ import trio.testing
 
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.kubectls import KUBECTLS, Kubectl
-from tests.program import PATIENCE, free_port, get, supervising
+from tests.program import PATIENCE, free_port, get, supervising, until
 
 NEWEST = KUBECTLS[-1]
 PODS, SERVICE = "/api/v1/namespaces/dev/pods", "/api/v1/namespaces/dev/services/web"
@@ -82,9 +82,7 @@ async def test_a_keeper_that_is_killed_is_replaced_and_looks_after_all(tmp_path:
             assert moved["message"].startswith("its keeper was killed → a fresh kubectl on ")
             assert (await get(active["port"])).decode() == active["pod"] + "\n"
             (keeper,) = [each for each in instance.children() if each.name() == "sh" and each.is_running()]
-            with trio.fail_after(10):  # the old kubectls end
-                while {os.getpgid(each.pid) for each in instance.children()} != {keeper.pid}:
-                    await trio.testing.wait_all_tasks_blocked(0.02)
+            await until(lambda: {os.getpgid(each.pid) for each in instance.children()} == {keeper.pid})
             processes = instance.children()
             await instance.stop(signal.SIGKILL)
             _, alive = await trio.to_thread.run_sync(psutil.wait_procs, processes, 5)

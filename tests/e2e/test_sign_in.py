@@ -24,7 +24,7 @@ from tests.conftest import NEWEST, OLDEST
 from tests.kubectls import Kubectl
 from tests.plugin import credential
 from tests.plugin import plugin as plugin_script
-from tests.program import PATIENCE, Instance, get, supervising
+from tests.program import PATIENCE, Instance, get, supervising, until
 from tests.terminal import in_terminal
 
 both = pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
@@ -38,12 +38,6 @@ class Scene:
         self.plugin = plugin
         self.instance = instance
         self.names = names
-
-    async def until(self, true: object) -> None:
-        assert callable(true)
-        with trio.fail_after(PATIENCE):
-            while not true():  # no event tells of a file or a process
-                await trio.testing.wait_all_tasks_blocked(0.02)
 
     async def new_tunnels(self) -> None:
         """End all tunnels, and wait until each forward has another one."""
@@ -102,7 +96,7 @@ async def test_a_window_is_opened_once_and_waited_for(kubectl: Kubectl, tmp_path
             await instance.all_last("waiting", *found.names)
             waiting = [str(e["message"]) for e in instance.events if e["event"] == "waiting"]
             assert all(each.startswith("signing in with python") and "are held" in each for each in waiting), waiting
-            await found.until(lambda: found.notices() == ["dev: python says: opening a window in the browser"])
+            await until(lambda: found.notices() == ["dev: python says: opening a window in the browser"])
             proxies = instance.kubectls("proxy")
             assert (instance.kubectls(), len(proxies)) == ([], 1)
             async with instance.peer() as peer:
@@ -201,7 +195,7 @@ async def test_a_sign_in_that_fails_after_a_while(kubectl: Kubectl, tmp_path: Pa
             failed = await instance.until("failed", cause="credential-plugin")
             assert "plugin python failed: the window was closed" in failed["message"]
             assert "kpfctl login dev" in failed["message"]
-            await found.until(lambda: len(found.notices()) == 1)
+            await until(lambda: len(found.notices()) == 1)
             assert "plugin python failed: the window was closed. Sign in with: kpfctl login dev" in found.notices()[0]
             runs = len(plugin.runs)
             found.cluster.end_watches()
@@ -224,7 +218,7 @@ async def test_a_quick_failure_is_tried_again_by_itself(tmp_path: Path) -> None:
     plugin.behave(fails="no network")
     async with scene(tmp_path, NEWEST, 3, plugin) as found:
         await found.instance.all_last("failed", *found.names)
-        await found.until(lambda: len(plugin.runs) >= 2)
+        await until(lambda: len(plugin.runs) >= 2)
         plugin.behave(fails="")
         await found.instance.all_last("active", *found.names)
         assert len(plugin.runs) <= 5
@@ -236,10 +230,10 @@ async def test_no_plugin_is_left(kubectl: Kubectl, how: signal.Signals, tmp_path
     plugin = CredentialPlugin(tmp_path / "plugin")
     with plugin.window():
         async with scene(tmp_path, kubectl, 2, plugin) as found:
-            await found.until(lambda: plugin.windows)
+            await until(lambda: plugin.windows)
             code = await found.instance.stop(how)
             assert code == (0 if how == signal.SIGINT else -signal.SIGKILL)
-            await found.until(lambda: not found.alive())
+            await until(lambda: not found.alive())
 
 
 @both
@@ -251,11 +245,11 @@ async def test_a_kubectl_that_ends_leaves_no_helper(kubectl: Kubectl, tmp_path: 
         with plugin.window():
             found.cluster.tokens.revoke()
             found.cluster.end_watches()
-            await found.until(lambda: found.instance.kubectls("-IS"))
-            await found.until(lambda: plugin.windows)
+            await until(lambda: found.instance.kubectls("-IS"))
+            await until(lambda: plugin.windows)
             (proxy,) = found.instance.kubectls("proxy")
             proxy.kill()
-            await found.until(lambda: len(found.instance.kubectls("-IS")) == 1)  # the plugin, and no helper
+            await until(lambda: len(found.instance.kubectls("-IS")) == 1)  # the plugin, and no helper
         await found.instance.all_last("active", *found.names)
 
 
@@ -274,10 +268,10 @@ async def test_a_kubectl_that_is_ended_while_it_signs_in_leaves_no_plugin(tmp_pa
         with plugin.window():
             async with found.instance.peer() as peer:
                 await peer.call("restart", id="f0")
-                await found.until(lambda: plugin.windows)
+                await until(lambda: plugin.windows)
                 assert plugin.windows == found.alive()
                 await peer.call("portforward:stop", id="f0")
-            await found.until(lambda: found.alive() == [])
+            await until(lambda: found.alive() == [])
 
 
 async def test_a_kuberc_that_restricts_plugins_leaves_them_to_kubectl(tmp_path: Path) -> None:

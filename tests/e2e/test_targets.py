@@ -12,7 +12,7 @@ import trio.testing
 from kpf_supervise.sandbox import Cluster, Timing, open_cluster
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.load import Load
-from tests.program import PATIENCE, get, supervising
+from tests.program import get, supervising, until
 
 
 async def run_kubectl(kubectl: Kubectl, cluster: Cluster, *words: str) -> str:
@@ -148,13 +148,10 @@ async def test_while_a_target_is_read_anew_a_pod_that_it_had_before_is_used(tmp_
         config = "forwards: {web: {target: service/web, ports: ':http'}}"
         async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
             await instance.until("waiting", "web")
-            with trio.fail_after(PATIENCE):
-                while not any("watch" in each.query for each in cluster.requests):
-                    await trio.testing.wait_all_tasks_blocked(0.05)  # a question sends no event
-                cluster.faults.latency = 60.0
-                asked, path = len(cluster.requests), "/api/v1/namespaces/dev/services/web"
-                while all(each.path != path for each in list(cluster.requests)[asked:]):
-                    await trio.testing.wait_all_tasks_blocked(0.05)
+            await until(lambda: any("watch" in each.query for each in cluster.requests))
+            cluster.faults.latency = 60.0
+            asked, path = len(cluster.requests), "/api/v1/namespaces/dev/services/web"
+            await until(lambda: any(each.path == path for each in list(cluster.requests)[asked:]))
             cluster.scale("deployment/web", 1)
             with trio.fail_after(10):
                 await instance.until("connecting", "web")

@@ -9,14 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
-import trio.testing
 
-from kpf_supervise.sandbox import open_cluster, write_kubeconfig
+from kpf_supervise.sandbox import Timing, open_cluster, write_kubeconfig
 from kpf_supervise.sandbox.watch import End
 from tests.conftest import NEWEST
 from tests.kubectls import Kubectl
 from tests.load import Load
-from tests.program import Instance, get, supervising
+from tests.program import Instance, get, supervising, until
 
 
 def runtime(instance: Instance) -> Path:
@@ -55,7 +54,8 @@ async def remove_folder(instance: Instance) -> None:
 async def test_whatever_happens_to_it_is_told_and_costs_no_request(
     happens: Callable[[Instance], Awaitable[None]], end: End | None, told: str, kubectl: Kubectl, tmp_path: Path
 ) -> None:
-    async with open_cluster(tmp_path) as cluster:
+    # the pod works on until the news of its end is there, also on a busy machine
+    async with open_cluster(tmp_path, Timing(terminate=5)) as cluster:
         config = "forwards: {web: {target: service/web, ports: ':http'}}"
         async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
             active = await instance.until("active", "web")
@@ -69,7 +69,7 @@ async def test_whatever_happens_to_it_is_told_and_costs_no_request(
                 notice = await instance.until("notice")
                 assert notice["message"].startswith("sandbox: the kubectl that reads from the API server ")
                 assert told in notice["message"]
-                await watched(instance)
+                await until(lambda: len(instance.kubectls("proxy")) == 1)
                 cluster.delete_pod(active["pod"])
                 moved = await instance.until("moved", "web")
                 assert moved["message"].startswith(f"{active['pod']} is terminating → ")
@@ -79,13 +79,6 @@ async def test_whatever_happens_to_it_is_told_and_costs_no_request(
             assert [e["event"] for e in instance.events].count("notice") == 1
             assert instance.kinds("web")[:2] == ["connecting", "active"]
             assert [e for e in instance.events if e["event"] == "reconnecting"] == []
-
-
-async def watched(instance: Instance) -> None:
-    """Wait until the fresh one runs alone."""
-    with trio.fail_after(20):
-        while len(instance.kubectls("proxy")) != 1:
-            await trio.testing.wait_all_tasks_blocked(0.02)
 
 
 async def test_one_reads_for_twenty_idle_forwards_in_twenty_namespaces(tmp_path: Path) -> None:
@@ -104,9 +97,7 @@ async def test_one_reads_for_twenty_idle_forwards_in_twenty_namespaces(tmp_path:
             def watching() -> set[str]:
                 return {each.path.split("/")[4] for each in cluster.requests if each.query.get("watch")}
 
-            with trio.fail_after(20):
-                while watching() != {*names}:
-                    await trio.testing.wait_all_tasks_blocked(0.02)
+            await until(lambda: watching() == {*names})
             assert len(instance.kubectls("proxy")) == 1
             assert len(instance.children()) == 2, "and the keeper"
 

@@ -15,6 +15,7 @@ from kpf_supervise.decision.tunnel_states import Endpoint
 from kpf_supervise.forwarding.relay import HEAD, LARGE, Client, carry
 from kpf_supervise.forwarding.tunnel import Tunnel
 from kpf_supervise.model import Cause, Forward, Problem, Status, Target
+from tests.program import until
 
 Handler = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -121,9 +122,7 @@ async def test_connections_that_wait_hold_no_large_buffers() -> None:
             nursery.start_soon(carry, client, child, new_status())
             await user.send_all(b"GET")
             users.append(user)
-        with trio.fail_after(20):
-            while len(child.blocked) < count:
-                await trio.testing.wait_all_tasks_blocked(0.01)
+        await until(lambda: len(child.blocked) >= count)
         for user in users:
             got = 0
             while got < len(answer):

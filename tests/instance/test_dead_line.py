@@ -17,7 +17,7 @@ from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
 from kpf_supervise.model import MOVED, Cluster, Event, Forward, State, Target
 from kpf_supervise.sandbox import open_cluster
 from tests.kubectls import Kubectl
-from tests.program import PATIENCE, get
+from tests.program import PATIENCE, get, until
 
 NAMES = ("one", "two", "three")
 
@@ -77,8 +77,7 @@ async def test_a_dead_line_is_known_without_a_client_who_comes_is_held_and_every
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(come)
-            while not story.board.statuses["one"].held:
-                await trio.testing.wait_all_tasks_blocked(0.01)
+            await until(lambda: story.board.statuses["one"].held)
             cluster.line.restore()
             await story.until([State.ACTIVE], MOVED)
         assert answers[0].startswith(b"web-")
