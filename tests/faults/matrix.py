@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import trio
 
 from kpf_supervise.sandbox import Timing
 from kpf_supervise.sandbox.watch import End
 from tests.faults.scene import ALL, New, Open, Scene, answer
-from tests.program import Instance, get
+from tests.program import get
 
 
 @dataclass(frozen=True)
@@ -160,122 +159,136 @@ async def read_nothing(scene: Scene) -> None:
 
 MOVED = "moved"
 TRIED = "reconnecting"
-FAULTS = [
-    Fault("its pod is deleted", delete, New.HELD, Open.ENDS, (MOVED, "is terminating → ")),
-    Fault("a rollout", roll_out, New.HELD, Open.ENDS, (MOVED, "is terminating → ")),
-    Fault(
-        "the only pod of a stateful set is deleted",
-        delete,
-        New.HELD,
-        Open.ENDS,
-        ("waiting", "has no ready pod: pod db-0 is terminating"),
-        target="statefulset/db",
-    ),
-    Fault("its container crashes", crash, New.UNDER_WAY, Open.ENDS, (MOVED, " → ")),
-    Fault("its pod is not ready any more", lose_readiness, New.HELD, Open.STAYS, (MOVED, "is not ready → ")),
-    Fault(
-        "the next pod's tunnel is refused for a while",
-        refuse_upgrades,
-        New.HELD,
-        Open.STAYS,
-        (TRIED, "would not open the tunnel"),
-        note="after 1 s of holding, by the old pod",
-    ),
-    Fault("kubectl is killed", kill_kubectls, New.UNDER_WAY, Open.ENDS, (TRIED, "kubectl was killed by signal 9")),
-    Fault("kubelet or API server drop the tunnel", cut_tunnels, New.UNDER_WAY, Open.ENDS, (TRIED, "lost connection")),
-    Fault(
-        "the pod resets one connection (kubectl from 1.27 on ends)",
-        reset_one,
-        New.UNDER_WAY,
-        Open.ENDS,
-        (TRIED, "the pod reset one connection"),
-        whom=("open",),
-        kubectls=((1, 27), (9, 0)),
-    ),
-    Fault(
-        "a client breaks a download off (kubectl before 1.32 may hang)",
-        break_download_off,
-        New.HELD,
-        Open.STAYS,
-        (MOVED, "a client broke a download off"),
-        whom=("new",),
-        kubectls=((1, 0), (1, 32)),
-    ),
-    Fault(
-        "a client reads nothing (its kubectl stalls)",
-        read_nothing,
-        New.HELD,
-        Open.WAITS,
-        (MOVED, "a client reads nothing"),
-        whom=("open",),
-    ),
-    Fault(
-        "the tunnel dies without an end",
-        lose_tunnels,
-        New.UNDER_WAY,
-        Open.HANGS,
-        (MOVED, "nothing has come back for 5 s"),
-        note="noticed 5 s after a connection that got no answer",
-    ),
-    Fault(
-        "all connections die without an end (sleep, VPN)",
-        lose_connections,
-        New.UNDER_WAY,
-        Open.HANGS,
-        (TRIED, "nothing comes from the API server any more"),
-        note="noticed by the clock 5 s after sleep, else within 15 s",
-        timing=Timing(bookmark=0.2),
-    ),
-    Fault(
-        "all connections die while a tunnel is retiring",
-        lose_connections_of_a_retiring_tunnel,
-        New.UNDER_WAY,
-        Open.HANGS,
-        (TRIED, "nothing comes from the API server any more"),
-        note="noticed as above",
-        timing=Timing(bookmark=0.2),
-    ),
-    Fault(
-        "the API server is gone, and comes back",
-        kill_api,
-        New.UNDER_WAY,
-        Open.ENDS,
-        (TRIED, "as soon as the API server answers"),
-    ),
-    Fault(
-        "the API server stops in order, and comes back",
-        stop_api_in_order,
-        New.SERVED,
-        Open.STAYS,
-        notice="the API server does not answer",
-    ),
-    Fault(
-        "the API server answers 5xx for a while",
-        fail_requests(503, "the API server is in trouble"),
-        New.SERVED,
-        Open.STAYS,
-        notice="the API server is in trouble",
-    ),
-    Fault(
-        "your login expires for a while (401)",
-        fail_requests(401, "does not accept your credentials"),
-        New.SERVED,
-        Open.STAYS,
-        notice="does not accept your credentials",
-    ),
-    Fault("the API server freezes for a moment", freeze_api, New.SERVED, Open.STAYS, note="after the moment"),
-    Fault("the watch ends in order", end_watches("clean"), New.SERVED, Open.STAYS),
-    Fault("the watch is cut", end_watches("abrupt"), New.SERVED, Open.STAYS),
-    Fault("the watch is too old (410)", end_watches("expired"), New.SERVED, Open.STAYS),
-    Fault(
-        "the kubectl that reads is killed",
-        kill_reading,
-        New.SERVED,
-        Open.STAYS,
-        notice="reads from the API server was killed",
-    ),
-    Fault("the keeper is killed", kill_keeper, New.HELD, Open.STAYS, (MOVED, "its keeper was killed → ")),
-]
+# Played one after the other, on a running instance.
+GROUPS = {
+    "pods": [
+        Fault("its pod is deleted", delete, New.HELD, Open.ENDS, (MOVED, "is terminating → ")),
+        Fault("its pod is not ready any more", lose_readiness, New.HELD, Open.STAYS, (MOVED, "is not ready → ")),
+        Fault("a rollout", roll_out, New.HELD, Open.ENDS, (MOVED, "is terminating → ")),  # replaces that pod, too
+        Fault("its container crashes", crash, New.UNDER_WAY, Open.ENDS, (MOVED, " → ")),
+        Fault(
+            "the next pod's tunnel is refused for a while",
+            refuse_upgrades,
+            New.HELD,
+            Open.STAYS,
+            (TRIED, "would not open the tunnel"),
+            note="after 1 s of holding, by the old pod",
+        ),
+        Fault(
+            "the only pod of a stateful set is deleted",
+            delete,
+            New.HELD,
+            Open.ENDS,
+            ("waiting", "has no ready pod: pod db-0 is terminating"),
+            target="statefulset/db",
+        ),
+    ],
+    "tunnels": [
+        Fault("kubectl is killed", kill_kubectls, New.UNDER_WAY, Open.ENDS, (TRIED, "kubectl was killed by signal 9")),
+        Fault(
+            "kubelet or API server drop the tunnel", cut_tunnels, New.UNDER_WAY, Open.ENDS, (TRIED, "lost connection")
+        ),
+        Fault(
+            "the pod resets one connection (kubectl from 1.27 on ends)",
+            reset_one,
+            New.UNDER_WAY,
+            Open.ENDS,
+            (TRIED, "the pod reset one connection"),
+            whom=("open",),
+            kubectls=((1, 27), (9, 0)),
+        ),
+        Fault(
+            "a client breaks a download off (kubectl before 1.32 may hang)",
+            break_download_off,
+            New.HELD,
+            Open.STAYS,
+            (MOVED, "a client broke a download off"),
+            whom=("new",),
+            kubectls=((1, 0), (1, 32)),
+        ),
+        Fault(
+            "a client reads nothing (its kubectl stalls)",
+            read_nothing,
+            New.HELD,
+            Open.WAITS,
+            (MOVED, "a client reads nothing"),
+            whom=("open",),
+        ),
+        Fault(
+            "the tunnel dies without an end",
+            lose_tunnels,
+            New.UNDER_WAY,
+            Open.HANGS,
+            (MOVED, "nothing has come back for 5 s"),
+            note="noticed 5 s after a connection that got no answer",
+        ),
+    ],
+    "dead connections": [
+        Fault(
+            "all connections die without an end (sleep, VPN)",
+            lose_connections,
+            New.UNDER_WAY,
+            Open.HANGS,
+            (TRIED, "nothing comes from the API server any more"),
+            note="noticed by the clock 5 s after sleep, else within 15 s",
+            timing=Timing(bookmark=0.2),
+        ),
+        Fault(
+            "all connections die while a tunnel is retiring",
+            lose_connections_of_a_retiring_tunnel,
+            New.UNDER_WAY,
+            Open.HANGS,
+            (TRIED, "nothing comes from the API server any more"),
+            note="noticed as above",
+            timing=Timing(bookmark=0.2),
+        ),
+    ],
+    "API server": [
+        Fault(
+            "the API server is gone, and comes back",
+            kill_api,
+            New.UNDER_WAY,
+            Open.ENDS,
+            (TRIED, "as soon as the API server answers"),
+        ),
+        Fault(
+            "the API server stops in order, and comes back",
+            stop_api_in_order,
+            New.SERVED,
+            Open.STAYS,
+            notice="the API server does not answer",
+        ),
+        Fault(
+            "the API server answers 5xx for a while",
+            fail_requests(503, "the API server is in trouble"),
+            New.SERVED,
+            Open.STAYS,
+            notice="the API server is in trouble",
+        ),
+        Fault(
+            "your login expires for a while (401)",
+            fail_requests(401, "does not accept your credentials"),
+            New.SERVED,
+            Open.STAYS,
+            notice="does not accept your credentials",
+        ),
+        Fault("the API server freezes for a moment", freeze_api, New.SERVED, Open.STAYS, note="after the moment"),
+    ],
+    "reading": [
+        Fault("the watch ends in order", end_watches("clean"), New.SERVED, Open.STAYS),
+        Fault("the watch is cut", end_watches("abrupt"), New.SERVED, Open.STAYS),
+        Fault("the watch is too old (410)", end_watches("expired"), New.SERVED, Open.STAYS),
+        Fault(
+            "the kubectl that reads is killed",
+            kill_reading,
+            New.SERVED,
+            Open.STAYS,
+            notice="reads from the API server was killed",
+        ),
+        Fault("the keeper is killed", kill_keeper, New.HELD, Open.STAYS, (MOVED, "its keeper was killed → ")),
+    ],
+}
+FAULTS = [fault for faults in GROUPS.values() for fault in faults]
 
 
 def row(fault: Fault) -> str:
@@ -284,12 +297,3 @@ def row(fault: Fault) -> str:
     told = f"`{event}`: …{text.strip()}…" if text else "–"
     new = f"{fault.new} ({fault.note})" if fault.note else fault.new
     return f"| {fault.name} | {new} | {fault.open} | {told} |"
-
-
-def noticed(instance: Instance) -> float:
-    """When the forward with the new connections last had an event other than `active` or `moved`."""
-    return max(
-        datetime.fromisoformat(each["time"]).timestamp()
-        for each in instance.events
-        if each.get("forward") == "new" and each["event"] not in ("active", "moved")
-    )

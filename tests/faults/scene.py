@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import trio
 
@@ -33,13 +35,28 @@ class Open(StrEnum):
 
 @dataclass
 class Scene:
-    """What a fault may change. `pod` is the pod in use, `ports` are the local ports."""
+    """What a fault may change. `ports` are the local ports; `pod` is the pod in use."""
 
     cluster: Cluster
     instance: Instance
-    pod: str
     ports: dict[str, int]
+    pod: str = ""
+    begun: int = 0  # events before the fault
     over: float | None = None  # when the fault stops breaking things, if it goes on after being reported
+
+    async def begin(self) -> str:
+        """Wait until all is well, whatever happened before, and return the pod in use."""
+        self.pod = await self.on_one_pod()
+        self.begun = len(self.instance.events)
+        return self.pod
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Since the fault began."""
+        return self.instance.events[self.begun :]
+
+    def kinds(self, forward: str) -> list[str]:
+        return [each["event"] for each in self.events if each.get("forward") == forward]
 
     async def told(self, event: str, text: str, *forwards: str) -> None:
         """Wait until each of these forwards (none: any source) has reported this event and text."""
@@ -47,14 +64,32 @@ class Scene:
         def heard(forward: str | None) -> bool:
             return any(
                 each["event"] == event and text in each["message"] and forward in (None, each.get("forward"))
-                for each in self.instance.events
+                for each in self.events
             )
 
         try:
             await self.instance.told(lambda: all(heard(forward) for forward in forwards or (None,)))
         except trio.TooSlowError:
-            lines = "\n".join(map(str, self.instance.events))
+            lines = "\n".join(map(str, self.events))
             raise AssertionError(f"nobody was told {event}: {text}. Told was:\n{lines}") from None
+
+    def noticed(self) -> float:
+        """When the forward with the new connections last had an event other than `active` or `moved`."""
+        return max(
+            datetime.fromisoformat(each["time"]).timestamp()
+            for each in self.events
+            if each.get("forward") == "new" and each["event"] not in ("active", "moved")
+        )
+
+    async def on_one_pod(self) -> str:
+        """Wait until all forwards are well, on the same pod, and return its name."""
+
+        def pods() -> set[str]:
+            last = [[each for each in self.instance.events if each.get("forward") == name][-1] for name in self.ports]
+            return {each["pod"] if each["event"] in ("active", "moved") else "" for each in last}
+
+        await self.instance.told(lambda: len(pods()) == 1 and "" not in pods())
+        return pods().pop()
 
 
 async def answer(stream: trio.SocketStream) -> bytes:
