@@ -36,9 +36,9 @@ def state_of(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-async def test_what_was_started_and_stopped_is_so_again(how: int, kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_what_was_started_and_stopped_is_so_again(how: int, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, CONFIG) as instance, instance.peer() as peer:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, CONFIG) as instance, instance.peer() as peer:
             await instance.all_active("one", "two")
             given = {"resource_type": "pod", "name": "db-0", "local_port": 0, "remote_port": "http"}
             await peer.call("portforward:start", **given, id="mine")
@@ -48,7 +48,7 @@ async def test_what_was_started_and_stopped_is_so_again(how: int, kubectl: Kubec
             before = (tmp_path / "config.yaml").read_text()
             await instance.stop(how)
         assert (tmp_path / "config.yaml").read_text() == before
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, CONFIG) as instance, instance.peer() as peer:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, CONFIG) as instance, instance.peer() as peer:
             await instance.all_active("one", "mine")
             listed = await peer.list()
             assert {name: each["state"] for name, each in listed.items()} == {
@@ -81,17 +81,8 @@ async def test_without_persist_nothing_is_kept_and_changed_lines_start_what_was_
             assert instance.kinds("one") == []
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        ('{"kpf-supervise state": 1, "sta', "Unterminated string"),
-        ('{"version": 3}', 'it does not say "kpf-supervise state": 1'),
-        ('{"kpf-supervise state": 1, "started": [], "stopped": {}}', '"started" must be an object'),
-        ("\x00\xff", "Expecting value"),
-        ("[" * 100_000, "recursion"),
-    ],
-)
-async def test_a_state_that_is_not_right_is_set_aside(content: str, why: str, tmp_path: Path) -> None:
+async def test_a_state_that_is_not_right_is_set_aside(tmp_path: Path) -> None:
+    content = '{"kpf-supervise state": 1, "sta'
     async with supervising(tmp_path, NEWEST, None, LAZY, "--persist") as instance, instance.peer() as peer:
         await peer.call("portforward:stop", id="it")
     state = state_of(tmp_path)
@@ -99,8 +90,7 @@ async def test_a_state_that_is_not_right_is_set_aside(content: str, why: str, tm
         state.write_text(content)
         async with supervising(tmp_path, NEWEST, None, LAZY, "--persist") as instance, instance.peer() as peer:
             notice = await instance.until("notice")
-            assert f"is set aside as {state}.broken{number}: " in notice["message"]
-            assert why in notice["message"]
+            assert f"is set aside as {state}.broken{number}: Unterminated string" in notice["message"]
             await instance.until("idle", "it")
             await peer.call("portforward:stop", id="it")
         assert Path(f"{state}.broken{number}").read_text() == content

@@ -70,5 +70,6 @@ async def test_another_kubeconfig_than_the_files(tmp_path: Path) -> None:
             await peer.call("portforward:start", **given, kubeconfig=str(own), hold="7s", children=2)
             active = await instance.until("active", "web")
             assert active["pod"].startswith("web-")
-            settings = await peer.call("settings", id="web")
-            assert (settings["hold"], settings["children"], settings["kubeconfig"]) == ("7s", 2, str(own))
+            told = await peer.call("describe", id="web")
+            assert told["own"] == ["kubeconfig", "hold", "children"]
+            assert [told["settings"][name] for name in told["own"]] == [str(own), "7s", 2]

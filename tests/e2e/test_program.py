@@ -188,18 +188,17 @@ async def test_no_context_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "path", "said"),
+    ("source", "path", "said", "words"),
     [
-        ("--kubectl", "/nowhere", "--kubectl: cannot run /nowhere: there is no such file"),
-        ("--kubectl", "no-such", "--kubectl: cannot run no-such: it is in no folder of $PATH"),
-        ("--kubectl", "/", "--kubectl: cannot run /: it is a folder"),
-        ("--kubectl", "plain", "--kubectl: cannot run FOLDER/plain: it is not executable"),
-        ("$KUBECTL", "/nowhere", "$KUBECTL: cannot run /nowhere: there is no such file"),
-        ("kubectl:", "no-such", "FOLDER/config.yaml: kubectl: cannot run no-such: it is in no folder of $PATH"),
-        ("$PATH", "kubectl", "$PATH: cannot run kubectl: it is in no folder of $PATH"),
+        ("--kubectl", "/nowhere", "--kubectl: cannot run /nowhere: there is no such file", []),
+        ("--kubectl", "no-such", "--kubectl: cannot run no-such: it is in no folder of $PATH", ["--detach"]),
+        ("--kubectl", "/", "--kubectl: cannot run /: it is a folder", ["--sandbox"]),
+        ("--kubectl", "plain", "--kubectl: cannot run FOLDER/plain: it is not executable", []),
+        ("$KUBECTL", "/nowhere", "$KUBECTL: cannot run /nowhere: there is no such file", ["--detach"]),
+        ("kubectl:", "no-such", "FOLDER/config.yaml: kubectl: cannot run no-such: it is in no folder of $PATH", []),
+        ("$PATH", "kubectl", "$PATH: cannot run kubectl: it is in no folder of $PATH", ["--sandbox"]),
     ],
 )
-@pytest.mark.parametrize("words", [[], ["--detach"], ["--sandbox"]])
 def test_a_kubectl_that_can_not_be_run_is_named_at_the_start(
     source: str, path: str, said: str, words: list[str], tmp_path: Path
 ) -> None:

@@ -128,12 +128,13 @@ def test_a_line_of_the_log_is_in_local_time() -> None:
     assert text == f"{clock} -                notice        m"
 
 
-def test_more_of_a_forward_is_what_differs_from_the_defaults_and_its_connections() -> None:
-    assert serialize.description(Status(forward=TEMPLATE)) == {"settings": {}, "connections": []}
+def test_more_of_a_forward_is_its_settings_and_its_connections() -> None:
+    plain = serialize.description(Status(forward=TEMPLATE), TEMPLATE)
+    assert (plain["own"], plain["connections"], plain["settings"]["hold"]) == ([], [], "30s")
     settings = replace(TEMPLATE, namespace="shop", hold=60.0, lazy=True, reconnect=Reconnect(attempts=None))
     status = Status(forward=settings, open=[Connection("127.0.0.1:4711", since=1.5, bytes_in=7)])
-    told = serialize.description(status)
-    assert told["settings"].keys() == {"hold", "lazy", "reconnect"}
+    told = serialize.description(status, replace(TEMPLATE, namespace="shop"))
+    assert told["own"] == ["hold", "lazy", "reconnect"]
     assert (told["settings"]["hold"], told["settings"]["reconnect"]["attempts"]) == ("60s", "unlimited")
     connection = {"peer": "127.0.0.1:4711", "since": "1970-01-01T00:00:01.500Z", "held": True}
     assert told["connections"] == [connection | {"bytesIn": 7, "bytesOut": 0}]

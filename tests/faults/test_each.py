@@ -51,23 +51,22 @@ async def test_definite_answers_fail_at_once_and_say_why(kubectl: Kubectl, tmp_p
             assert (await get(instance.port("good"))).startswith(b"web-")
 
 
-@pytest.mark.parametrize(
-    ("target", "reason"),
-    [
-        ("pod/pending", "pod pending is ImagePullBackOff"),
-        ("service/noendpoints", "it has no pods"),
-        ("selector", "it has no pods"),
-    ],
-)
-async def test_without_a_ready_pod_it_waits_and_says_for_what(
-    target: str, reason: str, kubectl: Kubectl, tmp_path: Path
-) -> None:
-    what = "selector: app=nothing" if target == "selector" else f"target: {target}"
+NOT_READY = {
+    "target: pod/pending": "pod pending is ImagePullBackOff",
+    "target: service/noendpoints": "it has no pods",
+    "selector: app=nothing": "it has no pods",
+}
+
+
+async def test_without_a_ready_pod_it_waits_and_says_for_what(kubectl: Kubectl, tmp_path: Path) -> None:
+    names = {f"f{number}": what for number, what in enumerate(NOT_READY)}
+    config = "forwards:\n" + "".join(f'  {name}: {{{what}, ports: ":80"}}\n' for name, what in names.items())
     async with open_cluster(tmp_path) as cluster:
-        config = f'forwards: {{it: {{{what}, ports: ":80"}}}}'
         async with supervising(tmp_path, kubectl, cluster.kubeconfig, config) as instance:
-            waiting = await instance.until("waiting", "it", cause="no-ready-pod")
-            assert reason in waiting["message"]
+            await instance.told(lambda: all("waiting" in instance.kinds(name) for name in names))
+            for name, what in names.items():
+                waiting = [e for e in instance.events if e.get("forward") == name and e["event"] == "waiting"][-1]
+                assert (waiting["cause"], NOT_READY[what] in waiting["message"]) == ("no-ready-pod", True), waiting
             _, alive = await trio.to_thread.run_sync(psutil.wait_procs, instance.kubectls(), 5)
             assert alive == []  # what was started before the pods were known is ended
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from kpf_supervise.sandbox import Cluster, open_cluster
+from kpf_supervise.sandbox import Cluster, Timing, open_cluster
 from tests.conftest import NEWEST
 from tests.load import Load
 from tests.program import Instance, get, supervising
@@ -29,24 +29,23 @@ def bugs(instance: Instance) -> list[Any]:
     return [*instance.output, *(event for event in instance.events if "traceback" in event)]
 
 
-@pytest.mark.parametrize("body", ODD)
-async def test_a_target_that_is_none_is_its_own_forwards_failure(tmp_path: Path, body: str) -> None:
-    config = """\
-        namespace: dev
-        defaults: {reconnect: {attempts: 1, initial: 100ms}}
-        forwards:
-          web: {target: service/web, ports: ":80"}
-          odd: {target: service/odd, ports: ":80"}
-    """
+async def test_a_target_that_is_none_is_its_own_forwards_failure(tmp_path: Path) -> None:
+    odd = [f"odd-{number}" for number in range(len(ODD))]
+    config = "namespace: dev\ndefaults: {reconnect: {attempts: 1, initial: 100ms}}\nforwards:\n" + "".join(
+        f'  {name}: {{target: service/{name}, ports: ":80"}}\n' for name in ("web", *odd)
+    )
     async with open_cluster(tmp_path) as cluster:
-        cluster.faults.answer_with(body, path="/services/odd$")
+        for name, body in zip(odd, ODD, strict=True):
+            cluster.faults.answer_with(body, path=f"/services/{name}$")
         async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
-            failed = await instance.until("failed", "odd")
-            assert failed["cause"] == "api-unreachable"
-            assert failed["message"].startswith(
-                "what answered /api/v1/namespaces/dev/services/odd is no API server, or one that kpf-supervise does "
-                "not understand (no "
-            )
+            await instance.told(lambda: all("failed" in instance.kinds(name) for name in odd))
+            for name in odd:
+                failed = next(e for e in instance.events if e.get("forward") == name and e["event"] == "failed")
+                assert failed["cause"] == "api-unreachable"
+                assert failed["message"].startswith(
+                    f"what answered /api/v1/namespaces/dev/services/{name} is no API server, or one that kpf-supervise "
+                    "does not understand (no "
+                )
             await instance.all_active("web")
             assert await get(instance.port("web"))
             assert bugs(instance) == []
@@ -67,22 +66,23 @@ def watches(cluster: Cluster) -> int:
     return sum("watch" in request.query for request in cluster.requests)
 
 
-@pytest.mark.parametrize("line", WATCHED)
-async def test_a_line_that_is_no_event_ends_that_watch_alone(tmp_path: Path, line: str) -> None:
+async def test_a_line_that_is_no_event_ends_that_watch_alone(tmp_path: Path) -> None:
     config = 'forwards: {web: {target: service/web, ports: ":80", namespace: dev}}'
-    async with open_cluster(tmp_path) as cluster:
+    async with open_cluster(tmp_path, Timing(terminate=5)) as cluster:
         async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
-            active = await instance.until("active", "web")
+            pod = (await instance.until("active", "web"))["pod"]
             async with trio.open_nursery() as nursery:
                 load = Load(instance.port("web"))
                 nursery.start_soon(load.run)
-                await load.more(5)
-                before = watches(cluster)
-                cluster.tell_watches(line)
-                await load.until(lambda: watches(cluster) > before)  # in between, a pod's end is not foreseen
-                cluster.delete_pod(active["pod"])
-                moved = await instance.until("moved", "web")
-                assert moved["pod"] != active["pod"]
+                for line in WATCHED:
+                    await load.more(5)
+                    before = watches(cluster)
+                    cluster.tell_watches(line)
+                    await load.until(lambda before=before: watches(cluster) > before)  # type: ignore[misc]
+                    cluster.delete_pod(pod)  # not foreseen before there is a watch again
+                    moved = await instance.until("moved", "web")
+                    assert moved["pod"] != pod, line
+                    pod = moved["pod"]
                 await load.more(5)
                 nursery.cancel_scope.cancel()
             assert load.failures == []

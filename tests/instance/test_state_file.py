@@ -53,6 +53,27 @@ def test_one_bad_entry_costs_no_other_also_at_the_start_after_the_next(tmp_path:
     assert forwards(path) == (["web"], ["db"])
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('{"kpf-supervise state": 1, "sta', "Unterminated string"),
+        ('{"version": 3}', 'it does not say "kpf-supervise state": 1'),
+        ('{"kpf-supervise state": 1, "started": [], "stopped": {}}', '"started" must be an object'),
+        ("\x00\xff", "Expecting value"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_what_is_no_state_is_set_aside(content: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(content)
+    told: list[str] = []
+    assert restore(path, told.append).started == ()
+    (notice,) = told
+    assert f"is set aside as {path}.broken: " in notice
+    assert why in notice
+    assert Path(f"{path}.broken").read_text() == content
+
+
 @pytest.mark.parametrize("part", ["started", "stopped"])
 def test_one_part_that_is_wrong_costs_not_the_other(part: str, tmp_path: Path) -> None:
     path = tmp_path / "state.json"

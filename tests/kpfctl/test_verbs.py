@@ -233,7 +233,8 @@ def test_env_for_other_programs() -> None:
 
 def test_describe_shows_all_that_is_known() -> None:
     instance = Instance(replace(status("web", State.FAILED, Cause.FORBIDDEN), port=8080), status("db"))
-    instance.answers["settings"] = {"hold": "30s", "children": 1, "lazy": False, "reconnect": {"attempts": 3}}
+    settings = {"hold": "30s", "children": 1, "lazy": False, "reconnect": {"attempts": 3}}
+    instance.answers["describe"] = {"settings": settings, "own": [], "connections": []}
     instance.answers["logs"] = [
         {"time": "2026-11-23T12:00:00.000Z", "forward": "web", "event": "failed", "message": "it has failed"}
     ]

@@ -46,7 +46,7 @@ class Instance:
             "info": {"pid": 1, "version": "0", "config": "/tmp/shop.yaml", "mistakes": []},
             "events": [],
             "logs": [],
-            "describe": {"settings": {}, "connections": []},
+            "describe": {"settings": {}, "own": [], "connections": []},
             "contexts": [{"name": "kind", "namespace": "shop", "current": True}],
             "namespaces": ["default", "shop"],
             "targets": [{"target": "service/web", "ports": [{"port": 80, "name": "http"}]}],

@@ -123,6 +123,8 @@ async def test_those_that_are_marked_and_those_of_a_folded_line_or_a_group_go_to
 async def test_stop_all_asks_only_where_connections_are_open_and_can_be_undone() -> None:
     gone = forward("extra", declared=False, remote="http", localPort=9000, address="::1")
     instance = Instance(forward("web", connections=1), forward("db"), forward("off", State.STOPPED), gone)
+    own = {"kubeconfig": "/home/me/other", "hold": "60s", "children": 2}
+    instance.answers["describe"] = {"settings": own | {"lazy": False}, "own": [*own], "connections": []}
     async with showing(instance) as screen:
         await screen.press("S")
         await screen.shows("1 connection is open. Stop all forwards?")
@@ -141,7 +143,7 @@ async def test_stop_all_asks_only_where_connections_are_open_and_can_be_undone()
         await screen.until(lambda: len(instance.calls) == 3)
         assert instance.calls[:2] == [("restart", {"id": "web"}), ("restart", {"id": "db"})]
         again = {"id": "extra", "resource_type": "service", "name": "extra", "remote_port": "http", "local_port": 9000}
-        assert instance.calls[2][1].items() >= (again | {"address": "::1"}).items()
+        assert instance.calls[2][1].items() >= (again | own | {"address": "::1"}).items()
         await screen.press("X")  # nothing is left to undo: all that are stopped
         await screen.until(lambda: ("restart", {"id": "off"}) in instance.calls)
 
@@ -253,7 +255,8 @@ async def test_details() -> None:
     instance = three()
     instance.forwards["db"] |= {"command": "kubectl port-forward pod/db-0 :80", "restarts": 2, "held": 1, "pod": "db-0"}
     instance.answers["describe"] = {
-        "settings": {"hold": "60s", "reconnect": {"attempts": "unlimited"}},
+        "own": ["hold"],
+        "settings": {"hold": "60s", "lazy": False, "reconnect": {"attempts": "unlimited"}},
         "connections": [
             {"peer": "127.0.0.1:4711", "since": "2023-11-14T22:13:20Z", "held": True, "bytesIn": 1500, "bytesOut": 0}
         ],
@@ -421,6 +424,8 @@ async def test_it_is_added_to_the_file_only_when_asked(tmp_path: Path) -> None:
     file.write_text(text)
     instance = Instance(forward("web"), forward("api", declared=False, localPort=9000, context="kind"))
     instance.answers["info"] |= {"config": str(file)}
+    own = {"namespace": "shop", "context": "kind"}
+    instance.answers["describe"] = {"settings": own | {"hold": "30s"}, "own": [*own], "connections": []}
     async with showing(instance) as screen:
         await screen.press("w")
         await screen.shows("the file declares web already")

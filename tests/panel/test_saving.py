@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kpf_supervise.config.loader import load
+from kpf_supervise.model import Cluster
 from kpf_supervise.panel.saving import NotSaved, append, lines_of
 from tests.panel.instance import forward
 
-NEW = forward("api", localPort=9000, remote="http", context=None)
-LINES = ["api:", "  target: service/api", '  ports: "9000:http"', "  namespace: shop"]
+LINES = ["api:", "  target: service/api", '  ports: "9000:http"', "  namespace: shop", "  hold: 60s"]
 
 
 def add(folder: Path, text: str) -> str:
     file = folder / "shop.yaml"
     file.write_text(text)
     before = {each.id: each for each in load(file).forwards}
-    append(file, NEW)
+    append(file, "api", LINES)
     after = {each.id: each for each in load(file).forwards}
     assert after.pop("api").namespace == "shop"
     assert after == before
@@ -63,7 +62,7 @@ def test_where_it_cannot_be_done_the_file_stays_as_it_is(text: str, why: str, tm
     file = tmp_path / "shop.yaml"
     file.write_text(text)
     with pytest.raises(NotSaved, match=why):
-        append(file, NEW)
+        append(file, "api", LINES)
     assert file.read_text() == text
     assert os.listdir(tmp_path) == ["shop.yaml"]
 
@@ -73,7 +72,7 @@ def test_the_mode_stays_and_a_link_keeps_leading_to_the_file(tmp_path: Path) -> 
     real.write_text("forwards:\n  web: {target: service/web, ports: 80}\n")
     real.chmod(0o640)
     link.symlink_to(real)
-    append(link, NEW)
+    append(link, "api", LINES)
     assert link.is_symlink()
     assert real.stat().st_mode & 0o777 == 0o640
     assert "api:" in real.read_text()
@@ -81,20 +80,17 @@ def test_the_mode_stays_and_a_link_keeps_leading_to_the_file(tmp_path: Path) -> 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotSaved, match=r"can't be written: No such file"):
-        append(tmp_path / "nosuch.yaml", NEW)
+        append(tmp_path / "nosuch.yaml", "api", LINES)
 
 
-def test_lines_of_every_kind_of_forward(tmp_path: Path) -> None:
-    more: Any = {
-        "target": "app in (a, b),!c",
-        "resourceType": "selector",
-        "address": "::1",
-        "lazy": True,
-        "context": 'a "b" c',
-    }
-    made = forward("x-1", localPort=0, remote="80", **more)
+def test_lines_say_what_the_file_does_not_say_anyway(tmp_path: Path) -> None:
+    made = forward("x-1", localPort=0, remote="80", target="app in (a, b),!c", resourceType="selector")
+    own = {"namespace": "dev", "context": 'a "b" c', "address": "::1", "hold": "90s", "lazy": True, "children": 2}
+    described = {"settings": own | {"notify": "none", "kubeconfig": "/kube"}, "own": [*own]}
     file = tmp_path / "f.yaml"
-    file.write_text("\n".join(["forwards:", *(f"  {line}" for line in lines_of(made))]))
+    file.write_text("\n".join(["forwards:", *(f"  {line}" for line in lines_of(made, described, "kind"))]))
     (read,) = load(file).forwards
     assert (str(read.target), read.local, read.remote) == ("app in (a, b),!c", None, 80)
-    assert (read.address, read.lazy, read.cluster.context) == ("::1", True, 'a "b" c')
+    assert (read.address, read.lazy, read.cluster, read.namespace) == ("::1", True, Cluster(None, 'a "b" c'), "dev")
+    assert (read.hold, read.children, read.notify) == (90, 2, "none")
+    assert not [line for line in lines_of(made, described, 'a "b" c') if "context" in line]

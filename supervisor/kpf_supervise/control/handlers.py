@@ -60,10 +60,9 @@ class Handlers:
                     return [serialize.event(event) for event in self.board.history]
                 case "info":
                     return self._info()
-                case "settings":
-                    return serialize.settings(self.board.statuses[self._known(values["id"])].forward)
                 case "describe":
-                    return serialize.description(self.board.statuses[self._known(values["id"])])
+                    status = self.board.statuses[self._known(values["id"])]
+                    return serialize.description(status, self.desired.template())
                 case "contexts" | "namespaces" | "targets" | "ports":
                     template = self.desired.template()
                     return await cluster_methods.answer(method, self.supervisor.catalog, template, **values)

@@ -129,7 +129,6 @@ METHODS: dict[str, dict[str, Parameter]] = {
     "events": {},
     "subscribe": {},
     "info": {},
-    "settings": ID,
     "describe": ID,
     "contexts": {"kubeconfig": CLUSTER["kubeconfig"]},
     "namespaces": CLUSTER,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kpf_supervise.config.options import written
-from kpf_supervise.model import TEMPLATE, Event, Forward, State, Status
+from kpf_supervise.model import Event, Forward, State, Status
 from kpf_supervise.text import one_line
 
 
@@ -59,21 +59,13 @@ def port_forward(status: Status) -> dict[str, Any]:
     return _clean(facts)
 
 
-def settings(forward: Forward) -> dict[str, Any]:
-    """All its options, as the file would declare them."""
-    return _clean(written(forward))
-
-
-def description(status: Status) -> dict[str, Any]:
-    """More of one forward: its settings that differ from the defaults, as the file would declare them, and its open
-    connections."""
-    plain = written(TEMPLATE)
-    settings = {
-        name: value
-        for name, value in written(status.forward).items()
-        if name not in ("target", "selector", "ports", "namespace", "context", "kubeconfig")
-        and plain.get(name) != value
-    }
+def description(status: Status, defaults: Forward) -> dict[str, Any]:
+    """More of one forward: its options as the file would declare them, the names of those that differ from `defaults`,
+    and its open connections."""
+    settings, plain = _clean(written(status.forward)), _clean(written(defaults))
+    own = [
+        name for name in settings if name not in ("target", "selector", "ports") and settings[name] != plain.get(name)
+    ]
     opened = [
         {
             "peer": each.peer,
@@ -84,7 +76,7 @@ def description(status: Status) -> dict[str, Any]:
         }
         for each in status.open
     ]
-    return {"settings": settings, "connections": opened}
+    return {"settings": settings, "own": own, "connections": opened}
 
 
 def event(event: Event) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def describe(ids: Sequence[str]) -> None:
         for number, id in enumerate(resolve(ids, list(forwards.values()))):
             if number:
                 click.echo()
-            for shown in _described(forwards[id], client.call("settings", id=id), client.call("logs", id=id)):
+            settings = client.call("describe", id=id)["settings"]
+            for shown in _described(forwards[id], settings, client.call("logs", id=id)):
                 click.echo(shown)
 
 

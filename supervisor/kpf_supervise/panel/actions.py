@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from textual import work
 from textual.app import App
@@ -16,21 +16,12 @@ from kpf_supervise.panel.begin import BeginPage, Begun
 from kpf_supervise.panel.cells import local
 from kpf_supervise.panel.driver import TerminalDriver
 from kpf_supervise.panel.ending import QUIT
+from kpf_supervise.panel.link import Instance
 from kpf_supervise.panel.screens import EventsPage, Question, help_page
 from kpf_supervise.panel.starting import again, free_name
 from kpf_supervise.panel.state import GROUPINGS, SORTS, Forward, Row, View
 from kpf_supervise.panel.table import ForwardTable
 from kpf_supervise.panel.words import Pieces
-
-
-class Instance(Protocol):
-    """The connection to the instance."""
-
-    heard: Callable[[dict[str, Any]], None]
-
-    async def connect(self) -> None: ...
-    async def listen(self) -> None: ...
-    async def call(self, method: str, **params: Any) -> Any: ...
 
 
 class Actions(App[int], inherit_bindings=False):
@@ -120,8 +111,13 @@ class Actions(App[int], inherit_bindings=False):
     async def action_stop_all(self) -> None:
         if self.view.open and not await self._sure("Stop all forwards?", "stop all", "stop nothing"):
             return
-        self.view.stopped = {id: each for id, each in self.view.forwards.items() if each["listening"]}
-        await self.call_each([self.link.call("stop_all")])
+        listening = [each for each in self.view.forwards.values() if each["listening"]]
+        try:
+            self.view.stopped = {each["id"]: await self._again(each) for each in listening}
+            await self.link.call("stop_all")
+        except Refused as refused:
+            self.say(str(refused), wrong=True)
+            return
         self.say("all are stopped; X starts them again")
 
     @work
@@ -130,9 +126,13 @@ class Actions(App[int], inherit_bindings=False):
         listed = [id for id, each in self.view.forwards.items() if each["state"] == "stopped"]
         if stopped:
             listed = [id for id in listed if id in stopped]
-        gone = [each for id, each in stopped.items() if id not in self.view.forwards]  # those that no file declares
+        gone = [params for id, params in stopped.items() if id not in self.view.forwards]
         await self.call_each(self.link.call("restart", id=id) for id in listed)
-        await self.call_each(self.link.call("portforward:start", **again(each)) for each in gone)
+        await self.call_each(self.link.call("portforward:start", **params) for params in gone)
+
+    async def _again(self, forward: Forward) -> dict[str, Any]:
+        """What starts it again: the parameters of `portforward:start`, if no file declares it."""
+        return {} if forward["declared"] else again(forward, await self.link.call("describe", id=forward["id"]))
 
     async def _sure(self, question: str, yes: str, no: str) -> bool:
         count = self.view.open
@@ -172,17 +172,21 @@ class Actions(App[int], inherit_bindings=False):
     async def _write(self, forward: Forward) -> None:
         """Show the lines, and add them to the file if that is wanted."""
         try:
+            described = await self.link.call("describe", id=forward["id"])
             contexts = await self.link.call("contexts")
-        except Refused:
-            contexts = []
-        if any(each["current"] and each["name"] == forward["context"] for each in contexts):
-            forward = forward | {"context": None}  # the file uses it anyway
-        lines = [f"  {line}\n" for line in saving.lines_of(forward)]
-        asked: Pieces = [(f"Add these lines to {self.view.path}?\n\n", "bold"), ("".join(lines), "cyan")]
+        except Refused as refused:
+            self.say(str(refused), wrong=True)
+            return
+        anyway = next((each["name"] for each in contexts if each["current"]), None)
+        lines = saving.lines_of(forward, described, anyway)
+        asked: Pieces = [
+            (f"Add these lines to {self.view.path}?\n\n", "bold"),
+            ("".join(f"  {line}\n" for line in lines), "cyan"),
+        ]
         if not await self.push_screen_wait(Question(asked, "add them", "leave the file as it is")):
             return
         try:
-            saving.append(Path(self.view.path), forward)
+            saving.append(Path(self.view.path), forward["id"], lines)
         except saving.NotSaved as error:
             self.say(str(error), wrong=True)
         else:

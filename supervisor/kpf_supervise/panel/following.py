@@ -12,8 +12,9 @@ from textual import work
 
 from kpf_supervise.control.client import Refused
 from kpf_supervise.events.summary import Digest
-from kpf_supervise.panel.actions import Actions, Instance
+from kpf_supervise.panel.actions import Actions
 from kpf_supervise.panel.ending import ENDED
+from kpf_supervise.panel.link import Instance
 from kpf_supervise.panel.screens import EventsPage, TextPage
 from kpf_supervise.panel.state import Event, View
 from kpf_supervise.panel.words import Pieces, details

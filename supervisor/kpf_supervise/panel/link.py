@@ -7,13 +7,23 @@ import itertools
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kpf_supervise.control import jsonrpc
 from kpf_supervise.control.client import Refused
 from kpf_supervise.control.unix_socket import check_owner
 
 _LONGEST = 64 * 1024 * 1024  # bytes of a line; a list of a thousand forwards has less than one million
+
+
+class Instance(Protocol):
+    """The connection to the instance."""
+
+    heard: Callable[[dict[str, Any]], None]
+
+    async def connect(self) -> None: ...
+    async def listen(self) -> None: ...
+    async def call(self, method: str, **params: Any) -> Any: ...
 
 
 class Link:

@@ -16,24 +16,24 @@ from kpf_supervise.config.file import read
 from kpf_supervise.config.loader import LARGEST, parse
 from kpf_supervise.text import shorten
 
+# What a forward that was started beside the file may have of its own.
+_OWN = ("namespace", "context", "kubeconfig", "address", "hold", "lazy", "children")
+
 
 class NotSaved(Exception):
     """The file is as it was; the message says why, and what to do."""
 
 
-def lines_of(forward: dict[str, Any]) -> list[str]:
-    """The lines that declare a forward of the control protocol, without indentation. `context`: None if it is the one
-    that the file uses anyway."""
+def lines_of(forward: dict[str, Any], described: dict[str, Any], context: str | None) -> list[str]:
+    """The lines that declare a forward of the control protocol, without indentation. `described` is the answer of
+    `describe`; `context` is the one that the file uses anyway."""
     local, remote = forward["localPort"], forward["remote"]
     kind = "selector" if forward["resourceType"] == "selector" else "target"
     values: dict[str, Any] = {kind: forward["target"], "ports": f"{local or ''}:{remote}"}
-    for name in ("namespace", "context"):
-        if forward[name]:
-            values[name] = forward[name]
-    if forward["address"] != "localhost":
-        values["address"] = forward["address"]
-    if forward["lazy"]:
-        values["lazy"] = True
+    for name in _OWN:
+        value = described["settings"].get(name)
+        if name in described["own"] and (name, value) != ("context", context):
+            values[name] = value
     return [f"{forward['id']}:", *(f"  {name}: {_scalar(value)}" for name, value in values.items())]
 
 
@@ -47,12 +47,12 @@ def _needs_quotes(text: str) -> bool:
     return not all(char.isalnum() or char in "/._-" for char in text) or text[:1] in "-." or not text[:1].isalpha()
 
 
-def append(path: Path, forward: dict[str, Any]) -> None:
-    """Add the forward to the file at `path`. Raises NotSaved."""
+def append(path: Path, id: str, lines: list[str]) -> None:
+    """Add the lines that declare the forward `id` to the file at `path`. Raises NotSaved."""
     try:
         before = read(path, LARGEST + 1, False)[0].decode()
-        after = inserted(before, lines_of(forward))
-        _check(before, after, path.name, forward["id"])
+        after = inserted(before, lines)
+        _check(before, after, path.name, id)
         _replace(path, after)
     except OSError as error:
         raise NotSaved(f"{shorten(str(path))} can't be written: {error.strerror or error}") from None

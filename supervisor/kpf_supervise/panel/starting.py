@@ -21,8 +21,9 @@ def free_name(params: dict[str, Any], known: Iterable[str]) -> str | None:
     return next(name for name in numbered if name not in names)
 
 
-def again(forward: Forward) -> dict[str, Any]:
-    """Those that start a forward again which is no longer listed."""
+def again(forward: Forward, described: dict[str, Any]) -> dict[str, Any]:
+    """Those that start a forward again which is no longer listed. `described` is the answer of `describe`."""
+    own = {name: described["settings"].get(name) for name in described["own"]}
     return {
         "id": forward["id"],
         "resource_type": forward["resourceType"],
@@ -33,4 +34,5 @@ def again(forward: Forward) -> dict[str, Any]:
         "remote_port": int(forward["remote"]) if forward["remote"].isdecimal() else forward["remote"],
         "address": forward["address"],
         "lazy": forward["lazy"],
+        **{name: own.get(name) for name in ("kubeconfig", "hold", "children")},
     }

@@ -80,7 +80,7 @@ class View:
     filter: str = ""
     sort: str = "file"
     backwards: bool = False
-    stopped: dict[str, Forward] = field(default_factory=dict)  # what *Stop all* has stopped
+    stopped: dict[str, dict[str, Any]] = field(default_factory=dict)  # by *Stop all*, with what starts it again
 
     def listed(self, forwards: Iterable[Forward], elapsed: float) -> None:
         """Store a new list, `elapsed` seconds after the previous one (0: there was none)."""
@@ -175,11 +175,7 @@ class View:
             if sum(name_of(each) == name for each in self.forwards.values()) > 1:
                 self.folded.add(f"name {name}")
                 return f"name {name}"
-            if self.grouping:
-                key = f"{self.grouping} {row.forwards[0][self.grouping] or '–'}"
-                self.folded.add(key)
-                return key
-        elif self.grouping:
+        if row.kind != "group" and self.grouping:
             key = f"{self.grouping} {row.forwards[0][self.grouping] or '–'}"
             self.folded.add(key)
             return key

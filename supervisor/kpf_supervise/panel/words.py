@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from kpf_supervise.config.options import written
+from kpf_supervise.model import TEMPLATE
 from kpf_supervise.panel.cells import age, amount, local, middle, reason, seconds_of
 from kpf_supervise.panel.columns import LOOKS, retry
 from kpf_supervise.panel.state import Event, Forward, View, counts
@@ -16,6 +18,7 @@ from kpf_supervise.panel.state import Event, Forward, View, counts
 Pieces = list[tuple[str, str]]
 
 _EVENT_LOOKS = LOOKS | {"active": "green", "moved": "green", "notice": "cyan", "kubectl": "dim", "stopped": ""}
+_PLAIN = written(TEMPLATE)
 _RESTARTS = ("moved", "reconnecting", "waiting", "failed")
 _REASONS = 5  # that the details show
 _SHOWN = 20  # connections that the details show
@@ -80,7 +83,7 @@ def details(forward: Forward, described: dict[str, Any], log: Iterable[Event], n
         "namespace": each["namespace"] or None,
         "context": each["context"],
         "declared by": "the file" if each["declared"] else "kpfctl or the panel, not the file",
-        "settings": "\n".join(f"{name}: {_written(value)}" for name, value in described.get("settings", {}).items()),
+        "settings": "\n".join(_changed(described.get("settings", {}))),
         "traffic": f"{amount(each['bytesIn'])} in, {amount(each['bytesOut'])} out",
         "connections": f"{each['connections']} open, {each['held']} held",
         "": "\n".join(_connection(known, now) for known in connections[:_SHOWN]),
@@ -96,6 +99,13 @@ def details(forward: Forward, described: dict[str, Any], log: Iterable[Event], n
             pieces.append((f"{name:<12} ", "bold"))
             pieces += [(f"{line}\n" if at == 0 else f"{'':<13}{line}\n", look) for at, line in enumerate(lines)]
     return pieces
+
+
+def _changed(settings: dict[str, Any]) -> Iterable[str]:
+    """The settings that differ from the built-in defaults and stand nowhere else in the details."""
+    for name, value in settings.items():
+        if name not in ("target", "selector", "ports", "namespace", "context") and _PLAIN.get(name) != value:
+            yield f"{name}: {_written(value)}"
 
 
 def _written(value: Any) -> str:
