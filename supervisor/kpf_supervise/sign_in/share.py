@@ -38,11 +38,11 @@ class Share:
         return await self.sign_in.get()
 
     def refuse(self, generation: int) -> None:
-        """The API server has refused this credential. If it was the one for which another was refused, what the plugin
-        gives is no use: that is a failed sign-in."""
+        """The API server has refused this credential, to one of those who have it. If it was the one for which another
+        was refused, what the plugin gives is no use: that is a failed sign-in."""
         if generation != self.sign_in.latest or self._refused is not None:
             return
-        if self._doubtful:
+        if self._doubtful and generation != self._bad:
             self._failures += 1
             self._failed_at = trio.current_time()
             pause = float("inf") if self.sign_in.asked else delay(*RETRY, self._failures - 1)
