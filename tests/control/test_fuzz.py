@@ -9,63 +9,76 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from kpf_supervise.control.methods import METHODS
+from tests.anything import made, some_bytes, text
 
 EXAMPLES, EACH = 2_000, 5  # hypothesis' examples, and the messages in each
 
-junk = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer()),
-    st.integers(max_value=-1),
-    st.integers(min_value=65_536),
-    st.lists(st.integers(), max_size=3),
-    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
-    st.sampled_from(["", "-x", "a/../b", "UPPER CASE", "\x00", "\ud800", "x" * 300]),
-)
 GOOD = {"resource_type": "pod", "name": "a", "local_port": 0, "remote_port": 80}
+WHOLE = [b"[]", b"{}", b"NaN", b"1e999", b"[" * 20_000, b'{"id":1e999}', b'"', b"9" * 5_000]
 
 
-@st.composite
-def wrong_start(draw: st.DrawFn) -> dict[str, Any]:
-    params: dict[str, Any] = dict(GOOD)
-    name = draw(st.sampled_from(sorted(GOOD)))
-    if draw(st.booleans()):
-        del params[name]
-    else:
-        params[name] = draw(junk)
-    return {"jsonrpc": "2.0", "id": draw(st.integers()), "method": "portforward:start", "params": params}
+def junk(random: Random) -> Any:
+    """What no parameter may be."""
+    return random.choice(
+        [
+            None,
+            True,
+            False,
+            random.uniform(0.1, 0.9) + random.randint(-1000, 1000),
+            random.randint(-(2**70), -1),
+            random.randint(65_536, 2**70),
+            [random.randint(-9, 9) for _ in range(random.randrange(4))],
+            {text(random, 3): random.randint(-9, 9) for _ in range(random.randrange(3))},
+            random.choice(["", "-x", "a/../b", "UPPER CASE", "\x00", "\ud800", "x" * 300]),
+        ]
+    )
 
 
-unknown = st.text(max_size=20).filter(lambda name: name not in METHODS)  # it does hit on names that stand in the code
-near_misses = st.one_of(
-    wrong_start(),
-    st.fixed_dictionaries(
-        {
-            "jsonrpc": st.just("2.0"),
-            "id": st.one_of(st.integers(), st.text(max_size=5)),
-            "method": st.sampled_from(sorted(METHODS)),
-            "params": st.one_of(junk.filter(lambda value: value != {}), st.just({"nosuch": 1})),
-        }
-    ),
-    st.fixed_dictionaries({"jsonrpc": st.just("2.0"), "id": st.integers(), "method": unknown}),
-    st.fixed_dictionaries({"jsonrpc": junk, "id": junk, "method": st.sampled_from(sorted(METHODS))}),
-    st.dictionaries(st.sampled_from(["jsonrpc", "id", "params"]), junk, max_size=3),
-    junk,
-)
-malformed = st.one_of(
-    near_misses.map(lambda value: json.dumps(value).encode()),
-    st.lists(near_misses, min_size=1, max_size=3).map(lambda value: json.dumps(value).encode()),
-    st.binary(min_size=1, max_size=100).map(lambda data: b"\xff" + data.replace(b"\n", b"")),
-    st.text(min_size=1, max_size=50).map(lambda text: ("{" + text.replace("\n", "")).encode(errors="replace")),
-    st.sampled_from([b"[]", b"{}", b"NaN", b"1e999", b"[" * 20_000, b'{"id":1e999}', b'"', b"9" * 5_000]),
-)
+def near_miss(random: Random) -> Any:
+    """Almost a message."""
+    id, method = random.choice([random.randint(-(2**70), 2**70), text(random, 5)]), random.choice(sorted(METHODS))
+    match random.randrange(6):
+        case 0:
+            params: dict[str, Any] = dict(GOOD)
+            name = random.choice(sorted(GOOD))
+            del params[name]
+            if random.randrange(2):
+                params[name] = junk(random)
+            return {"jsonrpc": "2.0", "id": id, "method": "portforward:start", "params": params}
+        case 1:
+            return {"jsonrpc": "2.0", "id": id, "method": method, "params": junk(random) or {"nosuch": 1}}
+        case 2:
+            return {"jsonrpc": "2.0", "id": id, "method": f"{text(random)}?"}
+        case 3:
+            return {"jsonrpc": junk(random), "id": junk(random), "method": method}
+        case 4:
+            names = random.sample(["jsonrpc", "id", "params"], random.randrange(4))
+            return {name: junk(random) for name in names}
+    return junk(random)
+
+
+def malformed(random: Random) -> bytes:
+    match random.randrange(5):
+        case 0:
+            return json.dumps(near_miss(random)).encode()
+        case 1:
+            return json.dumps([near_miss(random) for _ in range(random.randint(1, 3))]).encode()
+        case 2:
+            return b"\xff" + some_bytes(random, 100).replace(b"\n", b"")
+        case 3:
+            return ("{" + text(random, 50).replace("\n", "")).encode(errors="replace")
+    return random.choice(WHOLE)
+
+
+def messages(random: Random) -> list[bytes]:
+    return [malformed(random) for _ in range(EACH)]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +113,7 @@ def test_malformed_messages_get_errors_and_the_next_good_one_its_answer(instance
         phases=[Phase.generate],  # to shrink a hundred messages takes far longer than to read them
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(malformed, min_size=EACH, max_size=EACH))
+    @given(made(messages))
     def converse(messages: list[bytes]) -> None:
         nonlocal refused
         with socket.socket(socket.AF_UNIX) as peer:
