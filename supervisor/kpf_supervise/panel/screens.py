@@ -27,7 +27,9 @@ def text_of(pieces: Pieces) -> Text:
 
 
 class Page(ModalScreen[None]):
-    """A page with a title."""
+    """A page with a title; `scrolls` is what its keys move."""
+
+    scrolls: ClassVar[type[VerticalScroll] | type[RichLog]] = VerticalScroll
 
     DEFAULT_CSS = """
     Page > Vertical { height: 1fr; border: round $primary; padding: 0 1; background: $background; }
@@ -36,7 +38,7 @@ class Page(ModalScreen[None]):
     Page Input { height: 1; border: none; padding: 0; display: none; }
     Page Input.open { display: block; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = _CLOSE
+    BINDINGS: ClassVar[list[BindingType]] = [*_CLOSE, *_MOVES]
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -54,11 +56,27 @@ class Page(ModalScreen[None]):
     def action_close(self) -> None:
         self.dismiss()
 
+    def action_up(self) -> None:
+        self.query_one(self.scrolls).scroll_up(animate=False)
+
+    def action_down(self) -> None:
+        self.query_one(self.scrolls).scroll_down(animate=False)
+
+    def action_page_up(self) -> None:
+        self.query_one(self.scrolls).scroll_page_up(animate=False)
+
+    def action_page_down(self) -> None:
+        self.query_one(self.scrolls).scroll_page_down(animate=False)
+
+    def action_first(self) -> None:
+        self.query_one(self.scrolls).scroll_home(animate=False)
+
+    def action_last(self) -> None:
+        self.query_one(self.scrolls).scroll_end(animate=False)
+
 
 class TextPage(Page):
     """A text that may change while it is shown. `commands` are (key, word, what it does)."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [*_CLOSE, *_MOVES]
 
     def __init__(
         self, title: str, text: Callable[[], Pieces], commands: Sequence[tuple[str, str, Callable[[], object]]] = ()
@@ -79,28 +97,6 @@ class TextPage(Page):
     def action_do(self, name: str) -> None:
         self._commands[name][2]()
 
-    @property
-    def _scroll(self) -> VerticalScroll:
-        return self.query_one(VerticalScroll)
-
-    def action_up(self) -> None:
-        self._scroll.scroll_up(animate=False)
-
-    def action_down(self) -> None:
-        self._scroll.scroll_down(animate=False)
-
-    def action_page_up(self) -> None:
-        self._scroll.scroll_page_up(animate=False)
-
-    def action_page_down(self) -> None:
-        self._scroll.scroll_page_down(animate=False)
-
-    def action_first(self) -> None:
-        self._scroll.scroll_home(animate=False)
-
-    def action_last(self) -> None:
-        self._scroll.scroll_end(animate=False)
-
 
 def help_page() -> TextPage:
     pieces: Pieces = []
@@ -112,7 +108,8 @@ def help_page() -> TextPage:
 class EventsPage(Page):
     """Events, whole and wrapped. It follows new ones until one scrolls back; `/` searches."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*_CLOSE, Binding("slash", "search", "Search", key_display="/"), *_MOVES]
+    scrolls = RichLog
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "search", "Search", key_display="/")]
 
     def __init__(self, title: str, events: Iterable[Event]) -> None:
         super().__init__(title)
@@ -177,24 +174,6 @@ class EventsPage(Page):
             self.query_one(RichLog).focus()
         else:
             self.dismiss()
-
-    def action_up(self) -> None:
-        self.query_one(RichLog).scroll_up(animate=False)
-
-    def action_down(self) -> None:
-        self.query_one(RichLog).scroll_down(animate=False)
-
-    def action_page_up(self) -> None:
-        self.query_one(RichLog).scroll_page_up(animate=False)
-
-    def action_page_down(self) -> None:
-        self.query_one(RichLog).scroll_page_down(animate=False)
-
-    def action_first(self) -> None:
-        self.query_one(RichLog).scroll_home(animate=False)
-
-    def action_last(self) -> None:
-        self.query_one(RichLog).scroll_end(animate=False)
 
 
 class Question(ModalScreen[bool]):
