@@ -149,7 +149,8 @@ async def test_a_credential_that_expires(kubectl: Kubectl, tmp_path: Path) -> No
             await trio.sleep(3.5)  # it expires, and no event tells that
             await found.new_tunnels()
             assert len(plugin.runs) > before
-        assert all(later - sooner > 2.5 for sooner, later in pairwise(plugin.begun)), "while the last one was valid"
+        # its end is told in whole seconds, and it is not given out in the last tenth of its life
+        assert all(later - sooner > 1.7 for sooner, later in pairwise(plugin.begun)), "while the last one was valid"
         assert {"failed", "waiting"}.isdisjoint(e["event"] for e in found.instance.events)
         assert found.notices() == []
 

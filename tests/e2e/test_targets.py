@@ -148,12 +148,11 @@ async def test_while_a_target_is_read_anew_a_pod_that_it_had_before_is_used(tmp_
         config = "forwards: {web: {target: service/web, ports: ':http'}}"
         async with supervising(tmp_path, KUBECTLS[-1], cluster.kubeconfig, config) as instance:
             await instance.until("waiting", "web")
-            await until(lambda: any("watch" in each.query for each in cluster.requests))
-            cluster.faults.latency = 60.0
+            cluster.faults.slow, cluster.faults.latency = re.compile("/services/web$"), 60.0
             asked, path = len(cluster.requests), "/api/v1/namespaces/dev/services/web"
             await until(lambda: any(each.path == path for each in list(cluster.requests)[asked:]))
             cluster.scale("deployment/web", 1)
-            with trio.fail_after(10):
+            with trio.fail_after(14):
                 await instance.until("connecting", "web")
 
 

@@ -39,6 +39,7 @@ _OVERDUE = 4.0  # seconds without an answer after which it is found out whether 
 _QUIET = 10.0  # seconds after which the same is found out if nothing was asked
 _CHECK = 5.0  # seconds for an answer to the small question that finds it out
 _SETTLE = 0.1  # seconds until it is known whether a process has ended, or what it says about its connection
+_GONE = 0.5  # seconds until its end is known that has left a socket which nobody serves
 
 
 class Interrupted(ForwardError):
@@ -224,7 +225,7 @@ class ApiServer:
     async def _interrupted(self, process: ApiProcess, gone: bool) -> None:
         """Its socket is gone, or an answer broke off: it was ended, or its connection to the API server is suspected
         to be dead."""
-        with trio.move_on_after(_SETTLE):
+        with trio.move_on_after(_GONE if gone else _SETTLE):
             await process.ended.wait()
         if process is not self._current or process.ended.is_set() or process.generation != self._generation:
             return

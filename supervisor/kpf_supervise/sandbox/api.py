@@ -148,7 +148,7 @@ class Api:
     async def handle(self, request: Request) -> Answer:
         """Return the answer to one request. It waits only if a fault requires it."""
         self.requests.append(request)
-        if self._faults.latency:
+        if self._faults.latency and self._faults.slow.search(request.path):
             await trio.sleep(self._faults.latency)
         if answer := self._faults.answer_to(request.method, request.path):
             return failure(answer.status, answer.message) if answer.body is None else Response(answer.body)

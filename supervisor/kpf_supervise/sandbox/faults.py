@@ -40,7 +40,8 @@ class Faults:
     user: str = "sandbox"  # the name in "User … cannot …"
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
-    latency: float = 0.0  # seconds before each API answer
+    latency: float = 0.0  # seconds before each API answer to a path in which `slow` is found
+    slow: re.Pattern[str] = field(default_factory=lambda: re.compile(""))
     mark_initial_events: bool = False  # send the bookmark "initial-events-end" after the first ADDED events, as 1.36
     # The upgrade of a port-forward, whether SPDY or WebSocket:
     upgrade_status: tuple[int, str] | None = None  # refuse with this status and message ("": the usual one)
