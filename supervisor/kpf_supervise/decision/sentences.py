@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kpf_supervise.decision.step import Step
-from kpf_supervise.decision.tunnel_states import Endpoint, TunnelRecord
+from kpf_supervise.decision.tunnel_states import Endpoint, Reason, TunnelRecord, TunnelState
 from kpf_supervise.model import Problem, State, Trigger
 
 
@@ -53,7 +53,7 @@ def why_left(step: Step, endpoint: Endpoint) -> str:
 
 def ready(step: Step, tunnel: TunnelRecord) -> None:
     took = (tunnel.ready or tunnel.started) - tunnel.started
-    where = f"{tunnel.endpoint.label}:{tunnel.endpoint.remote} ({took:.2f} s)"
+    where = f"{tunnel.endpoint.label}:{tunnel.endpoint.remote} ({took:.2f} s){_of_pods(step, ', ')}"
     if step.reason(tunnel) is not None:
         step.tell(Trigger.READY, f"{tunnel.endpoint.label}:{tunnel.endpoint.remote} answers after all")
     elif step.memory.retired:
@@ -64,8 +64,36 @@ def ready(step: Step, tunnel: TunnelRecord) -> None:
         step.tell(Trigger.READY, f"{step.facts.local} → {step.facts.settings.target}, pod {where}")
 
 
-def thinned(step: Step, why: str, left: int) -> None:
-    step.tell(Trigger.THINNED, f"{why}; {left} of its kubectls serve on, and a fresh one is started")
+def thinned(step: Step, lost: TunnelRecord) -> None:
+    """Others serve."""
+    why = lost.fault.message if lost.fault is not None else step.because(lost)
+    if not step.facts.settings.balance:
+        left = len(step.all(TunnelState.SERVING))
+        step.tell(Trigger.SPREAD, f"{why}; {left} of its kubectls serve on, and a fresh one is started")
+        return
+    pod = lost.endpoint.pod
+    if step.reason(lost) is Reason.MOVED and pod is not None:
+        why = f"{pod.name} {step.sight.why_left(pod)}"
+    step.tell(Trigger.SPREAD, f"{why}; connections go to {_of_pods(step)}")
+
+
+def spread(step: Step) -> None:
+    """With `balance`, once all that were started serve."""
+    starting = step.starts or step.all(TunnelState.STARTING)
+    if step.facts.settings.balance and not starting and step.memory.pods != len(step.all(TunnelState.SERVING)):
+        step.tell(Trigger.SPREAD, f"connections go to {_of_pods(step)}")
+
+
+def _of_pods(step: Step, before: str = "") -> str:
+    """With `balance`, how many of how many pods connections go to; empty without it."""
+    serving = step.all(TunnelState.SERVING)
+    if not step.facts.settings.balance:
+        return ""
+    step.remember(pods=len(serving))
+    if None in [tunnel.endpoint.pod for tunnel in serving]:
+        return f"{before}the pod that kubectl chooses, since you may not list pods"
+    ready = max(len(step.ready()), len(serving))
+    return f"{before}{len(serving)} of {ready} pod{'s' * (ready != 1)}"
 
 
 def outage(step: Step, problem: Problem) -> None:

@@ -131,6 +131,7 @@ class Forwarder:
             self._do(action)
         serving = [tunnel for tunnel in self._tunnels if tunnel.state is TunnelState.SERVING]
         self.status.pod = serving[-1].endpoint.label if serving else None
+        self.status.pods = tuple(dict.fromkeys(tunnel.endpoint.label for tunnel in serving))
         self.status.held = len(acceptor.held)
         self._sleep.deadline = decision.look_at
 
@@ -193,7 +194,8 @@ class Forwarder:
             tunnel.scope.cancel()
 
     def _start(self, action: Start) -> None:
-        if any(tunnel.state is TunnelState.STARTING for tunnel in self._tunnels):
+        starting = [tunnel for tunnel in self._tunnels if tunnel.state is TunnelState.STARTING]
+        if action.endpoint in [tunnel.endpoint for tunnel in starting]:
             return
         cluster, namespace = self._resolver.place
         endpoint = action.endpoint
