@@ -266,7 +266,6 @@ class Status:
     context: str | None = None  # known once the kubeconfig was read
     namespace: str | None = None
     remote: int | None = None  # the port in the pod, once known
-    pod: str | None = None
     pods: tuple[str, ...] = ()  # that connections go to: several with `balance`
     problem: Problem | None = None
     attempt: int | None = None  # number of the attempt due at `retry_at`, out of `attempts`
@@ -280,6 +279,11 @@ class Status:
     bytes_out: int = 0  # from the pod to the client
     open: list[Connection] = field(default_factory=list)  # oldest first
     log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG))  # events and kubectl's lines, oldest first
+
+    @property
+    def pod(self) -> str | None:
+        """The one whose tunnel was ready last."""
+        return self.pods[-1] if self.pods else None
 
     @property
     def hopeless(self) -> bool:

@@ -59,7 +59,7 @@ STATUSES = st.builds(
     forward=FORWARDS,
     context=MAYBE,
     namespace=MAYBE,
-    pod=MAYBE,
+    pods=st.lists(TEXTS).map(tuple),
     problem=st.none() | PROBLEMS,
     command=MAYBE,
 )
@@ -87,7 +87,7 @@ def test_an_event_is_one_printable_line(event: Event) -> None:
 
 @settings(max_examples=2_000, deadline=None)
 @given(status=STATUSES)
-@example(status=Status(forward=Forward(id="a", target=Target("pod", "a"), remote=1), context=FORGED, pod=FORGED))
+@example(status=Status(forward=Forward(id="a", target=Target("pod", "a"), remote=1), context=FORGED, pods=(FORGED,)))
 def test_a_forward_has_only_printable_texts(status: Status) -> None:
     assert all(map(str.isprintable, strings(port_forward(status))))
     assert status.problem is None or str(status.problem).isprintable()

@@ -107,7 +107,7 @@ _DEFAULTS = _CLUSTER | {
         },
         write=lambda value: "never" if value is None else _seconds(value),
     ),
-    "balance": _flag("Spread its connections over all ready pods of the target, with at most `children` kubectls."),
+    "balance": _flag("Spread its connections over all ready pods of the target, at most `children` at a time."),
     "children": Option(
         parse_children,
         {

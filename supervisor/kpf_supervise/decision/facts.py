@@ -257,7 +257,6 @@ class Tell:
     attempt: int | None = None
     attempts: int | None = None
     delay: float | None = None
-    pod: str | None = None  # in use
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,10 +91,7 @@ class Step:
         self.look_at = min(self.look_at, time)
 
     def tell(self, trigger: Trigger, message: str, **more: Any) -> None:
-        serving = self.all(TunnelState.SERVING)
-        self.actions.append(
-            Tell(trigger=trigger, message=message, pod=serving[-1].endpoint.label if serving else None, **more)
-        )
+        self.actions.append(Tell(trigger=trigger, message=message, **more))
         self.forward_state = TRANSITIONS[self.forward_state][trigger]
 
     def outdated(self, pod: Pod | None, renewed: int) -> bool:

@@ -129,9 +129,7 @@ class Forwarder:
         self._resolver.family = decision.memory.family
         for action in decision.actions:
             self._do(action)
-        serving = [tunnel for tunnel in self._tunnels if tunnel.state is TunnelState.SERVING]
-        self.status.pod = serving[-1].endpoint.label if serving else None
-        self.status.pods = tuple(dict.fromkeys(tunnel.endpoint.label for tunnel in serving))
+        self._show_pods()
         self.status.held = len(acceptor.held)
         self._sleep.deadline = decision.look_at
 
@@ -171,7 +169,8 @@ class Forwarder:
 
     def _tell(self, action: Tell) -> None:
         cluster, self.status.namespace = self._resolver.place
-        self.status.context, self.status.pod = cluster.context, action.pod
+        self.status.context = cluster.context
+        self._show_pods()
         self._tools.board.changed(
             self.status,
             action.trigger,
@@ -182,6 +181,10 @@ class Forwarder:
             attempts=action.attempts,
             delay=action.delay,
         )
+
+    def _show_pods(self) -> None:
+        serving = [tunnel.endpoint.label for tunnel in self._tunnels if tunnel.state is TunnelState.SERVING]
+        self.status.pods = tuple(dict.fromkeys(serving))
 
     def _become(self, tunnel: Tunnel, action: Become) -> None:
         if tunnel.state is TunnelState.SERVING and action.state is not TunnelState.SERVING:
