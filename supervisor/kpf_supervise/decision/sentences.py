@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kpf_supervise.decision.step import Step
 from kpf_supervise.decision.tunnel_states import Endpoint, Reason, TunnelRecord, TunnelState
 from kpf_supervise.model import Problem, State, Trigger
@@ -64,16 +66,16 @@ def ready(step: Step, tunnel: TunnelRecord) -> None:
         step.tell(Trigger.READY, f"{step.facts.local} → {step.facts.settings.target}, pod {where}")
 
 
-def thinned(step: Step, lost: TunnelRecord) -> None:
+def thinned(step: Step, faulty: TunnelRecord, lost: Sequence[TunnelRecord]) -> None:
     """Others serve."""
-    why = lost.fault.message if lost.fault is not None else step.because(lost)
+    why = faulty.fault.message if faulty.fault is not None else step.because(faulty)
     if not step.facts.settings.balance:
         left = len(step.all(TunnelState.SERVING))
         step.tell(Trigger.SPREAD, f"{why}; {left} of its kubectls serve on, and a fresh one is started")
         return
-    pod = lost.endpoint.pod
-    if step.reason(lost) is Reason.MOVED and pod is not None:
-        why = f"{pod.name} {step.sight.why_left(pod)}"
+    gone = [tunnel.endpoint.pod for tunnel in lost if step.reason(tunnel) is Reason.MOVED]
+    if gone:
+        why = ", ".join(f"{pod.name} {step.sight.why_left(pod)}" for pod in gone if pod is not None)
     step.tell(Trigger.SPREAD, f"{why}; connections go to {_of_pods(step)}")
 
 
@@ -85,13 +87,12 @@ def spread(step: Step) -> None:
 
 
 def _of_pods(step: Step, before: str = "") -> str:
-    """With `balance`, how many of how many pods connections go to; empty without it."""
+    """With `balance`, how many of how many pods connections go to, which is remembered as told. Empty without it, and
+    where listing pods is forbidden."""
     serving = step.all(TunnelState.SERVING)
-    if not step.facts.settings.balance:
-        return ""
     step.remember(pods=len(serving))
-    if None in [tunnel.endpoint.pod for tunnel in serving]:
-        return f"{before}the pod that kubectl chooses, since you may not list pods"
+    if not step.facts.settings.balance or None in [tunnel.incarnation for tunnel in serving]:
+        return ""
     ready = max(len(step.ready()), len(serving))
     return f"{before}{len(serving)} of {ready} pod{'s' * (ready != 1)}"
 

@@ -57,7 +57,7 @@ def _fewer(step: Step, leaving: Sequence[TunnelRecord]) -> Serving | Loss | None
     last = leaving[-1]
     step.remember(retired=step.because(last))
     if step.all(TunnelState.SERVING):
-        sentences.thinned(step, faulty)
+        sentences.thinned(step, faulty, leaving)
         begin_pauses(step, [(tunnel, _lived(step, tunnel, tunnel.fault)) for tunnel in leaving])
         if step.sight.denied and not step.sight.looking:
             step.actions.append(Look())  # no event tells which pods there are now

@@ -49,7 +49,7 @@ def to_each_pod(step: Step, failed: Collection[Incarnation | None] = ()) -> None
             step.change(tunnel, TunnelTrigger.ENDED, Reason.SURPLUS)
         taken.add(tunnel.incarnation)
     taken |= {endpoint.incarnation for endpoint in step.starts}
-    if None in taken:  # listing pods is forbidden, so kubectl has chosen one
+    if None in taken:  # listing pods is forbidden: kubectl itself finds the one that was named
         return
     for pod in step.ready():
         if len(taken) >= step.facts.settings.children:
