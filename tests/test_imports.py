@@ -69,6 +69,7 @@ PURE = [
     "decision.clients",
     "decision.tunnels",
     "decision.serving",
+    "decision.spread",
     "decision.sign_in",
     "decision.rounds",
     "decision.decide",

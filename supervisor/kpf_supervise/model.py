@@ -58,6 +58,7 @@ class Forward:
     hold: float = 30.0
     lazy: bool = False
     idle_timeout: float | None = None  # None: a lazy forward keeps its tunnel once it is open
+    balance: bool = False  # over all ready pods of the target, with at most `children` tunnels
     children: int = 1  # number of tunnels that share the connections
     protocol: str = "auto"  # auto, spdy or websocket
     reconnect: Reconnect = field(default_factory=Reconnect)
@@ -103,7 +104,7 @@ class Trigger(StrEnum):
     NO_POD = "the target has no ready pod"
     CONNECT = "a child is being started"
     READY = "the child forwards"
-    THINNED = "one of several children is no longer used"
+    SPREAD = "its connections go to more children, or to fewer"
     RESUMED = "the API server answers again, and the child that it had serves on"
     RETRY = "the child ended or could not start; it will be tried again"
     GIVE_UP = "no attempts are left, or none can help"
@@ -126,7 +127,7 @@ TRANSITIONS: dict[State, dict[Trigger, State]] = {state: dict(_ALWAYS) for state
 TRANSITIONS[State.CONNECTING][Trigger.READY] = State.ACTIVE
 for _state in (State.RECONNECTING, State.WAITING, State.CONNECTING):  # a sign-in may have been told meanwhile
     TRANSITIONS[_state][Trigger.RESUMED] = State.ACTIVE
-TRANSITIONS[State.ACTIVE][Trigger.THINNED] = State.ACTIVE
+TRANSITIONS[State.ACTIVE][Trigger.SPREAD] = State.ACTIVE
 
 
 class Cause(StrEnum):
@@ -265,7 +266,7 @@ class Status:
     context: str | None = None  # known once the kubeconfig was read
     namespace: str | None = None
     remote: int | None = None  # the port in the pod, once known
-    pod: str | None = None
+    pods: tuple[str, ...] = ()  # that connections go to: several with `balance`
     problem: Problem | None = None
     attempt: int | None = None  # number of the attempt due at `retry_at`, out of `attempts`
     attempts: int | None = None
@@ -278,6 +279,11 @@ class Status:
     bytes_out: int = 0  # from the pod to the client
     open: list[Connection] = field(default_factory=list)  # oldest first
     log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG))  # events and kubectl's lines, oldest first
+
+    @property
+    def pod(self) -> str | None:
+        """The one whose tunnel was ready last."""
+        return self.pods[-1] if self.pods else None
 
     @property
     def hopeless(self) -> bool:

@@ -73,6 +73,15 @@ forwards:
     assert (a.reconnect, b.reconnect) == (Reconnect(None, 1.5, 60.0), Reconnect(None, 0.5, 60.0))
 
 
+def test_balance_takes_four_kubectls_unless_a_number_is_given() -> None:
+    assert [(each.balance, each.children) for each in forward("balance: true")] == [(True, 4)]
+    assert [(each.balance, each.children) for each in forward("balance: true, children: 2")] == [(True, 2)]
+    text = "defaults: {balance: true}\nforwards: {a: {target: a, ports: 1}, b: {target: b, ports: 2, balance: false}}"
+    config = parse(text, "f.yaml")
+    assert [(each.balance, each.children) for each in config.forwards] == [(True, 4), (False, 1)]
+    assert (config.template.balance, config.template.children) == (True, 4)
+
+
 def test_kubeconfig_from_home_and_kubectl_on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "kube").touch()

@@ -32,11 +32,13 @@ class AnyOrder(RuleBasedStateMachine):
         lazy=st.booleans(),
         chance=st.sampled_from([0.0, 0.5, 1.0]),
         known=st.booleans(),
+        balance=st.booleans(),
     )
-    def begin(self, children: int, lazy: bool, chance: float, known: bool) -> None:
+    def begin(self, children: int, lazy: bool, chance: float, known: bool, balance: bool) -> None:
         target = TARGET if known else Target("service", "web")
         idle = 60.0 if lazy else None
-        self.world = World(replace(FORWARD, target=target, children=children, lazy=lazy, idle_timeout=idle))
+        given = replace(FORWARD, target=target, children=children, lazy=lazy, idle_timeout=idle, balance=balance)
+        self.world = World(given)
         self.world.chance = chance
         if not known:
             self.world.listed, self.world.slow = 0, True
@@ -166,6 +168,21 @@ class AnyOrder(RuleBasedStateMachine):
     def a_client_comes(self) -> None:
         self.world.connect(f"client {self.world.arrived + 1}")
 
+    @rule(count=st.integers(1, 7), together=st.booleans())
+    def clients_of_equal_life_come(self, count: int, together: bool) -> None:
+        """At the same time, or each when the one before it has left: each tunnel gets as many of them, or one more."""
+        for client in [*self.world.held, *self.world.served]:
+            self.world.leave(client)
+        given = dict.fromkeys(self.serving()[: self.world.settings.children], 0)
+        for number in range(count):
+            client = self.world.connect(f"client {number} of {count}")
+            if client in self.world.served and self.world.served[client] in given:
+                given[self.world.served[client]] += 1
+            if not together:
+                self.world.leave(client)
+        if given.keys() == {*self.serving()[: self.world.settings.children]}:
+            assert max(given.values(), default=0) - min(given.values(), default=0) <= 1
+
     @rule(data=st.data())
     def a_client_leaves(self, data: st.DataObject) -> None:
         clients = [*self.world.held, *self.world.served]
@@ -228,8 +245,26 @@ class AnyOrder(RuleBasedStateMachine):
     def few_start_at_once(self) -> None:
         starting = [tunnel for tunnel in self.world.tunnels if tunnel.state is TunnelState.STARTING]
         children = self.world.settings.children
-        assert len(starting) <= 1
-        assert len(starting) + len(self.serving()) <= (children + 1 if children > 1 else 1)
+        if self.world.settings.balance:
+            assert len(starting) + len(self.serving()) <= children
+        else:
+            assert len(starting) <= 1
+            assert len(starting) + len(self.serving()) <= (children + 1 if children > 1 else 1)
+
+    @precondition(lambda self: hasattr(self, "world"))
+    @invariant()
+    def balanced_each_pod_has_one_tunnel(self) -> None:
+        """And each ready pod has one, or pauses, as far as there are places."""
+        world = self.world
+        if not world.settings.balance:
+            return
+        used = [each for each in world.tunnels if each.state in (TunnelState.STARTING, TunnelState.SERVING)]
+        assert len({each.incarnation for each in used}) == len(used)
+        phase = world.memory.phase
+        if self.serving() and isinstance(phase, Serving) and not phase.leaving:
+            paused = {each for each, pause in world.memory.pauses.items() if pause.until > world.now}
+            ready = {each.incarnation for each in world.pods.values() if each.usable}
+            assert ready <= paused | {each.incarnation for each in used} or len(used) == world.settings.children
 
     @precondition(lambda self: hasattr(self, "world"))
     @invariant()
@@ -264,7 +299,8 @@ class AnyOrder(RuleBasedStateMachine):
         rounds = 1000 / 30 if self.serving() else 2  # spares are tried again without an end
         attempts = world.settings.reconnect.attempts
         assert attempts is not None
-        assert len(world.started) - before <= rounds * (attempts + 1) + 10
+        pods = world.settings.children if world.settings.balance else 1
+        assert len(world.started) - before <= pods * (rounds * (attempts + 1) + 10)
 
     def all_is_well_again(self) -> None:
         world = self.world

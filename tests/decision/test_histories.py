@@ -10,6 +10,7 @@ from kpf_supervise.decision.decide import decide
 from kpf_supervise.decision.step import Step, WrongTransitionError
 from kpf_supervise.decision.tunnel_states import TUNNEL_TRANSITIONS, TunnelState, TunnelTrigger
 from kpf_supervise.model import Target
+from tests.decision.histories_of_balance import BALANCE, CROWD
 from tests.decision.histories_of_faults import FAULTS
 from tests.decision.histories_of_rules import RULES
 from tests.decision.histories_of_sign_ins import AT_THE_START, LATER
@@ -36,6 +37,16 @@ def begun() -> Script:
 def test_history(name: str) -> None:
     history = (FAULTS | RULES)[name].strip()
     assert begun().play(history) == history
+
+
+@pytest.mark.parametrize("name", [*BALANCE, *CROWD])
+def test_balance(name: str) -> None:
+    """Over three pods, with at most three kubectls."""
+    script = Script(World(replace(FORWARD, balance=True, children=3)))
+    for number in range(1, 4 if name in BALANCE else 6):
+        script.world.pods[f"web-{number}"] = pod(f"web-{number}")
+    history = (BALANCE | CROWD)[name].strip()
+    assert script.play(history) == history
 
 
 @pytest.mark.parametrize("name", STARTS)

@@ -179,9 +179,11 @@ class World:
             case Admit(client, tunnel):
                 right = [each for each in self.tunnels if each.state is TunnelState.SERVING]
                 assert tunnel in right or (not right and tunnel.state is TunnelState.RETIRING)
+                self._check_choice(tunnel, right)
                 self.held.remove(client)
                 self.served[client] = tunnel
                 tunnel.connections += 1
+                tunnel.newest = client.number
                 self._note(f"{self.names[client]} gets {self.name(tunnel)}")
             case LetGo(client):
                 self.held.remove(client)
@@ -189,9 +191,17 @@ class World:
                 self._left()
             case Tell(trigger=trigger, kind=kind, message=message):
                 self.state = TRANSITIONS[self.state][trigger]
-                self._note(f"tell {kind or self.state}: {message.partition('. ')[0].removesuffix(' (0.00 s)')}")
+                self._note(f"tell {kind or self.state}: {message.partition('. ')[0].replace(' (0.00 s)', '')}")
             case Notice(message):
                 self._note(f"notice: {message}")
+
+    def _check_choice(self, tunnel: TunnelRecord, serving: list[TunnelRecord]) -> None:
+        """Nobody has fewer connections, and no client goes to a pod that is known not to be ready if another is."""
+        shared = serving[: self.settings.children]
+        assert all(tunnel.connections <= each.connections for each in shared)
+        ready = {each.incarnation for each in self.pods.values() if each.usable}
+        if self.facts().sight.fresh and any(each.incarnation in ready for each in shared):
+            assert tunnel.incarnation in ready
 
     def _note(self, line: str) -> None:
         self.transcript.append(line)

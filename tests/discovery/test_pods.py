@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kpf_supervise.config.selectors import parse_selector
-from kpf_supervise.discovery.choice import Destination, choose, destination, remote_port
+from kpf_supervise.discovery.choice import Destination, choose, destination, ready, remote_port
 from kpf_supervise.discovery.pods import Change, Expired, Pod, PodSet, read_pod
 from kpf_supervise.model import Cause, ForwardError, Target
 from tests.recordings import pod_events
@@ -258,6 +259,30 @@ def test_of_a_stateful_set_the_lowest_ordinal_is_chosen(where: Destination) -> N
     assert choose(where, PodSet([eleven, ten, two])).pod == two
     assert choose(where, PodSet([eleven, ten, two]), current=ten).pod == ten  # as long as it stays
     assert choose(where, PodSet([eleven, ten]), current=two).pod == ten
+
+
+def test_all_ready_pods_are_those_that_would_be_chosen_one_after_the_other() -> None:
+    where = Destination(Target("selector", "app=db"), parse_selector("app=db"))
+    two, ten, eleven = stateful(2, 10, 11)
+    gone = replace(two, name="db-1", terminating=True)
+    pods = PodSet([eleven, ten, gone, two, pod("web")])
+    assert ready(where, pods, None, None) == [two, ten, eleven]
+    plain = [replace(each, family=("Deployment", "db")) for each in (two, ten, eleven)]
+    assert ready(where, PodSet(plain), None, None) == plain[::-1]  # the newest first
+    named = Destination(Target("pod", "db-2"))
+    assert ready(named, pods, None, None) == [two]
+    assert ready(named, PodSet(), None, None) == []
+
+
+def test_the_ready_pods_are_those_of_now() -> None:
+    """They are computed once, until a pod changes."""
+    where = Destination(Target("selector", "app=web"), parse_selector("app=web"))
+    pods = PodSet([pod("a")])
+    assert ready(where, pods, None, None) is ready(where, pods, None, None)
+    pods.apply(encode({"type": "DELETED", "object": {"metadata": {"name": "a", "uid": "uid-a"}}}))
+    assert ready(where, pods, None, None) == []
+    pods.replace([pod("b")])
+    assert ready(where, pods, None, None) == [pod("b")]
 
 
 def test_a_pod_of_a_stateful_set_named_in_full_is_replaced_by_its_namesake_alone() -> None:

@@ -20,7 +20,7 @@ WEB = Forward(id="web", target=Target("service", "web"), remote=80)
 def test_from_every_state_all_can_happen_but_ready() -> None:
     assert set(TRANSITIONS) == set(State)
     for state, row in TRANSITIONS.items():
-        assert set(row) | {Trigger.READY, Trigger.THINNED, Trigger.RESUMED} == set(Trigger), state
+        assert set(row) | {Trigger.READY, Trigger.SPREAD, Trigger.RESUMED} == set(Trigger), state
         assert row[Trigger.STOP] is State.STOPPED
 
 
@@ -29,7 +29,7 @@ def test_active_comes_only_from_connecting_or_from_what_was_active() -> None:
     assert into_active == {
         (State.CONNECTING, Trigger.READY),
         *((state, Trigger.RESUMED) for state in (State.RECONNECTING, State.WAITING, State.CONNECTING)),
-        (State.ACTIVE, Trigger.THINNED),
+        (State.ACTIVE, Trigger.SPREAD),
     }
 
 

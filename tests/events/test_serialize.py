@@ -69,7 +69,7 @@ def a_status(random: Random) -> Status:
         forward=forward,
         context=maybe(random),
         namespace=maybe(random),
-        pod=maybe(random),
+        pods=tuple(foreign(random) for _ in range(random.randrange(3))),
         problem=random.choice([None, problem]),
         command=maybe(random),
     )
@@ -97,7 +97,7 @@ def test_an_event_is_one_printable_line(event: Event) -> None:
 
 @settings(max_examples=2_000, deadline=None)
 @given(status=made(a_status))
-@example(status=Status(forward=Forward(id="a", target=Target("pod", "a"), remote=1), context=FORGED, pod=FORGED))
+@example(status=Status(forward=Forward(id="a", target=Target("pod", "a"), remote=1), context=FORGED, pods=(FORGED,)))
 def test_a_forward_has_only_printable_texts(status: Status) -> None:
     assert all(map(str.isprintable, strings(port_forward(status))))
     assert status.problem is None or str(status.problem).isprintable()

@@ -27,6 +27,7 @@ from kpf_supervise.text import quote, shorten
 Port = tuple[int | None, int | str]  # (local, None for any free port; remote)
 EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
 LARGEST = 200_000  # bytes; PyYAML reads about 100 kB/s
+BALANCED = 4  # kubectls at most, if the file names no number
 REQUIRED = ("forwards", "target", "selector", "ports")
 BAD: Any = object()  # replaces a value already reported as wrong, so that no further checks use it
 
@@ -212,6 +213,8 @@ class _Reader:
 
 def _shared(values: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Forward, other than its target and ports, from flat options."""
+    if values.get("balance") is True:
+        values = {"children": BALANCED} | values
     times = {key.removeprefix("reconnect."): value for key, value in values.items() if key.startswith("reconnect.")}
     return {key: values[key] for key in OF_FORWARD if key in values} | {
         "cluster": Cluster(values.get("kubeconfig"), values.get("context")),

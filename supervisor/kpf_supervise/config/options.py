@@ -107,13 +107,15 @@ _DEFAULTS = _CLUSTER | {
         },
         write=lambda value: "never" if value is None else _seconds(value),
     ),
+    "balance": _flag("Spread its connections over all ready pods of the target, at most `children` at a time."),
     "children": Option(
         parse_children,
         {
             "type": "integer",
             "minimum": 1,
             "maximum": 16,
-            "description": "How many kubectls share its connections; if several, one more is kept as a spare.",
+            "description": "How many kubectls share its connections; if several, one more is kept as a spare. "
+            "With balance, how many at most: 4 by default, each to a pod of its own.",
         },
     ),
     "protocol": _choice("a protocol", "The tunnel's protocol; auto leaves it to kubectl.", "auto", "spdy", "websocket"),

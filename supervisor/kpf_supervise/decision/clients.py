@@ -12,17 +12,18 @@ _NOTICE = 0.005  # seconds in which the abort of an earlier client is noticed
 
 def held_clients(step: Step) -> None:
     """A client gets the serving tunnel with the fewest connections, among the first `children` of them: those beyond
-    are spares. While no tunnel serves, it is held for `hold` seconds."""
+    are spares. Of several with as few, it is the one that has not been given a client for longest. While no tunnel
+    serves, it is held for `hold` seconds."""
     serving = step.all(TunnelState.SERVING)[: step.facts.settings.children]
     old = fallback(step)
-    load = {tunnel: tunnel.connections for tunnel in serving}
+    load = {tunnel: (tunnel.connections, tunnel.newest) for tunnel in serving}
     may_wedge = any(tunnel.wedges and tunnel.connections for tunnel in serving)
     for client in step.facts.held:
         if may_wedge and step.now < client.since + _NOTICE:
             step.at(client.since + _NOTICE)
         elif serving:
             tunnel = min(serving, key=load.__getitem__)
-            load[tunnel] += 1
+            load[tunnel] = (load[tunnel][0] + 1, client.number)
             step.actions.append(Admit(client, tunnel))
         elif _is_closed(step, client) or step.now >= client.since + step.facts.settings.hold:
             step.actions.append(LetGo(client))

@@ -12,6 +12,9 @@ from kpf_supervise.discovery.sight import Sight
 from kpf_supervise.model import Forward, Problem, Reconnect, State, Trigger
 from kpf_supervise.primitives.backoff import Tries
 
+Incarnation = tuple[str, int]  # see Pod
+_UNLIMITED = Tries(Reconnect(attempts=None))
+
 
 @dataclass(eq=False, slots=True)
 class HeldClient:
@@ -75,7 +78,9 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Starting:
-    """A tunnel is being started."""
+    """Tunnels are being started. `failed`: the pods whose tunnel could not be, in this attempt."""
+
+    failed: frozenset[Incarnation | None] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +134,30 @@ class Failed:
 Phase = Beginning | Resting | Looking | Waiting | Starting | Serving | Asking | Outage | Pausing | Failed
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Before a pod gets another tunnel, while others serve. Its attempts have no limit."""
+
+    tries: Tries = _UNLIMITED
+    until: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What one decision leaves to the next."""
 
     phase: Phase = Beginning()
     tries: Tries
-    spare_tries: Tries = field(default_factory=lambda: Tries(Reconnect(attempts=None)))
     early: bool = False  # a tunnel was started early
     stale: bool = False  # the target may have changed since it was read
-    spare_at: float = 0.0  # when the next spare may start
     failed_rounds: int = 0
     family: tuple[str, str] | None = None  # the controller of a pod given by name
     pod: Pod | None = None  # in use, or last used
     served: Pod | None = None  # on which the last tunnel became ready
     left: str = ""  # why that one is left, as it was seen when the next tunnel was started
-    refused: tuple[str, int] | None = None  # the incarnation of a pod that refused connections
+    refused: frozenset[Incarnation] = frozenset()  # pods that refused connections
+    pauses: Mapping[Incarnation | None, Pause] = field(default_factory=lambda: MappingProxyType({}))
+    pods: int = 0  # how many connections go to, as it was told last
     retired: str = ""  # why the last tunnel was retired although it worked
     gone: Mapping[TunnelRecord, float] = field(
         default_factory=lambda: MappingProxyType({})
@@ -177,7 +190,8 @@ class CheckApi:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start a tunnel, unless one is being started. With `prove`, it serves only if a test connection is not refused."""
+    """Start a tunnel, unless one to the same endpoint is being started. With `prove`, it serves only if a test
+    connection is not refused."""
 
     endpoint: Endpoint
     renewed: int  # the value of Sight.renewed
@@ -243,7 +257,6 @@ class Tell:
     attempt: int | None = None
     attempts: int | None = None
     delay: float | None = None
-    pod: str | None = None  # in use
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from kpf_supervise.decision.facts import (
     Waiting,
 )
 from kpf_supervise.decision.serving import serving
+from kpf_supervise.decision.spread import begin_pauses, end_pauses, to_each_pod
 from kpf_supervise.decision.step import Step
 from kpf_supervise.decision.tunnel_states import Endpoint, Reason, TunnelState, TunnelTrigger
 from kpf_supervise.discovery.choice import remote_port
@@ -65,7 +66,7 @@ def _restart(step: Step) -> None:
     for tunnel in step.all(TunnelState.STARTING, TunnelState.SERVING, TunnelState.SUSPECT):
         step.change(tunnel, TunnelTrigger.ENDED, Reason.RESTARTED)
     step.take_stopped()
-    step.failed = None
+    step.failed = []
     tries = replace(step.memory.tries, made=0)
     step.remember(restarts=step.facts.restarts, tries=tries, failed_rounds=0, stale=True)
     sentences.restarted(step)
@@ -158,8 +159,8 @@ def _waiting(step: Step, phase: Waiting) -> Phase | Loss:
 def _start(step: Step, endpoint: Endpoint) -> Phase:
     sentences.starting(step, endpoint)
     step.remember(left=sentences.why_left(step, endpoint), pod=endpoint.pod)
-    if not early.adopt(step, endpoint) and not step.all(TunnelState.STARTING):  # else a spare to this pod is used now
-        step.start(endpoint, prove=endpoint.pod is not None and endpoint.pod.incarnation == step.memory.refused)
+    if not early.adopt(step, endpoint) and not step.all(TunnelState.STARTING):  # else one beside it is used now
+        step.start(endpoint)
     return Starting()
 
 
@@ -168,15 +169,16 @@ def _starting(step: Step, phase: Starting) -> Phase | Loss:
     if ready:
         sentences.starting(step, ready[-1].endpoint)  # where it was told that it waits for a sign-in
         sentences.ready(step, ready[-1])
-        spares = replace(step.memory.spare_tries, made=0)
-        step.remember(
-            served=ready[-1].endpoint.pod, left="", retired="", failed_rounds=0, spare_tries=spares, spare_at=step.now
-        )
+        step.remember(served=ready[-1].endpoint.pod, left="", retired="", failed_rounds=0)
+        end_pauses(step, ready)
         return Serving()
-    failed, step.failed = step.failed, None
-    if failed is not None:
-        assert failed.fault is not None
-        return Loss(failed.fault, failed.endpoint)
+    failed, step.failed = step.failed, []
+    begin_pauses(step, [(tunnel, 0.0) for tunnel in failed])
+    phase = Starting(phase.failed | {tunnel.incarnation for tunnel in failed})
+    to_each_pod(step, phase.failed)
+    if failed and not step.starts and not step.all(TunnelState.STARTING):
+        assert failed[-1].fault is not None
+        return Loss(failed[-1].fault, failed[-1].endpoint)
     if not step.starts and not step.all(TunnelState.STARTING):  # its pod was replaced meanwhile, which is no failure
         return _look(step)
     return phase
@@ -221,8 +223,8 @@ def _outage(step: Step, phase: Outage) -> Phase:
 
 def _retry(step: Step, loss: Loss) -> Phase:
     """Use up an attempt, or give up."""
-    pod = loss.endpoint.pod if loss.endpoint is not None and loss.problem.cause is Cause.REMOTE_REFUSED else None
-    step.remember(refused=pod.incarnation if pod is not None else None)
+    if loss.endpoint is not None and loss.problem.cause is Cause.REMOTE_REFUSED:
+        step.refused(loss.endpoint.pod)
     if loss.problem.cause in FINAL:
         return _give_up(step, loss.problem)
     tries, pause = step.memory.tries.lost(loss.lived, step.chance)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kpf_supervise.decision.step import Step
-from kpf_supervise.decision.tunnel_states import Endpoint, TunnelRecord
+from kpf_supervise.decision.tunnel_states import Endpoint, Reason, TunnelRecord, TunnelState
 from kpf_supervise.model import Problem, State, Trigger
 
 
@@ -53,7 +55,7 @@ def why_left(step: Step, endpoint: Endpoint) -> str:
 
 def ready(step: Step, tunnel: TunnelRecord) -> None:
     took = (tunnel.ready or tunnel.started) - tunnel.started
-    where = f"{tunnel.endpoint.label}:{tunnel.endpoint.remote} ({took:.2f} s)"
+    where = f"{tunnel.endpoint.label}:{tunnel.endpoint.remote} ({took:.2f} s){_of_pods(step, ', ')}"
     if step.reason(tunnel) is not None:
         step.tell(Trigger.READY, f"{tunnel.endpoint.label}:{tunnel.endpoint.remote} answers after all")
     elif step.memory.retired:
@@ -64,8 +66,35 @@ def ready(step: Step, tunnel: TunnelRecord) -> None:
         step.tell(Trigger.READY, f"{step.facts.local} → {step.facts.settings.target}, pod {where}")
 
 
-def thinned(step: Step, why: str, left: int) -> None:
-    step.tell(Trigger.THINNED, f"{why}; {left} of its kubectls serve on, and a fresh one is started")
+def thinned(step: Step, faulty: TunnelRecord, lost: Sequence[TunnelRecord]) -> None:
+    """Others serve."""
+    why = faulty.fault.message if faulty.fault is not None else step.because(faulty)
+    if not step.facts.settings.balance:
+        left = len(step.all(TunnelState.SERVING))
+        step.tell(Trigger.SPREAD, f"{why}; {left} of its kubectls serve on, and a fresh one is started")
+        return
+    gone = [tunnel.endpoint.pod for tunnel in lost if step.reason(tunnel) is Reason.MOVED]
+    if gone:
+        why = ", ".join(f"{pod.name} {step.sight.why_left(pod)}" for pod in gone if pod is not None)
+    step.tell(Trigger.SPREAD, f"{why}; connections go to {_of_pods(step)}")
+
+
+def spread(step: Step) -> None:
+    """With `balance`, once all that were started serve."""
+    starting = step.starts or step.all(TunnelState.STARTING)
+    if step.facts.settings.balance and not starting and step.memory.pods != len(step.all(TunnelState.SERVING)):
+        step.tell(Trigger.SPREAD, f"connections go to {_of_pods(step)}")
+
+
+def _of_pods(step: Step, before: str = "") -> str:
+    """With `balance`, how many of how many pods connections go to, which is remembered as told. Empty without it, and
+    where listing pods is forbidden."""
+    serving = step.all(TunnelState.SERVING)
+    step.remember(pods=len(serving))
+    if not step.facts.settings.balance or None in [tunnel.incarnation for tunnel in serving]:
+        return ""
+    ready = max(len(step.ready()), len(serving))
+    return f"{before}{len(serving)} of {ready} pod{'s' * (ready != 1)}"
 
 
 def outage(step: Step, problem: Problem) -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kpf_supervise.decision import sentences
-from kpf_supervise.decision.facts import Loss, Serving
+from kpf_supervise.decision.facts import Look, Loss, Serving
+from kpf_supervise.decision.spread import begin_pauses, keep_tunnels
 from kpf_supervise.decision.step import Step
 from kpf_supervise.decision.tunnel_states import Reason, TunnelRecord, TunnelState, TunnelTrigger
 from kpf_supervise.decision.tunnels import settling
@@ -24,11 +25,14 @@ def serving(step: Step, phase: Serving) -> Serving | Loss | None:
     if leaving:
         if [tunnel for tunnel in leaving if settling(step, tunnel)]:
             return Serving(leaving)
-        return _fewer(step, leaving)
-    if step.failed is not None:
-        _delay_spare(step, 0.0)
-    _keep_spare(step)
-    return phase
+        fewer = _fewer(step, leaving)
+        if not isinstance(fewer, Serving):
+            return fewer
+    failed, step.failed = step.failed, []
+    begin_pauses(step, [(tunnel, 0.0) for tunnel in failed])
+    keep_tunnels(step)
+    sentences.spread(step)
+    return Serving()
 
 
 def _close_if_quiet(step: Step) -> None:
@@ -43,19 +47,22 @@ def _close_if_quiet(step: Step) -> None:
 
 def _fewer(step: Step, leaving: Sequence[TunnelRecord]) -> Serving | Loss | None:
     """These tunnels have stopped serving. While others serve, that uses up no attempt."""
-    problem = next((tunnel.fault for tunnel in leaving if tunnel.fault is not None), None)
-    last = leaving[-1]
+    faulty = next((tunnel for tunnel in leaving if tunnel.fault is not None), leaving[0])
+    problem = faulty.fault
     if problem is not None and problem.cause in _ALL_OF_THEM:
         for tunnel in step.all(TunnelState.SERVING):
-            step.change(tunnel, TunnelTrigger.RETIRED, Reason.FAULT)
-        last = (*leaving, *step.take_stopped())[-1]
+            if tunnel.incarnation == faulty.incarnation:
+                step.change(tunnel, TunnelTrigger.RETIRED, Reason.FAULT)
+        leaving = (*leaving, *step.take_stopped())
+    last = leaving[-1]
     step.remember(retired=step.because(last))
-    lived = _lived(step, last, problem)
-    left = len(step.all(TunnelState.SERVING))
-    if left:
-        sentences.thinned(step, problem.message if problem is not None else step.because(leaving[0]), left)
-        _delay_spare(step, lived)
+    if step.all(TunnelState.SERVING):
+        sentences.thinned(step, faulty, leaving)
+        begin_pauses(step, [(tunnel, _lived(step, tunnel, tunnel.fault)) for tunnel in leaving])
+        if step.sight.denied and not step.sight.looking:
+            step.actions.append(Look())  # no event tells which pods there are now
         return Serving()
+    lived = _lived(step, last, problem)
     no_failure = any(step.reason(tunnel) in _NO_FAILURE for tunnel in leaving)
     if problem is None or no_failure or step.outdated(last.endpoint.pod, last.renewed):
         return None
@@ -67,25 +74,3 @@ def _lived(step: Step, tunnel: TunnelRecord, problem: Problem | None) -> float:
     if problem is not None and problem.cause is Cause.STREAM and tunnel.proven:
         return HEALTHY
     return step.now - (tunnel.ready if tunnel.ready is not None else step.now)
-
-
-def _delay_spare(step: Step, lived: float) -> None:
-    """A start that failed beside serving tunnels uses up no attempt, but the next is delayed with backoff."""
-    tries, pause = step.memory.spare_tries.lost(lived, step.chance)
-    step.remember(spare_tries=tries, spare_at=step.now + (pause or 0.0))
-
-
-def _keep_spare(step: Step) -> None:
-    """With several children, one more is kept ready."""
-    serving = step.all(TunnelState.SERVING)
-    children = step.facts.settings.children
-    wanted = children + 1 if children > 1 else 1
-    starting = step.all(TunnelState.STARTING)
-    if len(serving) >= wanted:
-        for tunnel in starting:
-            step.change(tunnel, TunnelTrigger.ENDED, Reason.SURPLUS)
-    elif not starting and serving:
-        if step.now >= step.memory.spare_at:
-            step.start(serving[0].endpoint)
-        else:
-            step.at(step.memory.spare_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,8 +34,8 @@ class Step:
         self.actions: list[Action] = []
         self.look_at = float("inf")
         self.forward_state = facts.state
-        self.failed: TunnelRecord | None = None  # a tunnel that could not be started
-        self.starts = False  # a tunnel is to be started
+        self.failed: list[TunnelRecord] = []  # tunnels that could not be started
+        self.starts: list[Endpoint] = []  # of the tunnels that are to be started
         self._stopped: list[TunnelRecord] = []  # those that stop serving now
         self._states = {tunnel: tunnel.state for tunnel in facts.tunnels}
         self._reasons = {tunnel: (tunnel.reason, tunnel.because) for tunnel in facts.tunnels}
@@ -70,9 +71,17 @@ class Step:
         stopped, self._stopped = self._stopped, []
         return stopped
 
-    def start(self, endpoint: Endpoint, *, prove: bool = False, early: bool = False) -> None:
-        self.starts = True
+    def start(self, endpoint: Endpoint, *, early: bool = False) -> None:
+        """A pod that refused connections is tested first."""
+        prove = endpoint.incarnation in self.memory.refused
+        self.starts.append(endpoint)
         self.actions.append(Start(endpoint, self.sight.renewed, prove, early))
+
+    def refused(self, pod: Pod | None) -> None:
+        """It has refused connections: its next tunnel is tested before it serves."""
+        if pod is not None:
+            there = frozenset(each.incarnation for each in self.sight.pods)
+            self.remember(refused=self.memory.refused & there | {pod.incarnation})
 
     def remember(self, **changed: Any) -> None:
         self.memory = replace(self.memory, **changed)
@@ -82,15 +91,16 @@ class Step:
         self.look_at = min(self.look_at, time)
 
     def tell(self, trigger: Trigger, message: str, **more: Any) -> None:
-        serving = self.all(TunnelState.SERVING)
-        self.actions.append(
-            Tell(trigger=trigger, message=message, pod=serving[-1].endpoint.label if serving else None, **more)
-        )
+        self.actions.append(Tell(trigger=trigger, message=message, **more))
         self.forward_state = TRANSITIONS[self.forward_state][trigger]
 
     def outdated(self, pod: Pod | None, renewed: int) -> bool:
         """Whether another pod is to be used now, or the connection by which the tunnel was started was found dead."""
         return renewed != self.sight.renewed or self.moved_on(pod)
+
+    def ready(self) -> Sequence[Pod]:
+        """The pods that connections may be spread over."""
+        return self.sight.ready(self.memory.pod, self.memory.family)
 
     def moved_on(self, pod: Pod | None) -> bool:
         """Whether the watch shows that this pod is no longer the one to use."""

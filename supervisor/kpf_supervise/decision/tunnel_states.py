@@ -90,6 +90,11 @@ class Endpoint:
     remote: int | str
 
     @property
+    def incarnation(self) -> tuple[str, int] | None:
+        """Of its pod."""
+        return self.pod.incarnation if self.pod else None
+
+    @property
     def label(self) -> str:
         return self.pod.name if self.pod else self.what
 
@@ -129,6 +134,7 @@ class TunnelRecord:
     opened: int = 0  # connections that we made to it, in order
     handled: int = 0  # connections that it says it took: always the oldest of those opened
     connections: int = 0  # open now
+    newest: int = 0  # the number of the last client that was given to it
     proven: bool = False  # a byte came back from the pod
     heard: float = 0.0  # when the last byte came
     unanswered: float | None = None  # seconds for which a client has had no answer, nor has any other
@@ -160,6 +166,11 @@ class TunnelRecord:
 
     def __repr__(self) -> str:
         return f"<tunnel to {self.endpoint.label}, {self.state}>"
+
+    @property
+    def incarnation(self) -> tuple[str, int] | None:
+        """Of its pod; None if listing pods is forbidden."""
+        return self.endpoint.incarnation
 
     @property
     def fault(self) -> Problem | None:

@@ -24,9 +24,10 @@ def starting_tunnels(step: Step) -> None:
             step.change(tunnel, TunnelTrigger.ENDED, Reason.MOVED)
         elif tunnel.fault is not None:
             step.change(tunnel, TunnelTrigger.ENDED, Reason.FAULT)
-            step.failed = None if tunnel.early else tunnel
+            step.failed += [tunnel] * (not tunnel.early)
         elif tunnel.ready is not None and not tunnel.early:
             step.change(tunnel, TunnelTrigger.READY)
+            step.remember(refused=step.memory.refused - {tunnel.incarnation})
 
 
 def serving_tunnels(step: Step) -> None:

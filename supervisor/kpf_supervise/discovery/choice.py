@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -111,14 +112,27 @@ def choose(
     if not usable:
         reason, stuck = _why_none(candidates)
         return Choice(None, family, reason, stuck)
-    return Choice(_preferred(usable), family)
+    return Choice(_preferred_first(usable)[0], family)
 
 
-def _preferred(usable: list[Pod]) -> Pod:
-    newest = max(usable, key=lambda pod: (pod.created, pod.name))
-    if newest.family is None or newest.family[0] != STATEFUL:
-        return newest
-    return min((pod for pod in usable if pod.family == newest.family), key=_ordinal)
+def ready(where: Destination, pods: PodSet, current: Pod | None, family: tuple[str, str] | None) -> Sequence[Pod]:
+    """All ready pods of a target that are not terminating, in the order in which `choose` prefers them. A pod given by
+    name stands for one pod: the one that `choose` chooses."""
+    selector = where.selector
+    if selector is None:
+        pod = choose(where, pods, current, family).pod
+        return [pod] if pod is not None else []
+    return pods.derived(
+        selector, lambda: _preferred_first([pod for pod in pods if pod.usable and selector.matches(pod.labels)])
+    )
+
+
+def _preferred_first(usable: list[Pod]) -> list[Pod]:
+    pods = sorted(usable, key=lambda pod: (pod.created, pod.name), reverse=True)
+    family = pods[0].family if pods else None
+    if family is not None and family[0] == STATEFUL:
+        pods.sort(key=lambda pod: (pod.family != family, _ordinal(pod)))
+    return pods
 
 
 def _ordinal(pod: Pod) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -120,12 +120,20 @@ class PodSet:
     def __iter__(self) -> Iterator[Pod]:
         return iter(self._pods.values())
 
+    def derived(self, key: Hashable, compute: Callable[[], Sequence[Pod]]) -> Sequence[Pod]:
+        """What `compute` makes of these pods. It is computed once, until one of them changes: each connection asks."""
+        found = self._derived.get(key)
+        if found is None:
+            found = self._derived[key] = compute()
+        return found
+
     def named(self, name: str) -> Pod | None:
         return self._pods.get(name)
 
     def replace(self, pods: Iterable[Pod], version: str = "") -> None:
         """Replace all pods by those of a listing."""
         self._pods = {pod.name: pod for pod in pods}
+        self._derived: dict[Hashable, Sequence[Pod]] = {}
         self.version = version
 
     def apply(self, line: bytes) -> Change:
@@ -141,6 +149,7 @@ class PodSet:
         self.version = meta.resource_version or self.version
         if event.type == "BOOKMARK":
             return Change(bookmark=True)
+        self._derived.clear()
         try:
             pod = read_pod(event.object)
         except Malformed as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kpf_supervise.discovery.choice import Choice, Destination, choose, concerns
+from kpf_supervise.discovery.choice import Choice, Destination, choose, concerns, ready
 from kpf_supervise.discovery.pods import Pod, PodSet
 from kpf_supervise.kubectl.command_line import command
 from kpf_supervise.model import FINAL, Cause, Cluster, Problem, Target
@@ -52,6 +53,10 @@ class Sight:
     def choose(self, current: Pod | None, family: tuple[str, str] | None) -> Choice:
         assert self.where is not None
         return choose(self.where, self.pods, current, family)
+
+    def ready(self, current: Pod | None, family: tuple[str, str] | None) -> Sequence[Pod]:
+        """The pods that connections may be spread over, the preferred ones first."""
+        return ready(self.where, self.pods, current, family) if self.where is not None else []
 
     def why_left(self, pod: Pod) -> str:
         now = self.pods.named(pod.name)

@@ -37,6 +37,7 @@ def port_forward(status: Status) -> dict[str, Any]:
         "address": forward.address,
         "listening": status.port is not None,
         "pod": status.pod,
+        "pods": [one_line(pod) for pod in status.pods],
         "command": status.command,
         "context": status.context or forward.cluster.context,
         "restarts": status.restarts,

@@ -50,6 +50,7 @@ class ConnectionAcceptor:
         for held in self._take(client):
             held.tunnel = tunnel
             tunnel.connections += 1
+            tunnel.newest = client.number
             held.decided.set()
 
     def let_go(self, client: HeldClient) -> None:

@@ -129,8 +129,7 @@ class Forwarder:
         self._resolver.family = decision.memory.family
         for action in decision.actions:
             self._do(action)
-        serving = [tunnel for tunnel in self._tunnels if tunnel.state is TunnelState.SERVING]
-        self.status.pod = serving[-1].endpoint.label if serving else None
+        self._show_pods()
         self.status.held = len(acceptor.held)
         self._sleep.deadline = decision.look_at
 
@@ -170,7 +169,8 @@ class Forwarder:
 
     def _tell(self, action: Tell) -> None:
         cluster, self.status.namespace = self._resolver.place
-        self.status.context, self.status.pod = cluster.context, action.pod
+        self.status.context = cluster.context
+        self._show_pods()
         self._tools.board.changed(
             self.status,
             action.trigger,
@@ -181,6 +181,10 @@ class Forwarder:
             attempts=action.attempts,
             delay=action.delay,
         )
+
+    def _show_pods(self) -> None:
+        serving = [tunnel.endpoint.label for tunnel in self._tunnels if tunnel.state is TunnelState.SERVING]
+        self.status.pods = tuple(dict.fromkeys(serving))
 
     def _become(self, tunnel: Tunnel, action: Become) -> None:
         if tunnel.state is TunnelState.SERVING and action.state is not TunnelState.SERVING:
@@ -193,7 +197,8 @@ class Forwarder:
             tunnel.scope.cancel()
 
     def _start(self, action: Start) -> None:
-        if any(tunnel.state is TunnelState.STARTING for tunnel in self._tunnels):
+        starting = [tunnel for tunnel in self._tunnels if tunnel.state is TunnelState.STARTING]
+        if action.endpoint in [tunnel.endpoint for tunnel in starting]:
             return
         cluster, namespace = self._resolver.place
         endpoint = action.endpoint

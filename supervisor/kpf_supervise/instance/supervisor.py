@@ -249,7 +249,7 @@ class Supervisor:
         def failed(error: BaseException, pause: float) -> None:
             sentence = self._board.bug(error, f"forward {entry.status.forward.id}")
             problem = Problem(Cause.INTERNAL, sentence, f"It is started again in {pause:.0f} s")
-            entry.status.pod = None
+            entry.status.pods = ()
             self._board.changed(entry.status, Trigger.GIVE_UP, str(problem), problem=problem)
             run.forwarder = Forwarder(entry.status, run.listening, self._tools)
 
@@ -261,6 +261,6 @@ class Supervisor:
                 await unbroken(serve, failed)
         finally:
             run.listening.close()
-            entry.run, entry.status.pod, entry.status.port = None, None, None
+            entry.run, entry.status.pods, entry.status.port = None, (), None
             self._board.changed(entry.status, Trigger.STOP, f"{run.forwarder.local} is released")
             run.ended.set()

@@ -17,7 +17,7 @@ from kpf_supervise.kpfctl.group import connect, example, ids_to_show, main, no_h
 from kpf_supervise.kpfctl.ids import resolve
 from kpf_supervise.kpfctl.rendering import print_table, takes_all
 from kpf_supervise.model import KUBECTL
-from kpf_supervise.panel.cells import NOTHING, age, amount, local
+from kpf_supervise.panel.cells import NOTHING, age, amount, local, where
 
 _EVENTS = 10  # the last ones that are shown
 
@@ -39,14 +39,13 @@ def describe(ids: Sequence[str]) -> None:
 def _described(forward: dict[str, Any], settings: dict[str, Any], log: list[dict[str, Any]]) -> Iterator[str]:
     since = age(time.time() - datetime.fromisoformat(forward["since"]).timestamp())
     due = f", attempt {forward['attempt']} of {forward['attempts'] or '∞'}" if forward["attempt"] else ""
-    pod = f"{forward['pod']}, port {forward['remotePort']}" if forward["pod"] else None
     facts = {
         "State": f"{forward['state']} for {since}{due}",
         "Cause": forward["error"],
         "Next step": forward["nextStep"],
         "Local address": local(forward),
         "Target": f"{forward['target']}, port {forward['remote']}",
-        "Pod": pod,
+        "Pod": where(forward),
         "Namespace": forward["namespace"],
         "Context": forward["context"],
         "Declared": "in the file" if forward["declared"] else "with kpfctl",

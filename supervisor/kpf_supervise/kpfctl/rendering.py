@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from kpf_supervise.kpfctl.ids import Forwards
-from kpf_supervise.panel.cells import NOTHING, age, amount, local
+from kpf_supervise.panel.cells import NOTHING, age, amount, local, pods
 
 _Columns = dict[str, Callable[[dict[str, Any], float], str]]  # by title: the cell, from a forward and the time
 
@@ -20,7 +20,7 @@ COLUMNS: _Columns = {
     "STATE": lambda each, _: each["state"],
     "LOCAL": lambda each, _: local(each),
     "TARGET": lambda each, _: each["target"],
-    "POD": lambda each, _: each["pod"] or NOTHING,
+    "POD": lambda each, _: pods(each) or NOTHING,
     "AGE": lambda each, now: age(now - datetime.fromisoformat(each["since"]).timestamp()),
     "CONN": lambda each, _: str(each["connections"]),
 }

@@ -39,6 +39,17 @@ def local(forward: dict[str, Any]) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{forward['localPort']}" if forward["listening"] else NOTHING
 
 
+def pods(forward: dict[str, Any]) -> str:
+    """The pod that connections go to, or how many there are; empty if there is none."""
+    several = len(forward["pods"])
+    return f"{several} pods" if several > 1 else forward["pod"] or ""
+
+
+def where(forward: dict[str, Any]) -> str | None:
+    """All pods that connections go to, and their port."""
+    return f"{', '.join(forward['pods'])}, port {forward['remotePort']}" if forward["pods"] else None
+
+
 def reason(forward: dict[str, Any]) -> str:
     """Why the forward is not active, and the next step; empty if neither is known."""
     return ". ".join(filter(None, (forward["error"], forward["nextStep"])))

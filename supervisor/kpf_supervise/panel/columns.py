@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kpf_supervise.panel.cells import NOTHING, age, amount, local, middle, seconds_of, spark
+from kpf_supervise.panel.cells import NOTHING, age, amount, local, middle, pods, seconds_of, spark
 from kpf_supervise.panel.state import Forward, Row, View
 
 LOOKS = {
@@ -138,8 +138,11 @@ class Layout:
                 return self._state(row, now)
             case "LOCAL":
                 return f"{len(row.forwards)} port{'s' * several}" if row.kind != "forward" else local(one)
-            case "TARGET" | "POD" | "NAMESPACE" | "CONTEXT":
+            case "TARGET" | "NAMESPACE" | "CONTEXT":
                 return row.same(title.lower()) or NOTHING
+            case "POD":
+                shown = {pods(each) for each in row.forwards}
+                return shown.pop() or NOTHING if len(shown) == 1 else NOTHING
             case "AGE":
                 return age(now - max(seconds_of(each["since"]) for each in row.forwards))
             case "RESTARTS" | "HELD":

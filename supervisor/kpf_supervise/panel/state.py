@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from kpf_supervise.panel.cells import seconds_of
+from kpf_supervise.panel.cells import pods, seconds_of
 
 Forward = dict[str, Any]
 Event = dict[str, Any]
@@ -17,7 +17,7 @@ GROUPINGS = ("", "namespace", "context", "state")
 URGENCY = ("failed", "reconnecting", "waiting", "connecting", "active", "idle", "stopped")
 _EVENTS = 1000  # as many as the instance keeps
 _HISTORY = 60  # rates that are kept of each forward
-_SEARCHED = ("id", "state", "target", "pod", "localPort", "namespace", "context")
+_SEARCHED = ("id", "state", "target", "pods", "localPort", "namespace", "context")
 
 _SORT_KEYS: dict[str, Callable[[Forward], Any]] = {
     "NAME": lambda each: each["id"],
@@ -26,7 +26,7 @@ _SORT_KEYS: dict[str, Callable[[Forward], Any]] = {
     "TARGET": lambda each: each["target"],
     "NAMESPACE": lambda each: each["namespace"],
     "CONTEXT": lambda each: each["context"] or "",
-    "POD": lambda each: each["pod"] or "",
+    "POD": pods,
     "AGE": lambda each: -seconds_of(each["since"]),
     "RESTARTS": lambda each: -each["restarts"],
     "CONN": lambda each: -each["connections"],

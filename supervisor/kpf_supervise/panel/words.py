@@ -11,7 +11,7 @@ from typing import Any
 
 from kpf_supervise.config.options import written
 from kpf_supervise.model import TEMPLATE
-from kpf_supervise.panel.cells import age, amount, local, middle, reason, seconds_of
+from kpf_supervise.panel.cells import age, amount, local, middle, reason, seconds_of, where
 from kpf_supervise.panel.columns import LOOKS, retry
 from kpf_supervise.panel.state import Event, Forward, View, counts
 
@@ -79,7 +79,7 @@ def details(forward: Forward, described: dict[str, Any], log: Iterable[Event], n
         "next step": each["nextStep"],
         "local": local(each),
         "target": f"{each['target']}, port {each['remote']}",
-        "pod": f"{each['pod']}, port {each['remotePort']}" if each["pod"] else None,
+        "pod": where(each),
         "namespace": each["namespace"] or None,
         "context": each["context"],
         "declared by": "the file" if each["declared"] else "kpfctl or the panel, not the file",
