@@ -114,6 +114,8 @@ def _read_command(found: Found, words: Sequence[str], name: str, where: str, pod
         if at < 0:
             found.lost.append((where, f"port-forward of another program than kubectl: {' '.join(words)}"))
             return
+        if {"-h", "--help"} & {*words}:
+            return
         label = _LABEL.fullmatch(words[0])
         own = label[1] if label and at > 0 and label[1] not in _NO_NAMES else ""
         found.forwards.append(_port_forward(words[:at], words[at + 1 :], own or name, where, pods))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +43,7 @@ class _Writer:
         self._found = found
         self._source = source
         self._lost: list[str] = []
-        self._ids: set[str] = set()
+        self._ids: dict[str, str] = {}  # with their namespaces
         self._groups = 0  # of services that are kept
 
     def written(self) -> Written:
@@ -109,16 +110,17 @@ class _Writer:
             entry.options["ports"] = list(dict.fromkeys(entry.options["ports"]))
 
     def _unique(self, entry: Entry) -> str:
-        base, namespace = _id(entry), _word(entry.options.get("namespace", ""))[:15].rstrip("-._")
-        tried = [base, f"{base}-{namespace}"] if namespace else [base]
-        number = 1
-        while True:
-            for id in tried:
-                if id not in self._ids:
-                    self._ids.add(id)
-                    return id
-            number += 1
-            tried = [f"{base}-{number}"]
+        """Of two with the same name, the later one gets its namespace, its port or a number."""
+        base = _id(entry)
+        namespace, port = entry.options.get("namespace", ""), entry.options["ports"][0].rpartition(":")[2]
+        beside = [] if namespace == self._ids.get(base) else [namespace]
+        ends = [_word(each)[:15].rstrip("-._") for each in (*beside, port)]
+        names = (f"{base}-{end}" for end in itertools.chain(filter(None, ends), itertools.count(2)))
+        id = base
+        while id in self._ids:
+            id = next(names)
+        self._ids[id] = namespace
+        return id
 
     def _services(self) -> list[str]:
         lines: list[str] = []

@@ -1,0 +1,27 @@
+"""The example files of other tools: what is printed, that it is a valid file, and that what is lost is told."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from kpf_supervise.config.loader import parse
+from kpf_supervise.importing.conversion import convert
+from tests.importing.examples import EXAMPLES
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example(name: str) -> None:
+    given, printed = EXAMPLES[name]
+    made = convert(given.encode(), "it")
+    assert made.text == printed
+    ids = {forward.id.partition("/")[0] for forward in parse(made.text, "kpf.yaml").forwards}
+    assert len(ids) == made.forwards
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_comment_on_what_is_lost_is_told(name: str) -> None:
+    given, printed = EXAMPLES[name]
+    comments = re.findall(r"(?m)^ *# (.*not kept: .*)$", printed)
+    assert sorted(convert(given.encode(), "it").lost) == sorted(comments)
