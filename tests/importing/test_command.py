@@ -44,7 +44,7 @@ def test_nothing_that_can_be_kept() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (b"apiVersion: skaffold/v1\nportForward: [a", "stdin:2:14: a list or group without its closing bracket."),
+        (b"apiVersion: skaffold/v1\nportForward: [a", "stdin:2:16: a list or group without its closing bracket."),
         (b'[{"local_port": ', "stdin:1:17: this is not JSON: Expecting value. Correct it."),
         (b"[[services]]\nname = ", "stdin: this is not TOML: Invalid value (at end of document). Correct it."),
         (b"forwards: {}", "stdin: it is a file of kpf-supervise already. Run it: kpf-supervise stdin"),

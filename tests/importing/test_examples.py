@@ -25,3 +25,18 @@ def test_each_comment_on_what_is_lost_is_told(name: str) -> None:
     given, printed = EXAMPLES[name]
     comments = re.findall(r"(?m)^ *# (.*not kept: .*)$", printed)
     assert sorted(convert(given.encode(), "it").lost) == sorted(comments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dev: deps\n\t@kubectl port-forward svc/web 80\n",
+        "services:\n\tkubectl port-forward svc/web 80 &\n",
+        "dev: kubectl port-forward svc/web 80\n",
+        "forwards: kubectl port-forward svc/web 80\nservices: rails server\n",
+        "services:\n  web: {image: nginx}\n  forward:\n    command: kubectl port-forward svc/web 80\n",
+    ],
+)
+def test_what_only_looks_like_the_file_of_another_tool(text: str) -> None:
+    """Makefiles, Procfiles and compose files."""
+    assert [forward.remote for forward in parse(convert(text.encode(), "it").text, "f").forwards] == [80]

@@ -86,6 +86,9 @@ kubectl port-forward $(kubectl get pods -n dev -l app=web -o name | head -1) 808
 kubectl port-forward pod/`kubectl get pod --selector=app=web,tier=a -o jsonpath='{.items[0].metadata.name}'` 80 -n x
     ports 80, namespace x, selector app=web,tier=a
 
+kubectl port-forward $(kubectl get po -l ready) 80
+    ports 80, selector ready
+
 kubectl port-forward $(./which-pod) 80
     target $(./which-pod), ports 80
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from kpf_supervise.config.errors import ConfigError, FileMistake
 from kpf_supervise.importing import devspace, kftray, kubectl_lines, kubeport, localport, processes, skaffold
-from kpf_supervise.importing.documents import as_group, as_list, read_json, read_toml, read_yaml
+from kpf_supervise.importing.documents import Group, as_group, as_list, read_json, read_toml, read_yaml
 from kpf_supervise.importing.found import Found
 
 
@@ -23,9 +22,14 @@ def read(text: str, file: str) -> Found:
     if _has(text, r"apiVersion:\s*[\"']?skaffold/"):
         return skaffold.read(read_yaml(text, file))
     if _has(text, r"(forwards|services|processes|dev|devSpace):(\s|$)"):
-        documents = read_yaml(text, file)
-        return _of_yaml(documents[0] if documents else None, text, file)
-    return kubectl_lines.read(text)
+        try:
+            documents = read_yaml(text, file)
+        except ConfigError:
+            if not re.search("port-forward|kubefwd", text):
+                raise
+        else:
+            return _of_yaml(as_group(documents[0] if documents else None), text, file)
+    return kubectl_lines.read(text)  # `dev:` may be a target of a Makefile, or a name in a Procfile
 
 
 def _has(text: str, line: str) -> bool:
@@ -33,18 +37,18 @@ def _has(text: str, line: str) -> bool:
     return re.search(f"(?m)^{line}", text) is not None
 
 
-def _of_yaml(value: Any, text: str, file: str) -> Found:
-    top = as_group(value)
+def _of_yaml(top: Group, text: str, file: str) -> Found:
     services = [as_group(each) for each in as_list(top.get("services"))]
-    if "forwards" in top:
+    of_groups = {name for name, value in top.items() if not isinstance(value, str)}
+    if "forwards" in of_groups:
         fix = f"Run it: kpf-supervise {file}"
         raise ConfigError([FileMistake(file, 0, 0, "", "it is a file of kpf-supervise already", fix)])
-    if "dev" in top or "devSpace" in top:
-        return devspace.read(value)
-    if "processes" in top:
-        return processes.read(value)
+    if {"dev", "devSpace"} & of_groups:
+        return devspace.read(top)
+    if "processes" in of_groups:
+        return processes.read(top)
     if any("connection" in each or "technology" in each for each in services):
-        return localport.read(value)
+        return localport.read(top)
     if any("service" in each or "pod" in each for each in services):
-        return kubeport.read(value)
+        return kubeport.read(top)
     return kubectl_lines.read(text)

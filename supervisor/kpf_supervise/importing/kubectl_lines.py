@@ -180,7 +180,7 @@ def _aim(entry: Entry, target: str, pods: Mapping[str, str]) -> None:
             kinds = [word for word in flags.arguments if word in ("pod", "pods", "po")]
             if kinds and "selector" in flags.values:
                 entry.options["selector"] = flags.values["selector"][-1]
-                entry.name = entry.name or re.split(r"[=,]", entry.options["selector"])[1:2][0]
+                entry.name = entry.name or entry.options["selector"].partition(",")[0].rpartition("=")[2]
                 if "namespace" in flags.values:
                     entry.options.setdefault("namespace", flags.values["namespace"][-1])
                 return
