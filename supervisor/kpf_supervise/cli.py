@@ -24,6 +24,7 @@ Examples:
   kpf-supervise --check forwards.yaml             only check the file
   kpf-supervise --sandbox forwards.yaml           try it without a cluster
   kpf-supervise forwards.yaml -- make test        run a command while they are active
+  kpf-supervise --import Procfile > forwards.yaml begin with what another tool has declared
 
 Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its own.
 """
@@ -56,6 +57,15 @@ def _files(context: click.Context, parameter: click.Parameter, incomplete: str) 
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]", shell_complete=_files)
 @click.option("--check", is_flag=True, help="Check CONFIG, print all mistakes in it, and exit.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
+@click.option(
+    "--import",
+    "imported",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE|-",
+    help="Print a CONFIG made from kubectl port-forward lines (in scripts, Makefiles, Procfiles, process-compose) or "
+    "from a file of kftray, kubeport, localport, skaffold or devspace. What can't be kept is a comment in it, and a "
+    "line on stderr.",
+)
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
 @click.option(
     "--kubectl", metavar="PATH", help="The kubectl to run. Default: the file's, then $KUBECTL, then the one on PATH."
@@ -93,6 +103,7 @@ def main(
     command: tuple[str, ...],
     check: bool,
     schema: bool,
+    imported: Path | None,
     sandbox: bool,
     kubectl: str | None,
     log_format: str,
@@ -119,6 +130,10 @@ def main(
     if schema:
         click.echo(json.dumps(schema_of_file(), indent=2))
         return
+    if imported is not None:
+        if config is not None or command:
+            raise click.UsageError("--import takes one FILE, and no CONFIG or COMMAND")
+        sys.exit(_import(imported))
     if config is None and not sandbox:
         raise click.UsageError(NO_FILE)
     try:
@@ -167,6 +182,37 @@ def main(
         panel=not no_panel and not command and log_format == "text" and has_terminal(),
     )
     sys.exit(trio.run(run, job))
+
+
+def _import(path: Path) -> int:
+    """Print a configuration made from the file at `path` (-: from stdin). The exit code is 0 if there is something in
+    it."""
+    from kpf_supervise.config.errors import ConfigError
+    from kpf_supervise.importing.conversion import LARGEST, convert
+    from kpf_supervise.text import one_line
+
+    name = "stdin" if str(path) == "-" else one_line(str(path))
+    try:
+        with click.open_file(str(path), "rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        click.echo(f"{name}: cannot be read: {error.strerror}. Check the path.", err=True)
+        return 2
+    if len(data) > LARGEST:
+        click.echo(f"{name}: larger than 1 MB. Check that this is the right file.", err=True)
+        return 2
+    try:
+        made = convert(data, name)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        return 2
+    for each in made.lost:
+        click.echo(f"{name}: {each}", err=True)
+    if made.forwards or made.lost:
+        click.echo(made.text.encode(), nl=False)  # a configuration is UTF-8, whatever the terminal
+    if not made.forwards:
+        click.echo(f"{name}: no port-forward in it can be kept", err=True)
+    return 0 if made.forwards else 1
 
 
 def _kubectl(option: str | None, config: Path | None, said: str | None) -> tuple[str, str]:

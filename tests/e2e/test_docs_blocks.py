@@ -25,7 +25,7 @@ from tests.terminal import in_terminal
 from tests.test_docs import PAGES, ROOT
 
 README = ("README.md",)
-COMMAND_LINE = ("command-line.md", "configuration.md")
+COMMAND_LINE = ("command-line.md", "configuration.md", "importing.md")
 CONTROL = ("running-as-a-service.md", "kpfctl.md", "panel.md", "troubleshooting.md")
 NOT_RUN = {  # why → lines
     "make reads it with -n: it takes minutes, or makes .venv": {
@@ -188,6 +188,10 @@ async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> Non
             "kpf-supervise --sandbox config.example.yaml -- sh -c 'curl -s $KPF_WEB_HTTP_ADDR'",
         ):
             assert (await shell.paste(line)).startswith("web-")
+        (tmp_path / "start.sh").write_text(blocks("importing.md", "text")[0])
+        await shell.paste("kpf-supervise --import start.sh > forwards.yaml")
+        assert (tmp_path / "forwards.yaml").read_text() == docs_file("importing.md")
+        assert "valid; it declares 3 forwards" in await shell.paste("kpf-supervise --check forwards.yaml")
         await shell.paste("kpf-supervise --schema > kpf.schema.json")
         schema = json.loads((tmp_path / "kpf.schema.json").read_text())
         assert "forwards" in schema["properties"]
