@@ -37,6 +37,7 @@ ROOMS = [
 PURE = [
     "text",
     "model",
+    "config.contents",
     "config.errors",
     "config.habits",
     "config.options",
@@ -73,6 +74,8 @@ PURE = [
     "decision.rounds",
     "decision.decide",
     "instance.environment",
+    "instance.origins",
+    "instance.stopped",
     "control.jsonrpc",
     "control.methods",
     "kpfctl.ids",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from kpf_supervise.config.contents import Config
 from kpf_supervise.control.handlers import Handlers
 from kpf_supervise.control.server import serve
 from kpf_supervise.control.unix_socket import Running, control_socket
@@ -29,7 +30,7 @@ from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.instance.systemd import tell_service_manager
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
 from kpf_supervise.kubectl.process import lines, running
-from kpf_supervise.model import Cluster, Config
+from kpf_supervise.model import Cluster
 from kpf_supervise.panel.child import run_panel
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.open_files import raise_limit, shortage_told

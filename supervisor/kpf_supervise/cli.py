@@ -111,10 +111,10 @@ def main(
     With a COMMAND: run it once all forwards are active, with KPF_<NAME>_HOST, KPF_<NAME>_PORT and KPF_<NAME>_ADDR in
     its environment. When it ends, stop everything and exit with its exit code.
     """
+    from kpf_supervise.config.contents import Config
     from kpf_supervise.config.errors import ConfigError
     from kpf_supervise.config.loader import load
     from kpf_supervise.config.options import schema as schema_of_file
-    from kpf_supervise.model import Config
 
     if schema:
         click.echo(json.dumps(schema_of_file(), indent=2))

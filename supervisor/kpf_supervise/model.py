@@ -71,18 +71,16 @@ LONGEST_SOCKET = 100  # bytes in the control socket's path; macOS allows 103, Li
 TEMPLATE = Forward(id="", target=Target("pod", ""), remote=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The whole file, defaults applied."""
+class Origin(StrEnum):
+    """Who lists a forward. If several list one of the same id, the first of these counts."""
 
-    forwards: tuple[Forward, ...]
-    template: Forward = TEMPLATE  # with the file's defaults; for forwards that are started over the control socket
-    kubectl: str | None = None  # a name on PATH or a path; None: not set
-    socket: Path | None = None  # None: not set
-    persist: bool = False
-    credentials: str = "share"  # share or each: whether kubectls share what one run of a credential plugin gives
-    # identity of the file it was read from: device, inode, modification time, size; None: a pipe, or no file
-    mark: tuple[int, int, int, int] | None = field(default=None, compare=False)
+    FILE = "file"
+    KPFCTL = "kpfctl"  # or the panel: started over the control socket
+    SERVICES = "services"  # those of whole namespaces
+
+
+# They add and remove forwards by themselves, and leave their local ports to those of the file.
+SOURCES = (Origin.SERVICES,)
 
 
 class State(StrEnum):
@@ -258,7 +256,7 @@ class Status:
     """The current status of one forward. The board owns it; the forward updates its counters."""
 
     forward: Forward
-    declared: bool = True  # in the file; False: started over the control socket
+    origin: Origin = Origin.FILE
     state: State = State.STOPPED
     since: float = 0.0  # seconds since the epoch
     port: int | None = None  # the bound local port
@@ -278,6 +276,11 @@ class Status:
     bytes_out: int = 0  # from the pod to the client
     open: list[Connection] = field(default_factory=list)  # oldest first
     log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG))  # events and kubectl's lines, oldest first
+
+    @property
+    def declared(self) -> bool:
+        """Whether it stays listed when the user stops it. False: it was started over the control socket."""
+        return self.origin is not Origin.KPFCTL
 
     @property
     def hopeless(self) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from kpf_supervise.config.contents import Config
 from kpf_supervise.config.loader import load, parse
 from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OPTIONS, RECONNECT, TOP, schema
-from kpf_supervise.model import Cluster, Config, Forward, Reconnect, Target
+from kpf_supervise.model import Cluster, Forward, Reconnect, Target
 from tests.config.test_mistakes import lines, with_option
 
 EXAMPLE = Path(__file__).parent.parent.parent / "config.example.yaml"

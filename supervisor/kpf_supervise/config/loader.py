@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
+from kpf_supervise.config.contents import Config
 from kpf_supervise.config.errors import ConfigError, FileMistake, Mistake
 from kpf_supervise.config.file import NotAFile, mark, read
 from kpf_supervise.config.habits import check_port_group, check_variable
@@ -21,7 +22,7 @@ from kpf_supervise.config.target_kinds import KINDS
 from kpf_supervise.config.values import parse_forward_name, parse_port
 from kpf_supervise.config.yaml_nodes import Item, compose, elements, entries, scalar, singles
 from kpf_supervise.config.yaml_nodes import kind as kind_of
-from kpf_supervise.model import TEMPLATE, Cluster, Config, Forward, Reconnect
+from kpf_supervise.model import TEMPLATE, Cluster, Forward, Reconnect
 from kpf_supervise.text import quote, shorten
 
 Port = tuple[int | None, int | str]  # (local, None for any free port; remote)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
+from kpf_supervise.config.contents import Config
 from kpf_supervise.config.values import (
     FORWARD_NAME,
     parse_address,
@@ -31,7 +32,7 @@ from kpf_supervise.config.values import (
     parse_socket,
     parse_target,
 )
-from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Config, Forward, Reconnect
+from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Forward, Reconnect
 
 Schema = dict[str, Any]
 

@@ -22,6 +22,7 @@ from kpf_supervise.model import (
     Cause,
     Event,
     Forward,
+    Origin,
     Problem,
     Status,
     Trigger,
@@ -41,8 +42,8 @@ class Board:
         self._bugs: frozenset[tuple[object, ...]] = frozenset()  # type and place of the bugs already reported
         self.history: deque[Event] = deque(maxlen=_HISTORY)  # oldest first, without UNPRINTED events
 
-    def add(self, forward: Forward, declared: bool = True) -> Status:
-        status = Status(forward=forward, declared=declared, since=time.time())
+    def add(self, forward: Forward, origin: Origin = Origin.FILE) -> Status:
+        status = Status(forward=forward, origin=origin, since=time.time())
         if forward.id in self._statuses:  # the same forward with other settings
             status.log.extend(self._statuses[forward.id].log)
         self._statuses[forward.id] = status
@@ -55,7 +56,7 @@ class Board:
 
     @property
     def statuses(self) -> Mapping[str, Status]:
-        """By id, in the order of the file. Forwards started over the control socket come last."""
+        """By id, in the order in which they were listed: those of the file first, in its order."""
         return MappingProxyType(self._statuses)
 
     def changed(

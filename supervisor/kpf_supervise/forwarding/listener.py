@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import trio
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     import psutil
 
 _BACKLOG = 1024  # connections that the kernel queues; the default of 128 loses some when hundreds come at once
+_ANY = frozenset({"0.0.0.0", "::"})
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
@@ -38,15 +37,28 @@ class Listening:
             listener.socket.close()
 
 
-async def bind(forward: Forward, ours: Mapping[int, str] = MappingProxyType({})) -> Listening:
+def hosts(address: str) -> tuple[str, ...]:
+    """The IP addresses of a forward's `address`."""
+    return ("127.0.0.1", "::1") if address == "localhost" else (address,)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two forwards with these `address` can't listen on the same port."""
+    return any(
+        ours == theirs or ((":" in ours) == (":" in theirs) and not _ANY.isdisjoint((ours, theirs)))
+        for ours in hosts(one)
+        for theirs in hosts(other)
+    )
+
+
+async def bind(forward: Forward, holder: str = "") -> Listening:
     """Bind every address of a forward. Raises ForwardError (LOCAL_PORT), which names the port and its holder: the
-    forward among `ours` (by local port), or the process if it is visible. Nothing is left bound then."""
-    hosts = ("127.0.0.1", "::1") if forward.address == "localhost" else (forward.address,)
+    forward `holder` of ours, or the process if it is visible. Nothing is left bound then."""
     for attempt in range(20):
         port = forward.local or 0
         bound: list[socket.socket] = []
         try:
-            for host in hosts:
+            for host in hosts(forward.address):
                 try:
                     bound.append(_bind(host, port))
                 except OSError as error:
@@ -58,7 +70,7 @@ async def bind(forward: Forward, ours: Mapping[int, str] = MappingProxyType({}))
                 each.close()
             if forward.local is None and error.errno == errno.EADDRINUSE and attempt < 19:
                 continue  # free for the first family, taken for the second: let the kernel choose again
-            raise ForwardError(await _explain(error, host, port, ours)) from error
+            raise ForwardError(await _explain(error, host, port, holder)) from error
         return Listening(port, tuple(trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in bound))
     raise AssertionError("the loop returns or raises")
 
@@ -78,15 +90,20 @@ def _bind(host: str, port: int) -> socket.socket:
     return each
 
 
-async def _explain(error: OSError, host: str, port: int, ours: Mapping[int, str]) -> Problem:
+def in_use(port: int, holder: str) -> Problem:
+    """By the forward `holder`."""
+    return Problem(
+        Cause.LOCAL_PORT,
+        f"local port {port} is already in use by the forward {holder}",
+        "Stop that one, or choose another local port",
+    )
+
+
+async def _explain(error: OSError, host: str, port: int, ours: str) -> Problem:
     where = f"port {port} on {host}"
     match error.errno:
-        case errno.EADDRINUSE if port in ours:
-            return Problem(
-                Cause.LOCAL_PORT,
-                f"local port {port} is already in use by the forward {ours[port]}",
-                "Stop that one, or choose another local port",
-            )
+        case errno.EADDRINUSE if ours:
+            return in_use(port, ours)
         case errno.EADDRINUSE:
             # in a thread, since it looks at every process, which takes up to a second on a busy machine
             holder = await trio.to_thread.run_sync(_holder, port, abandon_on_cancel=True)

@@ -1,9 +1,9 @@
-"""The forwards of one instance: those in the file, and those started in addition to it."""
+"""The forwards of one instance, whoever lists them: started, stopped and restarted as that asks for."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,11 +16,14 @@ from kpf_supervise.discovery.sleep_detector import on_wake
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.forwarding.forwarder import Forwarder, Tools
-from kpf_supervise.forwarding.listener import Listening, bind
+from kpf_supervise.forwarding.listener import Listening, bind, in_use
+from kpf_supervise.instance.local_ports import LocalPorts
+from kpf_supervise.instance.origins import Origins
 from kpf_supervise.instance.socket_folder import socket_folder
+from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
-from kpf_supervise.model import Cause, Forward, ForwardError, Problem, State, Status, Trigger
+from kpf_supervise.model import SOURCES, Cause, Forward, ForwardError, Origin, Problem, State, Status, Trigger
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.sign_in.logins import Logins
@@ -57,7 +60,10 @@ class Supervisor:
     def __init__(self, binary: str, guard: OrphanGuard, board: Board, share: bool = True) -> None:
         self._share = share  # what one run of a credential plugin gives
         self._contexts, self._guard, self._board = Contexts(binary, guard, board.notice), guard, board
+        self.stopped_earlier = StoppedEarlier()
+        self._origins = Origins()
         self._entries: dict[str, _Entry] = {}
+        self._ports = LocalPorts()
         self._changing = trio.Lock()  # one change at a time
         self._ending = False
 
@@ -107,58 +113,28 @@ class Supervisor:
 
     @property
     def started(self) -> list[Forward]:
-        """The forwards that the file does not declare."""
-        return [entry.status.forward for entry in self._entries.values() if not entry.status.declared]
+        """The forwards that were started over the control socket."""
+        return [e.status.forward for e in self._entries.values() if e.status.origin is Origin.KPFCTL]
 
     @property
-    def stopped(self) -> list[Forward]:
-        """The file's forwards that the user has stopped."""
-        return [entry.status.forward for entry in self._entries.values() if entry.by_user]
+    def stopped(self) -> list[Status]:
+        """What the user has stopped and is still listed."""
+        return [entry.status for entry in self._entries.values() if entry.by_user]
 
-    async def apply(
-        self, declared: Iterable[Forward], started: Iterable[Forward] = (), stopped: Iterable[str] = ()
-    ) -> None:
-        """Make the declared forwards match the file, and touch nothing else. A forward with the same settings keeps its
-        connections; one that the user has stopped stays stopped until its settings change. `started` and `stopped`
-        come from the saved state. Returns when every local port is bound or has failed to bind; such a failure affects
-        only its own forward."""
+    async def apply(self, wanted: Mapping[Origin, Iterable[Forward]]) -> None:
+        """Make the forwards of these origins exactly these, and touch no other's. A forward with the same settings
+        keeps its connections; one that the user has stopped stays stopped until its settings change. Returns when every
+        local port is bound or has failed to bind; such a failure affects only its own forward."""
         async with self._change():
-            self._tools.watches.ask_again()
-            file = {forward.id: forward for forward in declared}
-            for forward in (*self.started, *started):
-                if file.get(forward.id, forward) != forward:
-                    self._board.notice(
-                        f"{forward.id}: the file declares it now, which replaces the one that kpfctl started"
-                    )
-            beside = {forward.id: forward for forward in (*self.started, *started) if forward.id not in file}
-            # a forward that could not bind its port is retried at each edit
-            running = {id: None if entry.lost else entry.status.forward for id, entry in self._entries.items()}
-            changes = plan(running, [*file.values(), *beside.values()])
-            ports = {forward.id: self._port_kept(forward) for forward in changes.start}
-            await self._end(changes.stop)
-            for id in changes.removed:
-                self._remove(id)
-            ready = []
-            for forward in changes.start:
-                entry = self._entries[forward.id] = _Entry(self._board.add(forward, forward.id in file))
-                entry.by_user = forward.id in stopped and forward.id in file
-                if forward.enabled and not entry.by_user and not self._ending:
-                    try:
-                        ready.append((entry, ports[forward.id] or await self._bind(forward)))
-                    except ForwardError as trouble:
-                        entry.lost = True
-                        problem = trouble.problem
-                        self._board.changed(entry.status, Trigger.GIVE_UP, str(problem), problem=problem)
-            for id, entry in self._entries.items():
-                entry.status.declared = id in file
-            for entry, listening in ready:  # only now: no kubectl starts before every port is bound
-                if self._ending:
-                    listening.close()
-                else:
-                    self._begin(entry, listening)
+            for sentence in self._origins.put(wanted):
+                self._board.notice(sentence)
+            by_the_user = Origin.FILE in wanted
+            if by_the_user:
+                self._tools.watches.ask_again()
+            await self._settle(again=by_the_user)
 
     async def start(self, forward: Forward) -> None:
-        """List and start a forward that is not in the file. Raises ForwardError, and does not list it, if its id or its
+        """List and start a forward over the control socket. Raises ForwardError, and does not list it, if its id or its
         local port is taken."""
         async with self._change():
             if forward.id in self._entries:
@@ -169,24 +145,27 @@ class Supervisor:
                         f"Choose another name, or: kpfctl restart {forward.id}",
                     )
                 )
-            listening = await self._bind(forward)
-            entry = self._entries[forward.id] = _Entry(self._board.add(forward, declared=False))
+            listening = await self._bind(forward, Origin.KPFCTL)
+            self._origins.add(Origin.KPFCTL, forward)
+            entry = self._entries[forward.id] = _Entry(self._board.add(forward, Origin.KPFCTL))
             self._begin(entry, listening)
 
     async def stop(self, ids: Iterable[str]) -> None:
-        """Stop forwards. Returns when their ports are released. Those that the file declares stay listed, the others
-        are removed. Ids that are not listed are ignored."""
+        """Stop forwards. Returns when their ports are released. Those that were started over the control socket are
+        removed, the others stay listed. Ids that are not listed are ignored."""
         async with self._change():
             known = [id for id in ids if id in self._entries]
             await self._end(known)
             for id in known:
                 entry = self._entries[id]
                 if not entry.status.declared:
+                    self._origins.drop(entry.status.origin, id)
                     self._remove(id)
                     continue
                 entry.by_user, entry.lost = True, False
                 if entry.status.state is not State.STOPPED:  # it had no port to release
                     self._board.changed(entry.status, Trigger.STOP, "it had no local port to release")
+            await self._settle()
 
     async def restart(self, id: str) -> None:
         """Give it a fresh kubectl, or start it if it does not listen. Raises ForwardError if its local port can't be
@@ -199,7 +178,7 @@ class Supervisor:
             if entry.run is not None:
                 entry.run.forwarder.restart()
             else:
-                self._begin(entry, await self._bind(entry.status.forward))
+                self._begin(entry, await self._bind(entry.status.forward, entry.status.origin))
 
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:
@@ -208,10 +187,50 @@ class Supervisor:
             with trio.CancelScope(shield=True):
                 yield
 
-    def _port_kept(self, forward: Forward) -> Listening | None:
+    async def _settle(self, again: bool = False) -> None:
+        """Make what runs match what is listed. A forward that could not bind its local port is tried again if that was
+        released meanwhile, and with `again` in any case."""
+        listed = self._origins.listed()
+        running = {id: None if again and e.lost else e.status.forward for id, e in self._entries.items()}
+        changes = plan(running, (each.forward for each in listed.values()))
+        of_file = {forward.local for forward in changes.start if listed[forward.id].origin is Origin.FILE}
+        kept = {each.id: self._port_kept(each, listed[each.id].origin, of_file) for each in changes.start}
+        await self._end(changes.stop)
+        for id in changes.removed:
+            self._remove(id)
+        for forward in changes.start:
+            origin = listed[forward.id].origin
+            entry = self._entries[forward.id] = _Entry(self._board.add(forward, origin))
+            entry.by_user = forward.id not in running and self.stopped_earlier.recalls(forward, origin)
+        for id, each in listed.items():
+            self._entries[id].status.origin = each.origin
+        ready = []
+        begins = [self._entries[forward.id] for forward in changes.start]
+        freed = [e for e in self._entries.values() if e.lost and self._ports.became_free(e.status.forward)]
+        self._ports.forget_freed()
+        for entry in (*begins, *freed):
+            forward = entry.status.forward
+            if forward.enabled and not entry.by_user and not self._ending:
+                try:
+                    ready.append((entry, await self._bind(forward, entry.status.origin, kept.get(forward.id))))
+                except ForwardError as trouble:
+                    self._lose(entry, trouble.problem)
+        for entry, listening in ready:  # only now: no kubectl starts before every port is bound
+            if self._ending:
+                listening.close()
+            else:
+                self._begin(entry, listening)
+
+    def _lose(self, entry: _Entry, problem: Problem) -> None:
+        entry.lost = True
+        self._board.changed(entry.status, Trigger.GIVE_UP, str(problem), problem=problem)
+
+    def _port_kept(self, forward: Forward, origin: Origin, of_file: Container[int | None]) -> Listening | None:
         """The sockets that it already has, if address and port stay the same: no connection is refused meanwhile."""
         entry = self._entries.get(forward.id)
         if entry is None or entry.run is None or not forward.enabled:
+            return None
+        if origin in SOURCES and forward.local in of_file:
             return None
         before = entry.status.forward
         same = (before.address, before.local) == (forward.address, forward.local)
@@ -225,15 +244,24 @@ class Supervisor:
                 nursery.start_soon(entry.end)
 
     def _remove(self, id: str) -> None:
-        del self._entries[id]
+        entry = self._entries.pop(id)
+        if entry.by_user:
+            self.stopped_earlier.keep(entry.status.forward, entry.status.origin)
         self._board.remove(id)
 
-    async def _bind(self, forward: Forward) -> Listening:
-        """Raises ForwardError."""
+    async def _bind(self, forward: Forward, origin: Origin, kept: Listening | None = None) -> Listening:
+        """Raises ForwardError. A forward of the file gets the local port of one that gives way to it."""
         if self._ending:
             raise ForwardError(Problem(Cause.OTHER, "this instance is ending", "Start another one"))
-        ours = {entry.status.port: id for id, entry in self._entries.items() if entry.run and entry.status.port}
-        return await bind(forward, ours)
+        while kept is None:
+            holder = self._ports.holder(forward)
+            if not holder or not (origin is Origin.FILE and self._entries[holder].status.origin in SOURCES):
+                kept = await bind(forward, holder)
+            else:
+                await self._entries[holder].end()
+                self._lose(self._entries[holder], in_use(forward.local or 0, forward.id))
+        self._ports.hold(forward, kept.port)
+        return kept
 
     def _begin(self, entry: _Entry, listening: Listening) -> None:
         entry.lost = entry.by_user = False
@@ -261,6 +289,7 @@ class Supervisor:
                 await unbroken(serve, failed)
         finally:
             run.listening.close()
+            self._ports.release(entry.status.forward, run.listening.port)
             entry.run, entry.status.pod, entry.status.port = None, None, None
             self._board.changed(entry.status, Trigger.STOP, f"{run.forwarder.local} is released")
             run.ended.set()
