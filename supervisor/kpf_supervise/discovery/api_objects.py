@@ -99,11 +99,17 @@ class ServiceSpec(_Object):
     selector: dict[str, str] | None = None
     type: str | None = None
     cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
+    external_name: str | None = None
     ports: list[ServicePort] | None = None
 
 
 class Service(_Object):
     spec: ServiceSpec
+
+
+class ServiceObject(_Object):
+    metadata: Metadata
+    spec: ServiceSpec = msgspec.field(default_factory=ServiceSpec)
 
 
 class Expression(_Object):

@@ -9,7 +9,8 @@ from msgspec import Raw
 
 from kpf_supervise.config.selectors import Selector, from_label_selector, from_map, parse_selector
 from kpf_supervise.discovery.api_objects import Service, ServicePort, Workload
-from kpf_supervise.discovery.pods import PASSING, Pod, PodSet
+from kpf_supervise.discovery.objects import ObjectSet
+from kpf_supervise.discovery.pods import PASSING, Pod
 from kpf_supervise.kubectl.answers import Malformed, decode
 from kpf_supervise.model import Cause, ForwardError, Problem, Target
 
@@ -78,7 +79,7 @@ class Choice:
 
 
 def choose(
-    where: Destination, pods: PodSet, current: Pod | None = None, family: tuple[str, str] | None = None
+    where: Destination, pods: ObjectSet[Pod], current: Pod | None = None, family: tuple[str, str] | None = None
 ) -> Choice:
     """Choose a ready pod that is not terminating. `current` is kept while it qualifies. Otherwise the newest pod is
     chosen, or the lowest ordinal of a StatefulSet: usually the primary.
