@@ -52,6 +52,7 @@ class Forward:
     target: Target
     remote: int | str  # a number or a port's name
     local: int | None = None  # None: any free port
+    prefers: int | None = field(default=None, compare=False)  # the free port that is tried first
     cluster: Cluster = field(default_factory=Cluster)
     namespace: str | None = None  # None: the context's namespace
     address: str = "localhost"  # "localhost" is 127.0.0.1 and ::1; otherwise one IP address
@@ -63,6 +64,7 @@ class Forward:
     reconnect: Reconnect = field(default_factory=Reconnect)
     notify: str = "none"  # none, bell or desktop
     enabled: bool = True
+    dormant: bool = False  # lazy, and nothing of it exists but its local port before the first connection
 
 
 LONGEST_SOCKET = 100  # bytes in the control socket's path; macOS allows 103, Linux 107
@@ -231,6 +233,7 @@ class Event:
     attempt: int | None = None
     attempts: int | None = None
     delay: float | None = None  # seconds until the attempt
+    printed: bool = True  # False: sent only to subscribers
     traceback: tuple[str, ...] = ()  # of a bug, on its first occurrence only; cleaned lines
 
     def __post_init__(self) -> None:

@@ -170,3 +170,25 @@ async def test_what_the_user_stopped_is_stopped_when_it_is_listed_again() -> Non
         await supervisor.apply({Origin.SERVICES: [service("a"), service("b", hold=1.0)]})
         assert states(board) == {"shop/b": "services idle", "shop/a": "services stopped"}, "b has other settings now"
         assert supervisor.stopped_earlier.all == {}
+
+
+async def test_of_a_dormant_forward_there_is_only_its_port_until_the_first_connection() -> None:
+    async with supervising() as (supervisor, board, _):
+        dormant = [service(name, dormant=True) for name in "ab"]
+        await supervisor.apply({Origin.SERVICES: dormant})
+        assert states(board) == {"shop/a": "services idle", "shop/b": "services idle"}
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        port = board.statuses["shop/a"].port
+        assert port is not None
+        async with await trio.open_tcp_stream("127.0.0.1", port):
+            await trio.testing.wait_all_tasks_blocked()
+            assert trio.lowlevel.current_statistics().tasks_living > tasks
+            assert board.statuses["shop/a"].held == 1
+            assert not board.statuses["shop/b"].log[-1].printed
+            await supervisor.apply({Origin.SERVICES: [replace(each, hold=1.0) for each in dormant]})
+            assert listening(port) == 2, "the ports stay bound"
+        await supervisor.stop(["shop/b"])
+        assert board.statuses["shop/b"].log[-1].printed, "the user did that"
+        await supervisor.apply({Origin.SERVICES: []})
+        assert listening(port) == 0
+        assert states(board) == {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Container, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -15,8 +14,10 @@ from kpf_supervise.discovery.catalog import Catalog
 from kpf_supervise.discovery.sleep_detector import on_wake
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
-from kpf_supervise.forwarding.forwarder import Forwarder, Tools
-from kpf_supervise.forwarding.listener import Listening, bind, in_use
+from kpf_supervise.forwarding.doorbell import Doorbell
+from kpf_supervise.forwarding.forwarder import Tools
+from kpf_supervise.forwarding.listener import OF_A_FORWARD, OF_SERVICES, Listening, Processes, bind, in_use
+from kpf_supervise.instance.entry import Entry, Shared
 from kpf_supervise.instance.local_ports import LocalPorts
 from kpf_supervise.instance.origins import Origins
 from kpf_supervise.instance.socket_folder import socket_folder
@@ -29,31 +30,6 @@ from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.sign_in.logins import Logins
 
 
-@dataclass(slots=True)
-class _Run:
-    """A forward while it listens. Cancel `scope` to stop it; `ended` is set when nothing of it runs any more."""
-
-    forwarder: Forwarder
-    listening: Listening
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    ended: trio.Event = field(default_factory=trio.Event)
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One listed forward. Without a `run`, it has only a status."""
-
-    status: Status
-    run: _Run | None = None
-    lost: bool = False  # its local port could not be bound
-    by_user: bool = False  # stopped over the control socket
-
-    async def end(self) -> None:
-        if self.run is not None:
-            self.run.scope.cancel()
-            await self.run.ended.wait()
-
-
 class Supervisor:
     """Starts, stops and restarts forwards. What happens to one does not affect the others."""
 
@@ -62,7 +38,7 @@ class Supervisor:
         self._contexts, self._guard, self._board = Contexts(binary, guard, board.notice), guard, board
         self.stopped_earlier = StoppedEarlier()
         self._origins = Origins()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._ports = LocalPorts()
         self._changing = trio.Lock()  # one change at a time
         self._ending = False
@@ -77,6 +53,8 @@ class Supervisor:
             )
             watches = Watches(self._contexts, self._guard, self._nursery, board, socket_folder, logins)
             self._tools = Tools(self._contexts, self._guard, watches, board, PriorityLimiter(2 * (os.cpu_count() or 1)))
+            doorbell = Doorbell()
+            self._shared = Shared(self._tools, self._ports, doorbell, self._nursery)
 
             def woken(slept: float) -> None:
                 after = "every kubectl is replaced as soon as the API server answers"
@@ -92,15 +70,18 @@ class Supervisor:
             self._nursery.start_soon(unbroken, partial(on_wake, woken), board.failing("detecting sleep"))
             keep = partial(self._guard.keep, guard_replaced)
             self._nursery.start_soon(unbroken, keep, board.failing("replacing the keeper"))
+            self._nursery.start_soon(unbroken, doorbell.run, board.failing("waiting for first connections"))
             task_status.started()
             try:
                 await trio.sleep_forever()
             finally:
                 self._ending = True
+                for entry in self._entries.values():
+                    entry.close()
 
     async def sign_in_first(self) -> None:
         """Return once the plugins that may ask somebody have signed in, or failed: those of the forwards that run."""
-        clusters = dict.fromkeys(e.status.forward.cluster for e in self._entries.values() if e.run is not None)
+        clusters = dict.fromkeys(e.forward.cluster for e in self._entries.values() if e.listening is not None)
         for cluster in clusters:
             with suppress(ForwardError):  # the forwards tell it
                 login = self.logins.of(await self._contexts.of(cluster))
@@ -114,7 +95,7 @@ class Supervisor:
     @property
     def started(self) -> list[Forward]:
         """The forwards that were started over the control socket."""
-        return [e.status.forward for e in self._entries.values() if e.status.origin is Origin.KPFCTL]
+        return [e.forward for e in self._entries.values() if e.status.origin is Origin.KPFCTL]
 
     @property
     def stopped(self) -> list[Status]:
@@ -145,17 +126,17 @@ class Supervisor:
                         f"Choose another name, or: kpfctl restart {forward.id}",
                     )
                 )
-            listening = await self._bind(forward, Origin.KPFCTL)
+            listening = await self._bind(forward, Origin.KPFCTL, Processes())
             self._origins.add(Origin.KPFCTL, forward)
-            entry = self._entries[forward.id] = _Entry(self._board.add(forward, Origin.KPFCTL))
-            self._begin(entry, listening)
+            entry = self._entries[forward.id] = Entry(self._board.add(forward, Origin.KPFCTL), self._shared)
+            entry.begin(listening)
 
     async def stop(self, ids: Iterable[str]) -> None:
         """Stop forwards. Returns when their ports are released. Those that were started over the control socket are
         removed, the others stay listed. Ids that are not listed are ignored."""
         async with self._change():
             known = [id for id in ids if id in self._entries]
-            await self._end(known)
+            await self._end(known, by_user=True)
             for id in known:
                 entry = self._entries[id]
                 if not entry.status.declared:
@@ -175,10 +156,10 @@ class Supervisor:
             entry = self._entries.get(id)
             if entry is None:
                 raise ForwardError(Problem(Cause.OTHER, f"the forward {id} has just been stopped"))
-            if entry.run is not None:
-                entry.run.forwarder.restart()
+            if entry.listening is not None:
+                entry.restart()
             else:
-                self._begin(entry, await self._bind(entry.status.forward, entry.status.origin))
+                entry.begin(await self._bind(entry.forward, entry.status.origin, Processes()))
 
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:
@@ -191,7 +172,7 @@ class Supervisor:
         """Make what runs match what is listed. A forward that could not bind its local port is tried again if that was
         released meanwhile, and with `again` in any case."""
         listed = self._origins.listed()
-        running = {id: None if again and e.lost else e.status.forward for id, e in self._entries.items()}
+        running = {id: None if again and e.lost else e.forward for id, e in self._entries.items()}
         changes = plan(running, (each.forward for each in listed.values()))
         of_file = {forward.local for forward in changes.start if listed[forward.id].origin is Origin.FILE}
         kept = {each.id: self._port_kept(each, listed[each.id].origin, of_file) for each in changes.start}
@@ -200,96 +181,65 @@ class Supervisor:
             self._remove(id)
         for forward in changes.start:
             origin = listed[forward.id].origin
-            entry = self._entries[forward.id] = _Entry(self._board.add(forward, origin))
+            entry = self._entries[forward.id] = Entry(self._board.add(forward, origin), self._shared)
             entry.by_user = forward.id not in running and self.stopped_earlier.recalls(forward, origin)
         for id, each in listed.items():
             self._entries[id].status.origin = each.origin
-        ready = []
+        ready, processes = [], Processes()
         begins = [self._entries[forward.id] for forward in changes.start]
-        freed = [e for e in self._entries.values() if e.lost and self._ports.became_free(e.status.forward)]
+        freed = [e for e in self._entries.values() if e.lost and self._ports.became_free(e.forward)]
         self._ports.forget_freed()
         for entry in (*begins, *freed):
-            forward = entry.status.forward
+            forward = entry.forward
             if forward.enabled and not entry.by_user and not self._ending:
                 try:
-                    ready.append((entry, await self._bind(forward, entry.status.origin, kept.get(forward.id))))
+                    listening = await self._bind(forward, entry.status.origin, processes, kept.get(forward.id))
+                    ready.append((entry, listening))
                 except ForwardError as trouble:
-                    self._lose(entry, trouble.problem)
+                    entry.lose(trouble.problem)
         for entry, listening in ready:  # only now: no kubectl starts before every port is bound
             if self._ending:
                 listening.close()
             else:
-                self._begin(entry, listening)
-
-    def _lose(self, entry: _Entry, problem: Problem) -> None:
-        entry.lost = True
-        self._board.changed(entry.status, Trigger.GIVE_UP, str(problem), problem=problem)
+                entry.begin(listening)
 
     def _port_kept(self, forward: Forward, origin: Origin, of_file: Container[int | None]) -> Listening | None:
         """The sockets that it already has, if address and port stay the same: no connection is refused meanwhile."""
         entry = self._entries.get(forward.id)
-        if entry is None or entry.run is None or not forward.enabled:
+        if entry is None or entry.listening is None or not forward.enabled:
             return None
         if origin in SOURCES and forward.local in of_file:
             return None
-        before = entry.status.forward
+        before = entry.forward
         same = (before.address, before.local) == (forward.address, forward.local)
-        return entry.run.listening.duplicate() if same else None
+        return entry.listening.duplicate() if same else None
 
-    async def _end(self, ids: Iterable[str]) -> None:
+    async def _end(self, ids: Iterable[str], by_user: bool = False) -> None:
         """Cancel all of them, then wait for all."""
         entries = [self._entries[id] for id in ids]
         async with trio.open_nursery() as nursery:
             for entry in entries:
-                nursery.start_soon(entry.end)
+                nursery.start_soon(entry.end, by_user)
 
     def _remove(self, id: str) -> None:
         entry = self._entries.pop(id)
         if entry.by_user:
-            self.stopped_earlier.keep(entry.status.forward, entry.status.origin)
+            self.stopped_earlier.keep(entry.forward, entry.status.origin)
         self._board.remove(id)
 
-    async def _bind(self, forward: Forward, origin: Origin, kept: Listening | None = None) -> Listening:
+    async def _bind(
+        self, forward: Forward, origin: Origin, processes: Processes, kept: Listening | None = None
+    ) -> Listening:
         """Raises ForwardError. A forward of the file gets the local port of one that gives way to it."""
         if self._ending:
             raise ForwardError(Problem(Cause.OTHER, "this instance is ending", "Start another one"))
         while kept is None:
             holder = self._ports.holder(forward)
             if not holder or not (origin is Origin.FILE and self._entries[holder].status.origin in SOURCES):
-                kept = await bind(forward, holder)
+                fix = OF_SERVICES if origin is Origin.SERVICES else OF_A_FORWARD
+                kept = await bind(forward, holder, processes, fix)
             else:
                 await self._entries[holder].end()
-                self._lose(self._entries[holder], in_use(forward.local or 0, forward.id))
+                self._entries[holder].lose(in_use(forward.local or 0, forward.id, OF_SERVICES))
         self._ports.hold(forward, kept.port)
         return kept
-
-    def _begin(self, entry: _Entry, listening: Listening) -> None:
-        entry.lost = entry.by_user = False
-        entry.status.port = listening.port
-        entry.run = _Run(Forwarder(entry.status, listening, self._tools), listening)
-        entry.run.forwarder.begin()
-        self._nursery.start_soon(self._keep, entry, entry.run)
-
-    async def _keep(self, entry: _Entry, run: _Run) -> None:
-        """Run it until it is stopped. A bug ends its connections, but no other forward. The port stays bound, so the
-        kernel queues connections that arrive before the forward is started again."""
-
-        def failed(error: BaseException, pause: float) -> None:
-            sentence = self._board.bug(error, f"forward {entry.status.forward.id}")
-            problem = Problem(Cause.INTERNAL, sentence, f"It is started again in {pause:.0f} s")
-            entry.status.pod = None
-            self._board.changed(entry.status, Trigger.GIVE_UP, str(problem), problem=problem)
-            run.forwarder = Forwarder(entry.status, run.listening, self._tools)
-
-        async def serve() -> None:
-            await run.forwarder.run()  # looked up at each start: after a bug it is a new one
-
-        try:
-            with run.scope:
-                await unbroken(serve, failed)
-        finally:
-            run.listening.close()
-            self._ports.release(entry.status.forward, run.listening.port)
-            entry.run, entry.status.pod, entry.status.port = None, None, None
-            self._board.changed(entry.status, Trigger.STOP, f"{run.forwarder.local} is released")
-            run.ended.set()
