@@ -127,8 +127,7 @@ def main(
         click.echo(str(error), err=True)
         sys.exit(2)
     if check:
-        count = len(settings.forwards)
-        click.echo(f"{config}: valid; it declares {count} forward{'s' if count != 1 else ''}")
+        click.echo(f"{config}: valid; it declares {settings.summary}")
         return
 
     source, binary = _kubectl(kubectl, config, settings.kubectl)

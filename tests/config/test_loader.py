@@ -44,7 +44,7 @@ def test_example_shows_each_option_and_what_it_comments_out_is_good(tmp_path: Pa
     for option in {*TOP, *FORWARD, *RECONNECT}:
         assert f"{option}:" in text, option
     shown = re.sub(r"^( *)# (- |  )?( *[a-z]+:|\")", r"\1\2\3", text, flags=re.MULTILINE)
-    assert len(re.findall(r"^ *#", shown, re.MULTILINE)) == 7  # the prose
+    assert len(re.findall(r"^ *#", shown, re.MULTILINE)) == 8  # the prose
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch()
     assert lines(re.sub(r"(kubeconfig: )\S+", rf"\g<1>{kubeconfig}", shown)) == []
@@ -151,6 +151,33 @@ def test_a_port_on_different_addresses_is_no_conflict() -> None:
     assert lines("forwards:\n" + "".join(
         f"  a{index}: {{target: web, ports: 80, address: {address}}}\n" for index, address in enumerate(addresses)
     )) == []  # fmt: skip
+
+
+def test_services() -> None:
+    plain, strange = parse(
+        """
+namespace: shop
+defaults: {hold: 1m, lazy: false, address: 127.0.0.1}
+services:
+  - {}
+  - {namespace: data, context: kind, selector: "tier=backend", exclude: ["*-metrics", old], local: +10000,
+     address: each, idle_timeout: 5m, lazy: false, reconnect: {attempts: 1}}
+""",
+        "f",
+    ).services
+    template = plain.template
+    assert (template.namespace, template.hold, template.address) == ("shop", 60.0, "127.0.0.1")
+    assert (template.lazy, template.dormant) == (True, True), "whatever the defaults say"
+    assert (plain.selector, plain.exclude, plain.offset, plain.each_address) == ("", (), 0, False)
+    template = strange.template
+    assert (template.namespace, template.cluster.context, template.idle_timeout) == ("data", "kind", 300.0)
+    assert (template.lazy, template.dormant, template.reconnect.attempts) == (False, False, 1)
+    assert (strange.selector, strange.exclude) == ("tier=backend", ("*-metrics", "old"))
+    assert (strange.offset, strange.each_address) == (10_000, True)
+    both = parse("forwards: {a: {target: b, ports: 80}}\nservices: {namespace: shop, local: free, exclude: a*}", "f")
+    assert both.summary == "1 forward and the services of 1 namespace"
+    (one,) = both.services
+    assert (one.offset, one.exclude) == (None, ("a*",))
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:

@@ -261,12 +261,12 @@ f:4:12: forwards.web.ports: "8000-8010:9000-9010" is a range of ports, and range
     ["8000:9000", "8001:9001", …].
 
 target: service/*
-f:4:13: forwards.web.target: "service/*" has a wildcard, and a target is one object. Choose pods by their labels with
-    selector:, or declare each object.
+f:4:13: forwards.web.target: "service/*" has a wildcard, and a target is one object. For all services of a namespace
+    write services: [{namespace: NAME}]; pods are chosen by their labels with selector:.
 
 target: web-*
-f:4:13: forwards.web.target: "web-*" has a wildcard, and a target is one object. Choose pods by their labels with
-    selector:, or declare each object.
+f:4:13: forwards.web.target: "web-*" has a wildcard, and a target is one object. For all services of a namespace
+    write services: [{namespace: NAME}]; pods are chosen by their labels with selector:.
 
 target: dev/svc/web
 f:4:13: forwards.web.target: "dev/svc/web" has a namespace in it. Write target: service/web and beside it namespace:

@@ -17,7 +17,18 @@ from kpf_supervise.config.contents import Config
 from kpf_supervise.config.errors import ConfigError, FileMistake, Mistake
 from kpf_supervise.config.file import NotAFile, mark, read
 from kpf_supervise.config.habits import check_port_group, check_variable
-from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OF_FORWARD, OPTIONS, RECONNECT, TOP, Option
+from kpf_supervise.config.options import (
+    DEFAULTS,
+    FORWARD,
+    OF_FILE,
+    OF_FORWARD,
+    OPTIONS,
+    RECONNECT,
+    SERVICES,
+    TOP,
+    Option,
+)
+from kpf_supervise.config.service_groups import read_services
 from kpf_supervise.config.target_kinds import KINDS
 from kpf_supervise.config.values import parse_forward_name, parse_port
 from kpf_supervise.config.yaml_nodes import Item, compose, elements, entries, scalar, singles
@@ -96,12 +107,13 @@ class _Reader:
                 self.problems.append(top["forwards"].problem(Mistake("no forwards are declared", fix)))
             else:
                 named = self.group(top["forwards"], None, fix)
-        elif top:
+        elif top and "services" not in top:
             self.problems.append(root.problem(Mistake("no forwards", "Write them below the line forwards:.")))
+        services = read_services(self, top["services"], base, _template) if "services" in top else []
         forwards = [forward for name, item in named.items() for forward in self.forwards(name, item, base)]
         if self.problems:
             raise ConfigError(self.problems)
-        return Config(tuple(forwards), replace(TEMPLATE, **_shared(base)), **whole)
+        return Config(tuple(forwards), tuple(services), _template(base), **whole)
 
     def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]:
         """The entries of a mapping whose keys are `known` (None: all are). Unknown keys are reported. One that stands
@@ -211,6 +223,10 @@ class _Reader:
             )
 
 
+def _template(values: dict[str, Any]) -> Forward:
+    return replace(TEMPLATE, **_shared(values))
+
+
 def _shared(values: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Forward, other than its target and ports, from flat options."""
     times = {key.removeprefix("reconnect."): value for key, value in values.items() if key.startswith("reconnect.")}
@@ -239,6 +255,7 @@ def _unknown(key: str, known: Collection[str], entry: Item) -> tuple[Mistake, st
         "under a forward or defaults": DEFAULTS,
         "under a forward": FORWARD,
         "at the top of the file": TOP,
+        "under services": SERVICES,
     }
     for home, keys in homes.items():
         if key in keys:

@@ -191,6 +191,10 @@ def _group(description: str, properties: dict[str, Schema]) -> Schema:
     }
 
 
+_OF_SERVICES_ADDRESS = (
+    'Where to listen: "localhost", one IP address, or "each": for each service its own in 127.0.0.0/8.'
+)
+
 # The keys allowed at each level, with their schemas.
 RECONNECT = _properties(_RECONNECT, Reconnect())
 _TIMES = _group("How a lost kubectl is restarted.", RECONNECT)
@@ -200,9 +204,33 @@ _PORTS = {
     "description": 'One port or a list, [LOCAL:]REMOTE: 5432, "8080:http"; ":80" takes any free local port.',
 }
 FORWARD = _properties(_TARGET, ports=_PORTS) | DEFAULTS | _properties(_ENABLED, TEMPLATE)
+_ADDRESS = {"address": {**DEFAULTS["address"], "description": _OF_SERVICES_ADDRESS}}
+_LOCAL: Schema = {
+    "type": "string",
+    "pattern": r"^(same|free|\+[1-9][0-9]{0,4})$",
+    "default": "same",
+    "description": "Local ports: same (the service's), free (any free one, the same at each start), or as in +10000.",
+}
+_PATTERN: Schema = {"type": "string", "pattern": r"^[a-z0-9*?\[\]!-]+$"}
+_EXCLUDE = {
+    "anyOf": [_PATTERN, {"type": "array", "items": _PATTERN, "minItems": 1}],
+    "description": 'Services that are left out, by patterns of their names: "*-metrics".',
+}
+_LAZY = {"lazy": {**DEFAULTS["lazy"], "default": True}}
+_OF_LABELS = {
+    "selector": _TARGET["selector"].schema | {"description": "Only the services with these labels, as for kubectl -l."}
+}
+SERVICES = (
+    _OF_LABELS | {"exclude": _EXCLUDE, "local": _LOCAL} | DEFAULTS | _ADDRESS | _LAZY | _properties(_ENABLED, TEMPLATE)
+)
+_SERVICE_GROUP = _group("The services of one namespace.", SERVICES)
 TOP = _properties(
     _TOP,
     Config(()),
+    services={
+        "anyOf": [_SERVICE_GROUP, {"type": "array", "items": _SERVICE_GROUP, "minItems": 1}],
+        "description": "Namespaces of which each port of each service is forwarded, as NAMESPACE/SERVICE/PORT.",
+    },
     defaults=_group("Options for all forwards that don't set their own.", DEFAULTS),
     forwards={
         "type": "object",
@@ -227,6 +255,6 @@ def schema() -> Schema:
         "title": "kpf-supervise configuration",
         "type": "object",
         "additionalProperties": False,
-        "required": ["forwards"],
+        "anyOf": [{"required": ["forwards"]}, {"required": ["services"]}],
         "properties": TOP,
     }

@@ -64,6 +64,7 @@ class Watch(Generic[Item]):
         self.problem: Problem | None = None
         self.denied = False  # watching is forbidden: `items` is only as fresh as the last `refresh`
         self.blind = False  # listing is forbidden too
+        self.forbidden: Problem | None = None  # why watching is denied
         self.listed = 0  # successful listings so far: each one means that the API server answers
         self.cut_off = False  # nothing comes from the API server: tunnels may be dead
         self.renewed = 0  # increases when connections to the API server were found dead: tunnels may be dead too
@@ -232,7 +233,7 @@ class Watch(Generic[Item]):
         self._tell_unreadable(change.unreadable)
 
     def _deny(self, problem: Problem) -> None:
-        self.denied = True
+        self.denied, self.forbidden = True, problem
         self.blind = self.listed == 0
         self._renew()
         self._notice(
@@ -253,7 +254,7 @@ class Watch(Generic[Item]):
                 )
             except ForwardError:
                 continue
-            self.denied = False
+            self.denied, self.forbidden = False, None
             return self._notice(f"{self._what} are followed from now on: that is allowed now")
 
     def _tell(self, problem: Problem | None, item: Item | None = None) -> None:

@@ -17,6 +17,7 @@ from kpf_supervise.instance.state_file import SavedState, restore, save
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.model import SOURCES, Cluster, Forward, Origin
+from kpf_supervise.sources.services import ServiceSource
 
 
 class DesiredState:
@@ -29,12 +30,14 @@ class DesiredState:
         persist: bool,
         cluster: Cluster | None,
         supervisor: Supervisor,
+        services: ServiceSource,
         board: Board,
     ) -> None:
         self.path = path
         self._config = config
         self._cluster = cluster  # replaces the cluster of every forward
         self._supervisor = supervisor
+        self._services = services
         self._board = board
         self._edits = FileWatcher(path, config.mark) if path else None
         self._state = state_folder() / f"{name_of(path)}.json" if persist else None
@@ -51,6 +54,7 @@ class DesiredState:
             {Origin.FILE: self._placed(self._config.forwards), Origin.KPFCTL: self._placed(saved.started)}
         )
         self._supervisor.stopped_earlier.keep_of(SOURCES)
+        self._follow_sources()
 
     async def follow(self) -> None:
         """Apply each edit of the file. Never returns by itself."""
@@ -73,6 +77,7 @@ class DesiredState:
             self._board.notice(f"{self.path.name} {what}")
         self._config = config
         await self._supervisor.apply({Origin.FILE: self._placed(config.forwards)})
+        self._follow_sources()
         self.save()
 
     def template(self) -> Forward:
@@ -89,6 +94,11 @@ class DesiredState:
                 save(self._state, map(self._unplaced, supervisor.started), {**earlier.all, **stopped})
             except OSError as error:
                 self._board.notice(f"cannot save what was started and stopped: {error}")
+
+    def _follow_sources(self) -> None:
+        groups = self._config.services
+        templates = self._placed(group.template for group in groups)
+        self._services.want(replace(group, template=each) for group, each in zip(groups, templates, strict=True))
 
     def _placed(self, forwards: Iterable[Forward]) -> list[Forward]:
         return [replace(each, cluster=self._cluster) if self._cluster else each for each in forwards]

@@ -24,7 +24,7 @@ from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
-from kpf_supervise.model import SOURCES, Cause, Forward, ForwardError, Origin, Problem, State, Status, Trigger
+from kpf_supervise.model import SOURCES, Cause, Cluster, Forward, ForwardError, Origin, Problem, State, Status, Trigger
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.sign_in.logins import Logins
@@ -79,14 +79,19 @@ class Supervisor:
                 for entry in self._entries.values():
                     entry.close()
 
-    async def sign_in_first(self) -> None:
-        """Return once the plugins that may ask somebody have signed in, or failed: those of the forwards that run."""
-        clusters = dict.fromkeys(e.forward.cluster for e in self._entries.values() if e.listening is not None)
-        for cluster in clusters:
+    async def sign_in_first(self, more: Iterable[Cluster]) -> None:
+        """Return once the plugins that may ask somebody have signed in, or failed: those of the forwards that run, and
+        of `more`."""
+        clusters = (e.forward.cluster for e in self._entries.values() if e.listening is not None)
+        for cluster in dict.fromkeys((*clusters, *more)):
             with suppress(ForwardError):  # the forwards tell it
                 login = self.logins.of(await self._contexts.of(cluster))
                 if login.plugin is not None and login.plugin.asks:
                     await login.ready()
+
+    @property
+    def watches(self) -> Watches:
+        return self._tools.watches
 
     @property
     def catalog(self) -> Catalog:
@@ -113,6 +118,10 @@ class Supervisor:
             if by_the_user:
                 self._tools.watches.ask_again()
             await self._settle(again=by_the_user)
+
+    async def put(self, origin: Origin, forwards: Iterable[Forward]) -> None:
+        """`apply` for one source."""
+        await self.apply({origin: forwards})
 
     async def start(self, forward: Forward) -> None:
         """List and start a forward over the control socket. Raises ForwardError, and does not list it, if its id or its
