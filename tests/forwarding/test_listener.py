@@ -98,6 +98,23 @@ async def test_an_address_of_the_loopback_interface_that_macos_has_only_as_an_al
         await bind(forward(address="127.0.0.2"))
 
 
+async def test_a_port_that_is_released_in_a_moment_is_waited_for() -> None:
+    """A process that is being started has our sockets until its exec."""
+    with held_port() as holder:
+        port = holder.getsockname()[1]
+        bound: list[Listening] = []
+
+        async def take() -> None:
+            bound.append(await bind(forward(local=port, address="127.0.0.1"), passing=True))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take)
+            await trio.testing.wait_all_tasks_blocked()
+            assert bound == []
+            holder.close()
+    await close(*bound)
+
+
 async def test_a_free_port_is_the_preferred_one_if_that_is_free() -> None:
     with held_port() as holder:
         taken = holder.getsockname()[1]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import psutil
 
 _BACKLOG = 1024  # connections that the kernel queues; the default of 128 loses some when hundreds come at once
+_AGAIN = 0.02  # seconds until a port is tried again that should be free
 _ANY = frozenset({"0.0.0.0", "::"})
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
@@ -89,10 +90,15 @@ def overlap(one: str, other: str) -> bool:
 
 
 async def bind(
-    forward: Forward, holder: str = "", processes: Processes | None = None, fix: Fix = OF_A_FORWARD
+    forward: Forward,
+    holder: str = "",
+    processes: Processes | None = None,
+    fix: Fix = OF_A_FORWARD,
+    passing: bool = False,
 ) -> Listening:
     """Bind every address of a forward. Raises ForwardError (LOCAL_PORT), which names the port and its holder: the
-    forward `holder` of ours, or the process if it is visible. Nothing is left bound then."""
+    forward `holder` of ours, or the process if it is visible. Nothing is left bound then. `passing`: if the port is in use, that may be so for a
+    moment only."""
     for attempt in range(20):
         port = forward.local or (0 if attempt else forward.prefers or 0)
         bound: list[socket.socket] = []
@@ -109,6 +115,9 @@ async def bind(
                 each.close()
             if forward.local is None and error.errno == errno.EADDRINUSE and attempt < 19:
                 continue  # free for the first family, taken for the second: let the kernel choose again
+            if passing and error.errno == errno.EADDRINUSE and attempt < 19:
+                await trio.sleep(_AGAIN)
+                continue
             raise ForwardError(await _explain(error, host, port, holder, processes or Processes(), fix)) from error
         return Listening(port, tuple(bound))
     raise AssertionError("the loop returns or raises")

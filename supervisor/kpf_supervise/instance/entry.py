@@ -124,7 +124,7 @@ class Entry:
 
     def _release(self, listening: Listening, told: bool) -> None:
         listening.close()
-        self._shared.ports.release(self.forward, listening.port)
+        self._shared.ports.release(self.forward, listening.port, trio.current_time())
         self._listening = self._forwarder = self._scope = self._ended = None
         self.status.pod, self.status.port = None, None
         text = f"{shown(self.forward.address, listening.port)} is released"

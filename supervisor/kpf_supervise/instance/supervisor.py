@@ -246,7 +246,8 @@ class Supervisor:
             holder = self._ports.holder(forward)
             if not holder or not (origin is Origin.FILE and self._entries[holder].status.origin in SOURCES):
                 fix = OF_SERVICES if origin is Origin.SERVICES else OF_A_FORWARD
-                kept = await bind(forward, holder, processes, fix)
+                passing = not holder and self._ports.passing(forward, trio.current_time())
+                kept = await bind(forward, holder, processes, fix, passing)
             else:
                 await self._entries[holder].end()
                 self._entries[holder].lose(in_use(forward.local or 0, forward.id, OF_SERVICES))
