@@ -77,6 +77,7 @@ PURE = [
     "decision.sign_in",
     "decision.rounds",
     "decision.decide",
+    "sources.members",
     "sources.namespaces",
     "instance.environment",
     "instance.origins",

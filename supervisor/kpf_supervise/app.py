@@ -30,11 +30,11 @@ from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.instance.systemd import tell_service_manager
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
 from kpf_supervise.kubectl.process import lines, running
-from kpf_supervise.model import Cluster, Origin
+from kpf_supervise.model import Cluster
 from kpf_supervise.panel.child import run_panel
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.open_files import raise_limit, shortage_told
-from kpf_supervise.sources.services import ServiceSource
+from kpf_supervise.sources.sources import Sources
 from kpf_supervise.text import one_line
 
 _STDERR = 2
@@ -200,10 +200,10 @@ async def _keep(
         supervisor = Supervisor(job.kubectl, guard, board, job.config.credentials == "share")
         await nursery.start(supervisor.run)
         supervisor.logins.on_terminal = owns_terminal()
-        services = ServiceSource(supervisor.watches, board, partial(supervisor.put, Origin.SERVICES))
-        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, services, board)
+        sources = Sources(supervisor.watches, board, supervisor.put)
+        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, sources, board)
         await desired.begin()
-        nursery.start_soon(unbroken, services.run, board.failing("following services"))
+        nursery.start_soon(sources.run)
 
         def shut_down() -> None:
             if command is None or not command.end():  # the instance ends when the command has ended
@@ -211,7 +211,7 @@ async def _keep(
 
         terminal_free = trio.Event()
         open_to_others(Handlers(supervisor, board, desired, shut_down), terminal_free)
-        nursery.start_soon(_use_terminal, supervisor, services.clusters, job.panel, terminal_free)
+        nursery.start_soon(_use_terminal, supervisor, sources.clusters, job.panel, terminal_free)
         say_up()
         for what, run in (
             ("notifying the service manager", partial(tell_service_manager, board)),
@@ -219,7 +219,7 @@ async def _keep(
         ):
             nursery.start_soon(unbroken, run, board.failing(what))
         if command is not None:
-            await _run_command(command, board, services, job)
+            await _run_command(command, board, sources, job)
             ending.scope.cancel()
         await unbroken(desired.follow, board.failing("watching the file for edits"))
 
@@ -246,13 +246,13 @@ async def _tell_sign_ins(supervisor: Supervisor) -> None:
             print(one_line(f"{login.label}: {login.signing_in}"), file=sys.stderr, flush=True)
 
 
-async def _run_command(command: Command, board: Board, services: ServiceSource, job: Job) -> None:
+async def _run_command(command: Command, board: Board, sources: Sources, job: Job) -> None:
     """Run the user's command once all forwards are ready; if they are not in time, report why instead."""
     begun = trio.current_time()
-    unlisted = await services.until_listed(job.ready_timeout, job.keep_waiting)
-    for place, problem in unlisted.items():
-        board.notice(f"the services of {place} are not known: {problem or 'no answer yet'}")
-    if unlisted:
+    unknown = await sources.until_known(job.ready_timeout, job.keep_waiting)
+    for what, problem in unknown.items():
+        board.notice(f"{what} are not known: {problem or 'no answer yet'}")
+    if unknown:
         return
     left = max(job.ready_timeout - (trio.current_time() - begun), 0)
     missing = await until_ready(board, left, job.keep_waiting)

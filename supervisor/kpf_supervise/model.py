@@ -64,6 +64,7 @@ class Forward:
     reconnect: Reconnect = field(default_factory=Reconnect)
     notify: str = "none"  # none, bell or desktop
     enabled: bool = True
+    alone: bool = False  # no other pod takes the place of the pod that is its target; it is waited for
     dormant: bool = False  # lazy, and nothing of it exists but its local port before the first connection
 
 
@@ -78,11 +79,17 @@ class Origin(StrEnum):
 
     FILE = "file"
     KPFCTL = "kpfctl"  # or the panel: started over the control socket
+    EACH = "each"  # a forward for each pod
     SERVICES = "services"  # those of whole namespaces
 
+    def outranks(self, other: Origin) -> bool:
+        """Whether its forwards get the local ports of those of `other`."""
+        order = [Origin.FILE, *SOURCES]
+        return self in order and other in SOURCES and order.index(self) < order.index(other)
 
-# They add and remove forwards by themselves, and leave their local ports to those of the file.
-SOURCES = (Origin.SERVICES,)
+
+# They add and remove forwards by themselves, and leave their local ports to those before them.
+SOURCES = (Origin.EACH, Origin.SERVICES)
 
 
 class State(StrEnum):

@@ -153,6 +153,21 @@ def test_a_port_on_different_addresses_is_no_conflict() -> None:
     )) == []  # fmt: skip
 
 
+def test_a_forward_for_each_pod() -> None:
+    config = parse(
+        """
+forwards:
+  web: {target: svc/web, ports: 80}
+  db: {target: sts/db, ports: [5432, "9000:http"], each: true, hold: 1m}
+  off: {target: sts/db, ports: 81, each: false}
+""",
+        "f",
+    )
+    assert [each.id for each in config.forwards] == ["web", "off"]
+    assert [(each.id, each.local, each.hold) for each in config.each] == [("db/5432", 5432, 60), ("db/http", 9000, 60)]
+    assert config.summary == "4 forwards"
+
+
 def test_services() -> None:
     plain, strange = parse(
         """
@@ -208,7 +223,7 @@ def test_schema_knows_what_is_read() -> None:
     flat = {*FORWARD, *(f"reconnect.{name}" for name in RECONNECT)}
     top = {"persist", "credentials", "kubectl", "socket", "kubeconfig"}
     assert flat - {"ports", "reconnect", "kubeconfig"} | top == set(OPTIONS)
-    assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "enabled"}
+    assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "each", "enabled"}
 
 
 def test_schema_has_the_defaults_of_the_model() -> None:

@@ -208,7 +208,7 @@ f:5:5: forwards.web.kubectl: kubectl has no place here. It belongs at the top of
 
 replicas: 2
 f:5:5: forwards.web.replicas: unknown key "replicas". Known here: target, selector, ports, context, namespace,
-    kubeconfig, address, hold, lazy, idle_timeout, children, protocol, notify, reconnect, enabled.
+    kubeconfig, address, hold, lazy, idle_timeout, children, protocol, notify, reconnect, each, enabled.
 
 children: 17
 f:5:15: forwards.web.children: "17" is not a number of children. Write a whole number from 1 to 16.

@@ -24,6 +24,7 @@ class Config:
     """The whole file, defaults applied."""
 
     forwards: tuple[Forward, ...]
+    each: tuple[Forward, ...] = ()  # those with a forward for each pod of the target
     services: tuple[ServiceGroup, ...] = ()
     template: Forward = TEMPLATE  # with the file's defaults; for forwards that are started over the control socket
     kubectl: str | None = None  # a name on PATH or a path; None: not set
@@ -35,8 +36,8 @@ class Config:
 
     @property
     def summary(self) -> str:
-        """What it declares, in words."""
-        count = len(self.forwards)
+        """What it declares, in words. One for each pod counts as one."""
+        count = len(self.forwards) + len(self.each)
         words = [f"{count} forward{'s' if count != 1 else ''}"] if count or not self.services else []
         places = len({(group.template.cluster, group.template.namespace) for group in self.services})
         if places:

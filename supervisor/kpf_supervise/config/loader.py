@@ -84,6 +84,7 @@ class _Reader:
     def __init__(self, folder: Path) -> None:
         self.problems: list[FileMistake] = []
         self.claims: dict[tuple[int, int], dict[IPv4Address | IPv6Address, Item]] = {}  # by port and IP version
+        self.each: list[Forward] = []  # with a forward for each pod
         self.folder = folder
 
     @contextmanager
@@ -113,7 +114,8 @@ class _Reader:
         forwards = [forward for name, item in named.items() for forward in self.forwards(name, item, base)]
         if self.problems:
             raise ConfigError(self.problems)
-        return Config(tuple(forwards), tuple(services), _template(base), **whole)
+        plain = (forward for forward in forwards if forward not in self.each)
+        return Config(tuple(plain), tuple(self.each), tuple(services), _template(base), **whole)
 
     def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]:
         """The entries of a mapping whose keys are `known` (None: all are). Unknown keys are reported. One that stands
@@ -182,10 +184,15 @@ class _Reader:
             return []
         ports = self.ports(group["ports"], target, values.get("address", "localhost"))
         shared = _shared(values)
-        return [
+        if values.get("each") is True and target is not BAD and target is not None and target.kind == "pod":
+            mistake = Mistake("each: true with a target that is one pod", "Name a workload, a service or a selector.")
+            self.problems.append(group["each"].problem(mistake))
+        found = [
             Forward(id=id, target=target, local=local, remote=remote, **shared)
             for id, (local, remote) in zip(_ids(name, ports), ports, strict=True)
         ]
+        self.each += found if values.get("each") is True else []
+        return found
 
     def ports(self, item: Item, target: Any, address: Any) -> list[Port]:
         """The ports of one forward. Claims its local ports."""

@@ -136,6 +136,11 @@ _TARGET = {
         "Instead of a target, a label selector as for kubectl -l: app=search,tier in (backend,edge).",
     ),
 }
+_EACH = {
+    "each": _flag(
+        "A forward for each pod of the target: NAME/0, NAME/1, with local ports counted up from the given one."
+    )
+}
 _ENABLED = {"enabled": _flag("Whether this forward is started with the others.")}
 _TOP = _CLUSTER | {
     "kubectl": _text(
@@ -157,7 +162,9 @@ _TOP = _CLUSTER | {
 }
 
 # All options with a single value. Those of reconnect are flat here, so that each overrides only its own default.
-OPTIONS = _TOP | _TARGET | _DEFAULTS | _ENABLED | {f"reconnect.{key}": option for key, option in _RECONNECT.items()}
+OPTIONS = (
+    _TOP | _TARGET | _EACH | _DEFAULTS | _ENABLED | {f"reconnect.{key}": option for key, option in _RECONNECT.items()}
+)
 OF_FORWARD = [key for key in _DEFAULTS | _ENABLED if key in {field.name for field in fields(Forward)}]
 OF_FILE = [key for key in _TOP if key in {field.name for field in fields(Config)}]
 
@@ -203,7 +210,7 @@ _PORTS = {
     "anyOf": [PORT, {"type": "array", "items": PORT, "minItems": 1}],
     "description": 'One port or a list, [LOCAL:]REMOTE: 5432, "8080:http"; ":80" takes any free local port.',
 }
-FORWARD = _properties(_TARGET, ports=_PORTS) | DEFAULTS | _properties(_ENABLED, TEMPLATE)
+FORWARD = _properties(_TARGET, ports=_PORTS) | DEFAULTS | _properties(_EACH | _ENABLED, TEMPLATE)
 _ADDRESS = {"address": {**DEFAULTS["address"], "description": _OF_SERVICES_ADDRESS}}
 _LOCAL: Schema = {
     "type": "string",

@@ -133,6 +133,19 @@ class Workload(_Object):
     spec: WorkloadSpec
 
 
+class Ordinals(_Object):
+    start: int = 0
+
+
+class StatefulSetSpec(_Object):
+    replicas: int | None = None  # 1 if omitted
+    ordinals: Ordinals | None = None
+
+
+class StatefulSet(_Object):
+    spec: StatefulSetSpec
+
+
 class ListMeta(_Object):
     resource_version: str = ""
     next: str | None = msgspec.field(default=None, name="continue")  # set if more pages follow

@@ -25,6 +25,7 @@ class Destination:
     target: Target
     selector: Selector | None = None
     service: Service | None = None
+    alone: bool = False  # no other pod takes the place of a pod given by name
 
 
 def path_of(target: Target, namespace: str) -> str | None:
@@ -84,9 +85,10 @@ def choose(
     """Choose a ready pod that is not terminating. `current` is kept while it qualifies. Otherwise the newest pod is
     chosen, or the lowest ordinal of a StatefulSet: usually the primary.
 
-    A pod given by name is the only candidate while it exists. Once it is gone or terminating, the pods of its family
-    (known from the time when it existed) are candidates; for a StatefulSet, only the pod that takes its name. This runs
-    at every change of one of the target's pods, so an unchanged choice is found without looking at the others.
+    A pod given by name is the only candidate while it exists, and always if it is `alone`. Once it is gone or
+    terminating, the pods of its family (known from the time when it existed) are candidates; for a StatefulSet, only
+    the pod that takes its name. This runs at every change of one of the target's pods, so an unchanged choice is found
+    without looking at the others.
     """
     now = pods.named(current.name) if current is not None else None
     stays = now if now is not None and current is not None and now.incarnation == current.incarnation else None
@@ -96,6 +98,11 @@ def choose(
         candidates = [pod for pod in pods if where.selector.matches(pod.labels)]
     else:
         named = pods.named(where.target.name)
+        if where.alone and named is None:
+            return Choice(None, None, f"there is no pod {where.target.name} now")
+        if where.alone and named is not None:
+            reason, stuck = ("", False) if named.usable else _why_none([named])
+            return Choice(named if named.usable else None, None, reason, stuck)
         family = (named and named.family) or family
         if named is None and family is None:
             return Choice(None, None, f"there is no pod {where.target.name}", missing=True)

@@ -27,6 +27,7 @@ class Pod:
     family: tuple[str, str] | None  # the controller that would replace it: (kind, name)
     ports: Mapping[str, int]  # named container ports
     trouble: str  # why it is not ready, in the pod's own words; empty if it is
+    ended: bool = False  # its processes have ended for good
 
     @property
     def usable(self) -> bool:
@@ -68,6 +69,7 @@ def read_pod(data: bytes | Raw) -> Pod:
         family=_family(meta),
         ports=ports,
         trouble="" if ready else redact(_trouble(status)),
+        ended=status.phase in ("Succeeded", "Failed"),
     )
 
 

@@ -51,6 +51,11 @@ class TargetResolver:
             return self._settings.cluster, self._settings.namespace
         return self._watch.cluster, self._watch.namespace
 
+    @property
+    def forbidden(self) -> Problem | None:
+        """Why the pods can't be watched, if that is not allowed."""
+        return self._watch.forbidden if self._watch is not None else None
+
     def sight(self) -> Sight:
         """What is known now."""
         watch = self._watch
@@ -132,7 +137,7 @@ class TargetResolver:
         path = path_of(target, self._watch.namespace)
         data = await self._watch.questions.find(path) if path else None
         try:
-            self._where = destination(target, data)
+            self._where = replace(destination(target, data), alone=self._settings.alone)
         except Malformed as error:
             raise ForwardError(no_answer(path or "", error)) from None
         self._gone = ""

@@ -97,8 +97,8 @@ async def bind(
     passing: bool = False,
 ) -> Listening:
     """Bind every address of a forward. Raises ForwardError (LOCAL_PORT), which names the port and its holder: the
-    forward `holder` of ours, or the process if it is visible. Nothing is left bound then. `passing`: if the port is in use, that may be so for a
-    moment only."""
+    forward `holder` of ours, or the process if it is visible. Nothing is left bound then. `passing`: a port that is in
+    use may be free in a moment."""
     for attempt in range(20):
         port = forward.local or (0 if attempt else forward.prefers or 0)
         bound: list[socket.socket] = []

@@ -17,7 +17,7 @@ from kpf_supervise.instance.state_file import SavedState, restore, save
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.model import SOURCES, Cluster, Forward, Origin
-from kpf_supervise.sources.services import ServiceSource
+from kpf_supervise.sources.sources import Sources
 
 
 class DesiredState:
@@ -30,14 +30,14 @@ class DesiredState:
         persist: bool,
         cluster: Cluster | None,
         supervisor: Supervisor,
-        services: ServiceSource,
+        sources: Sources,
         board: Board,
     ) -> None:
         self.path = path
         self._config = config
         self._cluster = cluster  # replaces the cluster of every forward
         self._supervisor = supervisor
-        self._services = services
+        self._sources = sources
         self._board = board
         self._edits = FileWatcher(path, config.mark) if path else None
         self._state = state_folder() / f"{name_of(path)}.json" if persist else None
@@ -98,7 +98,8 @@ class DesiredState:
     def _follow_sources(self) -> None:
         groups = self._config.services
         templates = self._placed(group.template for group in groups)
-        self._services.want(replace(group, template=each) for group, each in zip(groups, templates, strict=True))
+        services = (replace(group, template=each) for group, each in zip(groups, templates, strict=True))
+        self._sources.want(self._placed(self._config.each), services)
 
     def _placed(self, forwards: Iterable[Forward]) -> list[Forward]:
         return [replace(each, cluster=self._cluster) if self._cluster else each for each in forwards]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from kpf_supervise.forwarding.listener import overlap
 from kpf_supervise.model import Forward
 
-
 _MOMENT = 2.0  # seconds
 
 

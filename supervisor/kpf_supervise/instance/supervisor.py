@@ -16,7 +16,7 @@ from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.forwarding.doorbell import Doorbell
 from kpf_supervise.forwarding.forwarder import Tools
-from kpf_supervise.forwarding.listener import OF_A_FORWARD, OF_SERVICES, Listening, Processes, bind, in_use
+from kpf_supervise.forwarding.listener import OF_A_FORWARD, OF_SERVICES, Fix, Listening, Processes, bind, in_use
 from kpf_supervise.instance.entry import Entry, Shared
 from kpf_supervise.instance.local_ports import LocalPorts
 from kpf_supervise.instance.origins import Origins
@@ -28,6 +28,10 @@ from kpf_supervise.model import SOURCES, Cause, Cluster, Forward, ForwardError, 
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.sign_in.logins import Logins
+
+
+def _fix(origin: Origin) -> Fix:
+    return OF_SERVICES if origin is Origin.SERVICES else OF_A_FORWARD
 
 
 class Supervisor:
@@ -239,17 +243,18 @@ class Supervisor:
     async def _bind(
         self, forward: Forward, origin: Origin, processes: Processes, kept: Listening | None = None
     ) -> Listening:
-        """Raises ForwardError. A forward of the file gets the local port of one that gives way to it."""
+        """Raises ForwardError. A forward of the file gets the local port of a source's."""
         if self._ending:
             raise ForwardError(Problem(Cause.OTHER, "this instance is ending", "Start another one"))
         while kept is None:
             holder = self._ports.holder(forward)
-            if not holder or not (origin is Origin.FILE and self._entries[holder].status.origin in SOURCES):
-                fix = OF_SERVICES if origin is Origin.SERVICES else OF_A_FORWARD
+            if not holder or not origin.outranks(self._entries[holder].status.origin):
                 passing = not holder and self._ports.passing(forward, trio.current_time())
-                kept = await bind(forward, holder, processes, fix, passing)
+                kept = await bind(forward, holder, processes, _fix(origin), passing)
             else:
                 await self._entries[holder].end()
-                self._entries[holder].lose(in_use(forward.local or 0, forward.id, OF_SERVICES))
+                self._entries[holder].lose(
+                    in_use(forward.local or 0, forward.id, _fix(self._entries[holder].status.origin))
+                )
         self._ports.hold(forward, kept.port)
         return kept
