@@ -25,10 +25,10 @@ from pathlib import Path
 import click
 import trio
 
-from . import far, footprint, many, panel, recovery, settings, transfer, watch
+from . import far, footprint, many, panel, recovery, services, settings, transfer, watch
 from .tools import OURS, RAW, Place, Tool, usable_peers
 
-PARTS = ("transfer", "settings", "recovery", "footprint", "many", "watch", "far", "login", "panel")
+PARTS = ("transfer", "settings", "recovery", "footprint", "many", "watch", "far", "login", "panel", "services")
 _BACK = 30.0  # seconds for a pod of a real cluster to come back
 ANYWHERE = ("transfer", "footprint", "many")  # parts that need no sandbox and harm no cluster
 
@@ -83,6 +83,12 @@ class Bench:
 
     def many(self) -> list[str]:
         return many.tables(self.place, self.rounds)
+
+    def services(self) -> list[str]:
+        with sandbox(f"--services={services.FEW - 1}") as few, sandbox(f"--services={services.MANY - 1}") as many:
+            return services.tables(
+                replace(self.place, kubeconfig=many), replace(self.place, kubeconfig=few), self.rounds
+            )
 
     def watch(self) -> list[str]:
         return trio.run(watch.tables, self.place, self.rounds)

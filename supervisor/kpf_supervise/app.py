@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from kpf_supervise.config.contents import Config
 from kpf_supervise.control.handlers import Handlers
 from kpf_supervise.control.server import serve
 from kpf_supervise.control.unix_socket import Running, control_socket
@@ -29,10 +30,11 @@ from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.instance.systemd import tell_service_manager
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
 from kpf_supervise.kubectl.process import lines, running
-from kpf_supervise.model import Cluster, Config
+from kpf_supervise.model import Cluster
 from kpf_supervise.panel.child import run_panel
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.open_files import raise_limit, shortage_told
+from kpf_supervise.sources.sources import Sources
 from kpf_supervise.text import one_line
 
 _STDERR = 2
@@ -198,8 +200,10 @@ async def _keep(
         supervisor = Supervisor(job.kubectl, guard, board, job.config.credentials == "share")
         await nursery.start(supervisor.run)
         supervisor.logins.on_terminal = owns_terminal()
-        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, board)
+        sources = Sources(supervisor.watches, board, supervisor.put)
+        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, sources, board)
         await desired.begin()
+        nursery.start_soon(sources.run)
 
         def shut_down() -> None:
             if command is None or not command.end():  # the instance ends when the command has ended
@@ -207,7 +211,7 @@ async def _keep(
 
         terminal_free = trio.Event()
         open_to_others(Handlers(supervisor, board, desired, shut_down), terminal_free)
-        nursery.start_soon(_use_terminal, supervisor, job.panel, terminal_free)
+        nursery.start_soon(_use_terminal, supervisor, sources.clusters, job.panel, terminal_free)
         say_up()
         for what, run in (
             ("notifying the service manager", partial(tell_service_manager, board)),
@@ -215,19 +219,21 @@ async def _keep(
         ):
             nursery.start_soon(unbroken, run, board.failing(what))
         if command is not None:
-            await _run_command(command, board, job)
+            await _run_command(command, board, sources, job)
             ending.scope.cancel()
         await unbroken(desired.follow, board.failing("watching the file for edits"))
 
 
-async def _use_terminal(supervisor: Supervisor, panel: bool, terminal_free: trio.Event) -> None:
+async def _use_terminal(
+    supervisor: Supervisor, more: Collection[Cluster], panel: bool, terminal_free: trio.Event
+) -> None:
     """Let credential plugins ask on the terminal while the forwards start, and never again. If the panel has to wait
     for one, say so: it may be a browser that asks."""
     if supervisor.logins.on_terminal:
         async with trio.open_nursery() as beside:
             if panel:
                 beside.start_soon(_tell_sign_ins, supervisor)
-            await supervisor.sign_in_first()
+            await supervisor.sign_in_first(more)
             beside.cancel_scope.cancel()
         supervisor.logins.on_terminal = False
     terminal_free.set()
@@ -240,9 +246,16 @@ async def _tell_sign_ins(supervisor: Supervisor) -> None:
             print(one_line(f"{login.label}: {login.signing_in}"), file=sys.stderr, flush=True)
 
 
-async def _run_command(command: Command, board: Board, job: Job) -> None:
+async def _run_command(command: Command, board: Board, sources: Sources, job: Job) -> None:
     """Run the user's command once all forwards are ready; if they are not in time, report why instead."""
-    missing = await until_ready(board, job.ready_timeout, job.keep_waiting)
+    begun = trio.current_time()
+    unknown = await sources.until_known(job.ready_timeout, job.keep_waiting)
+    for what, problem in unknown.items():
+        board.notice(f"{what} are not known: {problem or 'no answer yet'}")
+    if unknown:
+        return
+    left = max(job.ready_timeout - (trio.current_time() - begun), 0)
+    missing = await until_ready(board, left, job.keep_waiting)
     for status in missing:
         if status.hopeless and not job.keep_waiting:
             how = "has failed, and does not come back by itself"

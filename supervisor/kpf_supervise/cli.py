@@ -122,10 +122,10 @@ def main(
     With a COMMAND: run it once all forwards are active, with KPF_<NAME>_HOST, KPF_<NAME>_PORT and KPF_<NAME>_ADDR in
     its environment. When it ends, stop everything and exit with its exit code.
     """
+    from kpf_supervise.config.contents import Config
     from kpf_supervise.config.errors import ConfigError
     from kpf_supervise.config.loader import load
     from kpf_supervise.config.options import schema as schema_of_file
-    from kpf_supervise.model import Config
 
     if schema:
         click.echo(json.dumps(schema_of_file(), indent=2))
@@ -142,8 +142,7 @@ def main(
         click.echo(str(error), err=True)
         sys.exit(2)
     if check:
-        count = len(settings.forwards)
-        click.echo(f"{config}: valid; it declares {count} forward{'s' if count != 1 else ''}")
+        click.echo(f"{config}: valid; it declares {settings.summary}")
         return
 
     source, binary = _kubectl(kubectl, config, settings.kubectl)

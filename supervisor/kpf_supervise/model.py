@@ -52,6 +52,7 @@ class Forward:
     target: Target
     remote: int | str  # a number or a port's name
     local: int | None = None  # None: any free port
+    prefers: int | None = field(default=None, compare=False)  # the free port that is tried first
     cluster: Cluster = field(default_factory=Cluster)
     namespace: str | None = None  # None: the context's namespace
     address: str = "localhost"  # "localhost" is 127.0.0.1 and ::1; otherwise one IP address
@@ -64,6 +65,8 @@ class Forward:
     reconnect: Reconnect = field(default_factory=Reconnect)
     notify: str = "none"  # none, bell or desktop
     enabled: bool = True
+    alone: bool = False  # no other pod takes the place of the pod that is its target; it is waited for
+    dormant: bool = False  # lazy, and nothing of it exists but its local port before the first connection
 
 
 LONGEST_SOCKET = 100  # bytes in the control socket's path; macOS allows 103, Linux 107
@@ -72,18 +75,22 @@ LONGEST_SOCKET = 100  # bytes in the control socket's path; macOS allows 103, Li
 TEMPLATE = Forward(id="", target=Target("pod", ""), remote=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The whole file, defaults applied."""
+class Origin(StrEnum):
+    """Who lists a forward. If several list one of the same id, the first of these counts."""
 
-    forwards: tuple[Forward, ...]
-    template: Forward = TEMPLATE  # with the file's defaults; for forwards that are started over the control socket
-    kubectl: str | None = None  # a name on PATH or a path; None: not set
-    socket: Path | None = None  # None: not set
-    persist: bool = False
-    credentials: str = "share"  # share or each: whether kubectls share what one run of a credential plugin gives
-    # identity of the file it was read from: device, inode, modification time, size; None: a pipe, or no file
-    mark: tuple[int, int, int, int] | None = field(default=None, compare=False)
+    FILE = "file"
+    KPFCTL = "kpfctl"  # or the panel: started over the control socket
+    EACH = "each"  # a forward for each pod
+    SERVICES = "services"  # those of whole namespaces
+
+    def outranks(self, other: Origin) -> bool:
+        """Whether its forwards get the local ports of those of `other`."""
+        order = [Origin.FILE, *SOURCES]
+        return self in order and other in SOURCES and order.index(self) < order.index(other)
+
+
+# They add and remove forwards by themselves, and leave their local ports to those before them.
+SOURCES = (Origin.EACH, Origin.SERVICES)
 
 
 class State(StrEnum):
@@ -234,6 +241,7 @@ class Event:
     attempt: int | None = None
     attempts: int | None = None
     delay: float | None = None  # seconds until the attempt
+    printed: bool = True  # False: sent only to subscribers
     traceback: tuple[str, ...] = ()  # of a bug, on its first occurrence only; cleaned lines
 
     def __post_init__(self) -> None:
@@ -259,7 +267,7 @@ class Status:
     """The current status of one forward. The board owns it; the forward updates its counters."""
 
     forward: Forward
-    declared: bool = True  # in the file; False: started over the control socket
+    origin: Origin = Origin.FILE
     state: State = State.STOPPED
     since: float = 0.0  # seconds since the epoch
     port: int | None = None  # the bound local port
@@ -284,6 +292,11 @@ class Status:
     def pod(self) -> str | None:
         """The one whose tunnel was ready last."""
         return self.pods[-1] if self.pods else None
+
+    @property
+    def declared(self) -> bool:
+        """Whether it stays listed when the user stops it. False: it was started over the control socket."""
+        return self.origin is not Origin.KPFCTL
 
     @property
     def hopeless(self) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from kpf_supervise.config.contents import Config
 from kpf_supervise.config.loader import load, parse
 from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OPTIONS, RECONNECT, TOP, schema
-from kpf_supervise.model import Cluster, Config, Forward, Reconnect, Target
+from kpf_supervise.model import Cluster, Forward, Reconnect, Target
 from tests.config.test_mistakes import lines, with_option
 
 EXAMPLE = Path(__file__).parent.parent.parent / "config.example.yaml"
@@ -43,7 +44,7 @@ def test_example_shows_each_option_and_what_it_comments_out_is_good(tmp_path: Pa
     for option in {*TOP, *FORWARD, *RECONNECT}:
         assert f"{option}:" in text, option
     shown = re.sub(r"^( *)# (- |  )?( *[a-z]+:|\")", r"\1\2\3", text, flags=re.MULTILINE)
-    assert len(re.findall(r"^ *#", shown, re.MULTILINE)) == 7  # the prose
+    assert len(re.findall(r"^ *#", shown, re.MULTILINE)) == 8  # the prose
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch()
     assert lines(re.sub(r"(kubeconfig: )\S+", rf"\g<1>{kubeconfig}", shown)) == []
@@ -161,6 +162,48 @@ def test_a_port_on_different_addresses_is_no_conflict() -> None:
     )) == []  # fmt: skip
 
 
+def test_a_forward_for_each_pod() -> None:
+    config = parse(
+        """
+forwards:
+  web: {target: svc/web, ports: 80}
+  db: {target: sts/db, ports: [5432, "9000:http"], each: true, hold: 1m}
+  off: {target: sts/db, ports: 81, each: false}
+""",
+        "f",
+    )
+    assert [each.id for each in config.forwards] == ["web", "off"]
+    assert [(each.id, each.local, each.hold) for each in config.each] == [("db/5432", 5432, 60), ("db/http", 9000, 60)]
+    assert config.summary == "4 forwards"
+
+
+def test_services() -> None:
+    plain, strange = parse(
+        """
+namespace: shop
+defaults: {hold: 1m, lazy: false, address: 127.0.0.1}
+services:
+  - {}
+  - {namespace: data, context: kind, selector: "tier=backend", exclude: ["*-metrics", old], local: +10000,
+     address: each, idle_timeout: 5m, lazy: false, reconnect: {attempts: 1}}
+""",
+        "f",
+    ).services
+    template = plain.template
+    assert (template.namespace, template.hold, template.address) == ("shop", 60.0, "127.0.0.1")
+    assert (template.lazy, template.dormant) == (True, True), "whatever the defaults say"
+    assert (plain.selector, plain.exclude, plain.offset, plain.each_address) == ("", (), 0, False)
+    template = strange.template
+    assert (template.namespace, template.cluster.context, template.idle_timeout) == ("data", "kind", 300.0)
+    assert (template.lazy, template.dormant, template.reconnect.attempts) == (False, False, 1)
+    assert (strange.selector, strange.exclude) == ("tier=backend", ("*-metrics", "old"))
+    assert (strange.offset, strange.each_address) == (10_000, True)
+    both = parse("forwards: {a: {target: b, ports: 80}}\nservices: {namespace: shop, local: free, exclude: a*}", "f")
+    assert both.summary == "1 forward and the services of 1 namespace"
+    (one,) = both.services
+    assert (one.offset, one.exclude) == (None, ("a*",))
+
+
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     path = tmp_path / "shop.yaml"
     path.write_text("forwards: {a: {target: b, ports: 80}}", "utf-8-sig")
@@ -189,7 +232,7 @@ def test_schema_knows_what_is_read() -> None:
     flat = {*FORWARD, *(f"reconnect.{name}" for name in RECONNECT)}
     top = {"persist", "credentials", "kubectl", "socket", "kubeconfig"}
     assert flat - {"ports", "reconnect", "kubeconfig"} | top == set(OPTIONS)
-    assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "enabled"}
+    assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "each", "enabled"}
 
 
 def test_schema_has_the_defaults_of_the_model() -> None:

@@ -208,7 +208,7 @@ f:5:5: forwards.web.kubectl: kubectl has no place here. It belongs at the top of
 
 replicas: 2
 f:5:5: forwards.web.replicas: unknown key "replicas". Known here: target, selector, ports, context, namespace,
-    kubeconfig, address, hold, lazy, idle_timeout, balance, children, protocol, notify, reconnect, enabled.
+    kubeconfig, address, hold, lazy, idle_timeout, balance, children, protocol, notify, reconnect, each, enabled.
 
 children: 17
 f:5:15: forwards.web.children: "17" is not a number of children. Write a whole number from 1 to 16.
@@ -261,12 +261,12 @@ f:4:12: forwards.web.ports: "8000-8010:9000-9010" is a range of ports, and range
     ["8000:9000", "8001:9001", …].
 
 target: service/*
-f:4:13: forwards.web.target: "service/*" has a wildcard, and a target is one object. Choose pods by their labels with
-    selector:, or declare each object.
+f:4:13: forwards.web.target: "service/*" has a wildcard, and a target is one object. For all services of a namespace
+    write services: [{namespace: NAME}]; pods are chosen by their labels with selector:.
 
 target: web-*
-f:4:13: forwards.web.target: "web-*" has a wildcard, and a target is one object. Choose pods by their labels with
-    selector:, or declare each object.
+f:4:13: forwards.web.target: "web-*" has a wildcard, and a target is one object. For all services of a namespace
+    write services: [{namespace: NAME}]; pods are chosen by their labels with selector:.
 
 target: dev/svc/web
 f:4:13: forwards.web.target: "dev/svc/web" has a namespace in it. Write target: service/web and beside it namespace:

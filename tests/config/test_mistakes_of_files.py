@@ -43,6 +43,33 @@ context: kind-dev
 --
 f:1:1: no forwards. Write them below the line forwards:.
 ====
+services:
+--
+f:1:10: services: no services are declared. Write it as in services: [{namespace: shop}].
+====
+services: [shop]
+--
+f:1:12: services[0]: a single value where a group of keys belongs. Write it as in services: [{namespace: shop}].
+====
+services:
+  - {namespace: shop, local: 10000, exclude: "*-metrics"}
+  - {namespace: shop, address: each, exclude: [a, "A*"]}
+  - {namespace: shop, selector: "=", locl: free}
+  - {namespace: data}
+  - {namespace: data, local: free}
+forwards:
+  web: {target: web, ports: 80, exclude: a, address: each, each: true}
+--
+f:2:30: services[0].local: "10000" says no local ports. Did you mean +10000?
+f:3:51: services[1].exclude[1]: "A*" is not a pattern of service names. Write it as in "*-metrics".
+f:4:33: services[2].selector: not a label selector from its character 1 on. Write it as for kubectl -l:
+    app=search,tier=backend.
+f:4:38: services[2].locl: unknown key "locl". Did you mean local?
+f:6:5: services[4]: the same services once more. Remove this group, or give it another selector.
+f:8:33: forwards.web.exclude: exclude has no place here. It belongs under services.
+f:8:54: forwards.web.address: "each" is not an IP address. Write localhost, or an address such as 0.0.0.0 or "::1".
+f:8:66: forwards.web.each: each: true with a target that is one pod. Name a workload, a service or a selector.
+====
 forwards:
   web: {}
   db: {hold: 30s}

@@ -10,7 +10,8 @@ import pytest
 
 from kpf_supervise.config.selectors import parse_selector
 from kpf_supervise.discovery.choice import Destination, choose, destination, ready, remote_port
-from kpf_supervise.discovery.pods import Change, Expired, Pod, PodSet, read_pod
+from kpf_supervise.discovery.objects import Change, Expired
+from kpf_supervise.discovery.pods import Pod, PodSet, read_pod
 from kpf_supervise.model import Cause, ForwardError, Target
 from tests.recordings import pod_events
 
@@ -299,7 +300,7 @@ def test_a_pod_that_can_not_be_read_counts_as_gone_and_moves_the_version() -> No
     pods = PodSet([pod("a"), pod("b")])
     odd = {"metadata": {"name": "a", "uid": "u", "resourceVersion": "78"}, "spec": {"containers": "none"}}
     change = pods.apply(encode({"type": "MODIFIED", "object": odd}))
-    assert change.pod is not None
-    assert (change.pod.name, pods.version) == ("a", "78")
+    assert change.item is not None
+    assert (change.item.name, pods.version) == ("a", "78")
     assert "containers" in change.unreadable
     assert [each.name for each in pods] == ["b"]

@@ -14,6 +14,7 @@ from kpf_supervise.api.line import SILENT, Line
 from kpf_supervise.api.server import ApiServer, Interrupted
 from kpf_supervise.discovery import watch as module
 from kpf_supervise.discovery.outage import Outage
+from kpf_supervise.discovery.pods import PODS, Pod
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watch import DIED, Watch
 from kpf_supervise.kubectl.process import TIMEOUT
@@ -21,7 +22,7 @@ from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.sign_in.login import Login
 
 FORBIDDEN = Problem(Cause.FORBIDDEN, "you (me) may not watch pods in namespace dev", "Ask for it")
-PODS = json.dumps({"metadata": {"resourceVersion": "7"}, "items": []}).encode()
+EMPTY = json.dumps({"metadata": {"resourceVersion": "7"}, "items": []}).encode()
 
 
 class Api(ApiServer):
@@ -67,9 +68,9 @@ class Api(ApiServer):
         self.line.back()
 
 
-def watch_of(api: Api, notices: list[str], outage: Outage | None = None) -> Watch:
+def watch_of(api: Api, notices: list[str], outage: Outage | None = None) -> Watch[Pod]:
     here = outage or Outage("here", trio.lowlevel.checkpoint, notices.append)
-    return Watch(Questions(api, Cluster(), "dev"), notices.append, here)
+    return Watch(PODS, Questions(api, Cluster(), "dev"), notices.append, here)
 
 
 async def test_what_was_forbidden_is_asked_for_seldom(
@@ -83,7 +84,7 @@ async def test_what_was_forbidden_is_asked_for_seldom(
         asked.append((trio.current_time() - begun, path.partition("?")[2]))
         if "watch=1" in path and not allowed:
             raise ForwardError(FORBIDDEN)
-        return PODS
+        return EMPTY
 
     async def stream() -> None:
         if not allowed:
@@ -124,7 +125,7 @@ async def test_a_long_listing_is_read_in_pages() -> None:
     watch = watch_of(api, [])
     await watch.refresh()
     assert api.asked == ["first", "t%2F1", "t2"]
-    assert [pod.name for pod in watch.pods] == ["a", "b", "c"]
+    assert [pod.name for pod in watch.items] == ["a", "b", "c"]
 
 
 async def test_pages_that_have_expired_are_listed_in_one_piece() -> None:
@@ -133,7 +134,7 @@ async def test_pages_that_have_expired_are_listed_in_one_piece() -> None:
     watch = watch_of(api, [])
     await watch.refresh()
     assert api.asked == ["first", "t", "whole"]
-    assert [pod.name for pod in watch.pods] == ["b", "c"]
+    assert [pod.name for pod in watch.items] == ["b", "c"]
 
 
 SLOW = Problem(Cause.TOO_SLOW, "the API server gave kubectl no answer in 15 s")
@@ -198,7 +199,7 @@ async def test_one_that_is_forbidden_after_an_outage_holds_up_no_other_namespace
 
 @pytest.mark.parametrize("ask", [Watch.check, lambda watch: watch.suspect("its keeper was killed")])
 async def test_a_question_between_two_streams_is_not_lost(
-    ask: Callable[[Watch], None], autojump_clock: trio.testing.MockClock
+    ask: Callable[[Watch[Pod]], None], autojump_clock: trio.testing.MockClock
 ) -> None:
     """The one that it would have to end is over, the next one has not begun."""
     api = Api(None, first=listing("a"))

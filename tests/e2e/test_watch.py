@@ -11,7 +11,7 @@ import trio
 from kpf_supervise import model
 from kpf_supervise.api.server import ApiServer
 from kpf_supervise.discovery.outage import Outage
-from kpf_supervise.discovery.pods import Pod, read_pod
+from kpf_supervise.discovery.pods import PODS, Pod, read_pod
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.watch import Watch
 from kpf_supervise.instance.socket_folder import socket_folder
@@ -22,7 +22,7 @@ from kpf_supervise.sandbox.store import Object
 from kpf_supervise.sandbox.watch import End
 from tests.conftest import NEWEST
 
-PODS = 2000
+CROWD = 2000
 BURST = 100  # events
 PATIENCE = 10.0  # seconds; only a failure waits so long
 FAULTS: dict[End, int] = {"clean": 0, "abrupt": 1, "expired": 1}  # and how often all must be listed anew
@@ -61,18 +61,18 @@ async def test_no_event_is_lost_or_told_twice_when_a_stream_ends_is_cut_or_has_e
 
     async with open_cluster(tmp_path) as cluster, open_orphan_guard() as keeper, trio.open_nursery() as nursery:
         store = cluster.store
-        names = content.crowd(store, PODS)
+        names = content.crowd(store, CROWD)
         where = model.Cluster(cluster.kubeconfig)
         outage = Outage("sandbox", trio.lowlevel.checkpoint, notices.append)
         api = ApiServer(NEWEST.path, where, keeper, socket_folder, notices.append)
         nursery.start_soon(api.run)
-        watch = Watch(Questions(api, where, "dev"), notices.append, outage)
+        watch = Watch(PODS, Questions(api, where, "dev"), notices.append, outage)
         watch.listeners.add(hear)
         nursery.start_soon(watch.run)
 
         async def until_version(version: int) -> None:
             with trio.fail_after(PATIENCE):
-                await news.until(lambda: int(watch.pods.version or 0) >= version)
+                await news.until(lambda: int(watch.items.version or 0) >= version)
 
         await until_version(store.version)
         for fault, listings in FAULTS.items():
@@ -88,7 +88,7 @@ async def test_no_event_is_lost_or_told_twice_when_a_stream_ends_is_cut_or_has_e
             changes += [read(change.object) for change in store.since(again)]
             await until_version(store.version)
 
-            assert {pod.name: pod for pod in watch.pods} == {
+            assert {pod.name: pod for pod in watch.items} == {
                 pod["metadata"]["name"]: read(pod) for pod in cluster.pods()
             }
             assert told.count(None) == listings

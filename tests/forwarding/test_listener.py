@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -30,13 +31,13 @@ def held_port(host: str = "127.0.0.1") -> socket.socket:
 
 
 async def close(listening: Listening) -> None:
-    for listener in listening.listeners:
+    for listener in listening.listeners():
         await listener.aclose()
 
 
 async def test_localhost_is_both_loopbacks_on_one_port() -> None:
     listening = await bind(forward())
-    hosts = {listener.socket.getsockname()[:2] for listener in listening.listeners}
+    hosts = {each.getsockname()[:2] for each in listening.sockets}
     assert hosts == {("127.0.0.1", listening.port), ("::1", listening.port)}
     await close(listening)
 
@@ -56,13 +57,14 @@ async def test_a_taken_port_names_the_port_and_its_holder_and_leaves_nothing_bou
 
 async def test_the_search_for_the_holder_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     found = threading.Event()
-    monkeypatch.setattr(module, "_holder", lambda _: "pid 1 (it)" if found.wait(20) else "")
     with held_port() as holder:
+        port = holder.getsockname()[1]
+        monkeypatch.setattr(module, "_holders", lambda: {port: "pid 1 (it)"} if found.wait(20) else {})
         async with trio.open_nursery() as nursery:
 
             async def ask() -> None:
                 with pytest.raises(ForwardError, match=r"already in use by pid 1 \(it\)"):
-                    await bind(forward(local=holder.getsockname()[1]))
+                    await bind(forward(local=port))
 
             nursery.start_soon(ask)
             await trio.testing.wait_all_tasks_blocked()
@@ -72,7 +74,7 @@ async def test_the_search_for_the_holder_holds_nobody_up(monkeypatch: pytest.Mon
 async def test_one_address_alone() -> None:
     listening = await bind(forward(address="127.0.0.1"))
     with held_port("::1"):
-        assert [each.socket.getsockname()[0] for each in listening.listeners] == ["127.0.0.1"]
+        assert [each.getsockname()[0] for each in listening.sockets] == ["127.0.0.1"]
     await close(listening)
 
 
@@ -80,6 +82,48 @@ async def test_an_address_of_another_machine() -> None:
     with pytest.raises(ForwardError) as caught:
         await bind(forward(address="192.0.2.1", local=8080))
     assert "this machine has no address 192.0.2.1" in str(caught.value)
+
+
+async def test_an_address_of_the_loopback_interface_that_macos_has_only_as_an_alias(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Linux has all of 127.0.0.0/8, so the kernel's answer is played."""
+    await close(await bind(forward(address="127.9.8.7")))
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EADDRNOTAVAIL, "Can't assign requested address")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(ForwardError, match=r"sudo ifconfig lo0 alias 127\.0\.0\.2 up"):
+        await bind(forward(address="127.0.0.2"))
+
+
+async def test_a_port_that_is_released_in_a_moment_is_waited_for() -> None:
+    """A process that is being started has our sockets until its exec."""
+    with held_port() as holder:
+        port = holder.getsockname()[1]
+        bound: list[Listening] = []
+
+        async def take() -> None:
+            bound.append(await bind(forward(local=port, address="127.0.0.1"), passing=True))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take)
+            await trio.testing.wait_all_tasks_blocked()
+            assert bound == []
+            holder.close()
+    await close(*bound)
+
+
+async def test_a_free_port_is_the_preferred_one_if_that_is_free() -> None:
+    with held_port() as holder:
+        taken = holder.getsockname()[1]
+        listening = await bind(forward(prefers=taken))
+        assert listening.port != taken
+    await close(listening)
+    listening = await bind(forward(prefers=taken))
+    assert listening.port == taken
+    await close(listening)
 
 
 async def test_a_privileged_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

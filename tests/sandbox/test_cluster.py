@@ -71,6 +71,18 @@ async def test_what_is_not_there(client: Client) -> None:
         assert done.stderr.decode() == f"Error from server (NotFound): {message}\n"
 
 
+async def test_services_come_and_go(client: Client) -> None:
+    words = ("expose", "deployment/web", "--name=again", "--port=81", "--target-port=http")
+    assert await client.output(*words) == "service/again exposed\n"
+    done = await client.run(*words)
+    assert b"already exists" in done.stderr
+    (port,) = json.loads(await client.output("get", "svc", "again", "-o", "json"))["spec"]["ports"]
+    assert port == {"protocol": "TCP", "port": 81, "targetPort": "http"}
+    async with forwarding(client, "service/again", ":81") as forward:
+        assert (await forward.get()).startswith(b"web-")
+    assert 'service "again" deleted' in await client.output("delete", "svc", "again")
+
+
 async def test_a_deleted_pod_is_replaced(client: Client) -> None:
     cluster = client.cluster
     before = cluster.pods(app="web")

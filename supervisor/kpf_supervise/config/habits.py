@@ -46,7 +46,8 @@ def check_target(text: str) -> None:
     if WILDCARD.search(text):
         raise Mistake(
             f"{quote(text)} has a wildcard, and a target is one object",
-            "Choose pods by their labels with selector:, or declare each object.",
+            "For all services of a namespace write services: [{namespace: NAME}]; pods are chosen by their labels with "
+            "selector:.",
         )
     plain, colon, port = name.partition(":")
     if colon and plain and (kind or not before):

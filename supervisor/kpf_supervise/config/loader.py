@@ -13,15 +13,27 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
+from kpf_supervise.config.contents import Config
 from kpf_supervise.config.errors import ConfigError, FileMistake, Mistake
 from kpf_supervise.config.file import NotAFile, mark, read
 from kpf_supervise.config.habits import check_port_group, check_variable
-from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OF_FORWARD, OPTIONS, RECONNECT, TOP, Option
+from kpf_supervise.config.options import (
+    DEFAULTS,
+    FORWARD,
+    OF_FILE,
+    OF_FORWARD,
+    OPTIONS,
+    RECONNECT,
+    SERVICES,
+    TOP,
+    Option,
+)
+from kpf_supervise.config.service_groups import read_services
 from kpf_supervise.config.target_kinds import KINDS
 from kpf_supervise.config.values import parse_forward_name, parse_port
 from kpf_supervise.config.yaml_nodes import Item, compose, elements, entries, scalar, singles
 from kpf_supervise.config.yaml_nodes import kind as kind_of
-from kpf_supervise.model import TEMPLATE, Cluster, Config, Forward, Reconnect
+from kpf_supervise.model import TEMPLATE, Cluster, Forward, Reconnect
 from kpf_supervise.text import quote, shorten
 
 Port = tuple[int | None, int | str]  # (local, None for any free port; remote)
@@ -73,6 +85,7 @@ class _Reader:
     def __init__(self, folder: Path) -> None:
         self.problems: list[FileMistake] = []
         self.claims: dict[tuple[int, int], dict[IPv4Address | IPv6Address, Item]] = {}  # by port and IP version
+        self.each: list[Forward] = []  # with a forward for each pod
         self.folder = folder
 
     @contextmanager
@@ -96,12 +109,14 @@ class _Reader:
                 self.problems.append(top["forwards"].problem(Mistake("no forwards are declared", fix)))
             else:
                 named = self.group(top["forwards"], None, fix)
-        elif top:
+        elif top and "services" not in top:
             self.problems.append(root.problem(Mistake("no forwards", "Write them below the line forwards:.")))
+        services = read_services(self, top["services"], base, _template) if "services" in top else []
         forwards = [forward for name, item in named.items() for forward in self.forwards(name, item, base)]
         if self.problems:
             raise ConfigError(self.problems)
-        return Config(tuple(forwards), replace(TEMPLATE, **_shared(base)), **whole)
+        plain = (forward for forward in forwards if forward not in self.each)
+        return Config(tuple(plain), tuple(self.each), tuple(services), _template(base), **whole)
 
     def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]:
         """The entries of a mapping whose keys are `known` (None: all are). Unknown keys are reported. One that stands
@@ -170,10 +185,15 @@ class _Reader:
             return []
         ports = self.ports(group["ports"], target, values.get("address", "localhost"))
         shared = _shared(values)
-        return [
+        if values.get("each") is True and target is not BAD and target is not None and target.kind == "pod":
+            mistake = Mistake("each: true with a target that is one pod", "Name a workload, a service or a selector.")
+            self.problems.append(group["each"].problem(mistake))
+        found = [
             Forward(id=id, target=target, local=local, remote=remote, **shared)
             for id, (local, remote) in zip(_ids(name, ports), ports, strict=True)
         ]
+        self.each += found if values.get("each") is True else []
+        return found
 
     def ports(self, item: Item, target: Any, address: Any) -> list[Port]:
         """The ports of one forward. Claims its local ports."""
@@ -211,6 +231,10 @@ class _Reader:
             )
 
 
+def _template(values: dict[str, Any]) -> Forward:
+    return replace(TEMPLATE, **_shared(values))
+
+
 def _shared(values: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Forward, other than its target and ports, from flat options."""
     if values.get("balance") is True:
@@ -241,6 +265,7 @@ def _unknown(key: str, known: Collection[str], entry: Item) -> tuple[Mistake, st
         "under a forward or defaults": DEFAULTS,
         "under a forward": FORWARD,
         "at the top of the file": TOP,
+        "under services": SERVICES,
     }
     for home, keys in homes.items():
         if key in keys:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
+from kpf_supervise.config.contents import Config
 from kpf_supervise.config.values import (
     FORWARD_NAME,
     parse_address,
@@ -31,7 +32,7 @@ from kpf_supervise.config.values import (
     parse_socket,
     parse_target,
 )
-from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Config, Forward, Reconnect
+from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Forward, Reconnect
 
 Schema = dict[str, Any]
 
@@ -137,6 +138,11 @@ _TARGET = {
         "Instead of a target, a label selector as for kubectl -l: app=search,tier in (backend,edge).",
     ),
 }
+_EACH = {
+    "each": _flag(
+        "A forward for each pod of the target: NAME/0, NAME/1, with local ports counted up from the given one."
+    )
+}
 _ENABLED = {"enabled": _flag("Whether this forward is started with the others.")}
 _TOP = _CLUSTER | {
     "kubectl": _text(
@@ -158,7 +164,9 @@ _TOP = _CLUSTER | {
 }
 
 # All options with a single value. Those of reconnect are flat here, so that each overrides only its own default.
-OPTIONS = _TOP | _TARGET | _DEFAULTS | _ENABLED | {f"reconnect.{key}": option for key, option in _RECONNECT.items()}
+OPTIONS = (
+    _TOP | _TARGET | _EACH | _DEFAULTS | _ENABLED | {f"reconnect.{key}": option for key, option in _RECONNECT.items()}
+)
 OF_FORWARD = [key for key in _DEFAULTS | _ENABLED if key in {field.name for field in fields(Forward)}]
 OF_FILE = [key for key in _TOP if key in {field.name for field in fields(Config)}]
 
@@ -192,6 +200,10 @@ def _group(description: str, properties: dict[str, Schema]) -> Schema:
     }
 
 
+_OF_SERVICES_ADDRESS = (
+    'Where to listen: "localhost", one IP address, or "each": for each service its own in 127.0.0.0/8.'
+)
+
 # The keys allowed at each level, with their schemas.
 RECONNECT = _properties(_RECONNECT, Reconnect())
 _TIMES = _group("How a lost kubectl is restarted.", RECONNECT)
@@ -200,10 +212,34 @@ _PORTS = {
     "anyOf": [PORT, {"type": "array", "items": PORT, "minItems": 1}],
     "description": 'One port or a list, [LOCAL:]REMOTE: 5432, "8080:http"; ":80" takes any free local port.',
 }
-FORWARD = _properties(_TARGET, ports=_PORTS) | DEFAULTS | _properties(_ENABLED, TEMPLATE)
+FORWARD = _properties(_TARGET, ports=_PORTS) | DEFAULTS | _properties(_EACH | _ENABLED, TEMPLATE)
+_ADDRESS = {"address": {**DEFAULTS["address"], "description": _OF_SERVICES_ADDRESS}}
+_LOCAL: Schema = {
+    "type": "string",
+    "pattern": r"^(same|free|\+[1-9][0-9]{0,4})$",
+    "default": "same",
+    "description": "Local ports: same (the service's), free (any free one, the same at each start), or as in +10000.",
+}
+_PATTERN: Schema = {"type": "string", "pattern": r"^[a-z0-9*?\[\]!-]+$"}
+_EXCLUDE = {
+    "anyOf": [_PATTERN, {"type": "array", "items": _PATTERN, "minItems": 1}],
+    "description": 'Services that are left out, by patterns of their names: "*-metrics".',
+}
+_LAZY = {"lazy": {**DEFAULTS["lazy"], "default": True}}
+_OF_LABELS = {
+    "selector": _TARGET["selector"].schema | {"description": "Only the services with these labels, as for kubectl -l."}
+}
+SERVICES = (
+    _OF_LABELS | {"exclude": _EXCLUDE, "local": _LOCAL} | DEFAULTS | _ADDRESS | _LAZY | _properties(_ENABLED, TEMPLATE)
+)
+_SERVICE_GROUP = _group("The services of one namespace.", SERVICES)
 TOP = _properties(
     _TOP,
     Config(()),
+    services={
+        "anyOf": [_SERVICE_GROUP, {"type": "array", "items": _SERVICE_GROUP, "minItems": 1}],
+        "description": "Namespaces of which each port of each service is forwarded, as NAMESPACE/SERVICE/PORT.",
+    },
     defaults=_group("Options for all forwards that don't set their own.", DEFAULTS),
     forwards={
         "type": "object",
@@ -228,6 +264,6 @@ def schema() -> Schema:
         "title": "kpf-supervise configuration",
         "type": "object",
         "additionalProperties": False,
-        "required": ["forwards"],
+        "anyOf": [{"required": ["forwards"]}, {"required": ["services"]}],
         "properties": TOP,
     }

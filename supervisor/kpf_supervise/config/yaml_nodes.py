@@ -154,6 +154,11 @@ def kind(node: yaml.Node) -> str:
             return "a group of keys"
 
 
+def is_empty(item: Item) -> bool:
+    """Whether it is a group without keys, written as {}."""
+    return isinstance(item.node, yaml.MappingNode) and not item.node.value
+
+
 def scalar(item: Item) -> str:
     """The text of a single value, without YAML's type conversion. Raises Mistake."""
     found = kind(item.node)

@@ -23,7 +23,7 @@ from kpf_supervise.text import quote
 _MOST = 100  # open connections; beyond that, the one that has been idle the longest is closed
 _PATIENCE = 5.0  # seconds that a peer has to receive what was sent
 _BRIEF = 0.1  # seconds that it has to receive the last message
-_BEHIND = 1000  # events that may be queued for a subscriber
+_BEHIND = 10_000  # events that may be queued for a subscriber: a thousand services may be listed at once
 
 
 async def serve(bound: socket.socket, handlers: Handlers) -> None:

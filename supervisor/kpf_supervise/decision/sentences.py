@@ -15,7 +15,11 @@ def looking(step: Step) -> None:
 
 def resting(step: Step) -> None:
     if step.forward_state is not State.IDLE:
-        step.tell(Trigger.QUIET, f"{step.facts.local} listens; kubectl starts with the first connection")
+        step.tell(Trigger.QUIET, listens(step.facts.local))
+
+
+def listens(local: str) -> str:
+    return f"{local} listens; kubectl starts with the first connection"
 
 
 def restarted(step: Step) -> None:

@@ -99,11 +99,17 @@ class ServiceSpec(_Object):
     selector: dict[str, str] | None = None
     type: str | None = None
     cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
+    external_name: str | None = None
     ports: list[ServicePort] | None = None
 
 
 class Service(_Object):
     spec: ServiceSpec
+
+
+class ServiceObject(_Object):
+    metadata: Metadata
+    spec: ServiceSpec = msgspec.field(default_factory=ServiceSpec)
 
 
 class Expression(_Object):
@@ -125,6 +131,19 @@ class Workload(_Object):
     """A Deployment, StatefulSet, DaemonSet or ReplicaSet."""
 
     spec: WorkloadSpec
+
+
+class Ordinals(_Object):
+    start: int = 0
+
+
+class StatefulSetSpec(_Object):
+    replicas: int | None = None  # 1 if omitted
+    ordinals: Ordinals | None = None
+
+
+class StatefulSet(_Object):
+    spec: StatefulSetSpec
 
 
 class ListMeta(_Object):

@@ -83,7 +83,7 @@ class Catalog:
             raise ForwardError(no_answer(path, error)) from None
 
     async def _list(self, questions: Questions, kind: str, selector: str = "") -> list[Listed]:
-        path = questions.path_of_all(kind)
+        path = questions.path_of_all(f"{kind}s")
         try:
             return read_targets(kind, await questions.ask(f"{path}{_MOST}{questions.by_labels(selector)}"))
         except Malformed as error:

@@ -10,7 +10,8 @@ from msgspec import Raw
 
 from kpf_supervise.config.selectors import Selector, from_label_selector, from_map, parse_selector
 from kpf_supervise.discovery.api_objects import Service, ServicePort, Workload
-from kpf_supervise.discovery.pods import PASSING, Pod, PodSet
+from kpf_supervise.discovery.objects import ObjectSet
+from kpf_supervise.discovery.pods import PASSING, Pod
 from kpf_supervise.kubectl.answers import Malformed, decode
 from kpf_supervise.model import Cause, ForwardError, Problem, Target
 
@@ -25,6 +26,7 @@ class Destination:
     target: Target
     selector: Selector | None = None
     service: Service | None = None
+    alone: bool = False  # no other pod takes the place of a pod given by name
 
 
 def path_of(target: Target, namespace: str) -> str | None:
@@ -79,14 +81,15 @@ class Choice:
 
 
 def choose(
-    where: Destination, pods: PodSet, current: Pod | None = None, family: tuple[str, str] | None = None
+    where: Destination, pods: ObjectSet[Pod], current: Pod | None = None, family: tuple[str, str] | None = None
 ) -> Choice:
     """Choose a ready pod that is not terminating. `current` is kept while it qualifies. Otherwise the newest pod is
     chosen, or the lowest ordinal of a StatefulSet: usually the primary.
 
-    A pod given by name is the only candidate while it exists. Once it is gone or terminating, the pods of its family
-    (known from the time when it existed) are candidates; for a StatefulSet, only the pod that takes its name. This runs
-    at every change of one of the target's pods, so an unchanged choice is found without looking at the others.
+    A pod given by name is the only candidate while it exists, and always if it is `alone`. Once it is gone or
+    terminating, the pods of its family (known from the time when it existed) are candidates; for a StatefulSet, only
+    the pod that takes its name. This runs at every change of one of the target's pods, so an unchanged choice is found
+    without looking at the others.
     """
     now = pods.named(current.name) if current is not None else None
     stays = now if now is not None and current is not None and now.incarnation == current.incarnation else None
@@ -96,6 +99,11 @@ def choose(
         candidates = [pod for pod in pods if where.selector.matches(pod.labels)]
     else:
         named = pods.named(where.target.name)
+        if where.alone and named is None:
+            return Choice(None, None, f"there is no pod {where.target.name} now")
+        if where.alone and named is not None:
+            reason, stuck = ("", False) if named.usable else _why_none([named])
+            return Choice(named if named.usable else None, None, reason, stuck)
         family = (named and named.family) or family
         if named is None and family is None:
             return Choice(None, None, f"there is no pod {where.target.name}", missing=True)
@@ -115,7 +123,9 @@ def choose(
     return Choice(_preferred_first(usable)[0], family)
 
 
-def ready(where: Destination, pods: PodSet, current: Pod | None, family: tuple[str, str] | None) -> Sequence[Pod]:
+def ready(
+    where: Destination, pods: ObjectSet[Pod], current: Pod | None, family: tuple[str, str] | None
+) -> Sequence[Pod]:
     """All ready pods of a target that are not terminating, in the order in which `choose` prefers them. A pod given by
     name stands for one pod: the one that `choose` chooses."""
     selector = where.selector

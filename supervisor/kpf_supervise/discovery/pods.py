@@ -1,16 +1,15 @@
-"""Pods, read from the API's objects and watch events. Pure: no clocks, no processes."""
+"""Pods, read from the API's objects. Pure: no clocks, no processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from msgspec import Raw
 
-from kpf_supervise.discovery.api_objects import Failure, Metadata, Named, PodObject, PodStatus, WatchEvent
-from kpf_supervise.kubectl.answers import Malformed, decode
-from kpf_supervise.model import Cause, ForwardError, Problem
+from kpf_supervise.discovery.api_objects import Metadata, PodObject, PodStatus
+from kpf_supervise.discovery.objects import Kind, ObjectSet
+from kpf_supervise.kubectl.answers import decode
 from kpf_supervise.text import redact
 
 
@@ -28,6 +27,7 @@ class Pod:
     family: tuple[str, str] | None  # the controller that would replace it: (kind, name)
     ports: Mapping[str, int]  # named container ports
     trouble: str  # why it is not ready, in the pod's own words; empty if it is
+    ended: bool = False  # its processes have ended for good
 
     @property
     def usable(self) -> bool:
@@ -69,6 +69,7 @@ def read_pod(data: bytes | Raw) -> Pod:
         family=_family(meta),
         ports=ports,
         trouble="" if ready else redact(_trouble(status)),
+        ended=status.phase in ("Succeeded", "Failed"),
     )
 
 
@@ -102,65 +103,11 @@ def _trouble(status: PodStatus) -> str:
     return f"{phase} ({status.reason})" if status.reason else phase  # e.g. Failed (Evicted)
 
 
-class Change(NamedTuple):
-    """The result of one watch event."""
-
-    pod: Pod | None = None  # the changed pod, as it is now or was last
-    bookmark: bool = False
-    unreadable: str = ""  # why the pod can't be read
+PODS = Kind("pods", read_pod, "a forward notices a restart only when kubectl does")
 
 
-class PodSet:
-    """The pods of one namespace, from listings and watch events, with the resource version to continue from."""
+class PodSet(ObjectSet[Pod]):
+    """The pods of one namespace."""
 
     def __init__(self, pods: Iterable[Pod] = ()) -> None:
-        self.version = ""
-        self.replace(pods)
-
-    def __iter__(self) -> Iterator[Pod]:
-        return iter(self._pods.values())
-
-    def derived(self, key: Hashable, compute: Callable[[], Sequence[Pod]]) -> Sequence[Pod]:
-        """What `compute` makes of these pods. It is computed once, until one of them changes: each connection asks."""
-        found = self._derived.get(key)
-        if found is None:
-            found = self._derived[key] = compute()
-        return found
-
-    def named(self, name: str) -> Pod | None:
-        return self._pods.get(name)
-
-    def replace(self, pods: Iterable[Pod], version: str = "") -> None:
-        """Replace all pods by those of a listing."""
-        self._pods = {pod.name: pod for pod in pods}
-        self._derived: dict[Hashable, Sequence[Pod]] = {}
-        self.version = version
-
-    def apply(self, line: bytes) -> Change:
-        """Apply one watch event. Raises Expired on a 410, ForwardError on other errors, Malformed if the line is not an
-        event. A pod that can't be read counts as gone."""
-        event = decode(line, WatchEvent)
-        if event.type == "ERROR":
-            failure = decode(event.object, Failure)
-            if failure.code == 410:
-                raise Expired
-            raise ForwardError(Problem(Cause.API_UNREACHABLE, f"the watch of pods failed: {redact(failure.message)}"))
-        meta = decode(event.object, Named).metadata
-        self.version = meta.resource_version or self.version
-        if event.type == "BOOKMARK":
-            return Change(bookmark=True)
-        self._derived.clear()
-        try:
-            pod = read_pod(event.object)
-        except Malformed as error:
-            return Change(self._pods.pop(meta.name, None), unreadable=str(error))
-        known = self._pods.get(pod.name)
-        if event.type != "DELETED":
-            self._pods[pod.name] = pod
-        elif known is not None and known.uid == pod.uid:  # else a new pod of that name already exists
-            del self._pods[pod.name]
-        return Change(pod if known != pod or event.type == "DELETED" else None)
-
-
-class Expired(Exception):
-    """The resource version to continue from is too old (HTTP 410): the pods must be listed again."""
+        super().__init__(PODS, pods)

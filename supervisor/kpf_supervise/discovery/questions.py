@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
 
 import trio
+from msgspec import Raw
 
 from kpf_supervise.api.errors import no_answer
 from kpf_supervise.api.server import ApiServer
 from kpf_supervise.discovery.api_objects import ObjectList
-from kpf_supervise.discovery.pods import Pod, read_pod
 from kpf_supervise.kubectl.answers import Malformed, decode
 from kpf_supervise.model import Cause, Cluster, ForwardError
 from kpf_supervise.primitives.single_flight import SingleFlight
 
 _PAGE = 500  # objects per page of a listing, as in client-go: a slow line gets them in pieces
-_AT_A_TIME = 100  # pods of a listing that are read before other tasks run: about a millisecond
+_AT_A_TIME = 100  # objects of a listing that are read before other tasks run: about a millisecond
 
 _Wanted = TypeVar("_Wanted")
+_Item = TypeVar("_Item")
 
 
 class Questions:
@@ -30,36 +32,37 @@ class Questions:
         self.api = api
         self.cluster = cluster
         self.namespace = namespace
-        self.pods_path = self.path_of_all("pod")
+        self.pods_path = self.path_of_all("pods")
         self._questions: SingleFlight[str, bytes] = SingleFlight()  # by path
 
-    async def list_pods(self) -> tuple[str, list[Pod], str]:
-        """Return the resource version to continue from, the pods, and why a pod can't be read. Raises ForwardError."""
-        pods: list[Pod] = []
+    async def list_all(self, all: str, read: Callable[[Raw], _Item]) -> tuple[str, list[_Item], str]:
+        """Return the resource version to continue from, the objects at the API path `all`, and why one can't be read.
+        Raises ForwardError."""
+        items: list[_Item] = []
         unreadable, page = "", f"?limit={_PAGE}"
         while True:
             try:
-                listing = await self._ask_for(f"{self.pods_path}{page}", ObjectList)
+                listing = await self._ask_for(f"{all}{page}", ObjectList)
             except ForwardError:
                 if "continue=" not in page:
                     raise
-                pods, page = [], ""  # 410, the pages took too long: list without pages, as client-go does
+                items, page = [], ""  # 410, the pages took too long: list without pages, as client-go does
                 continue
             for number, item in enumerate(listing.items or (), 1):
                 try:
-                    pods.append(read_pod(item))
+                    items.append(read(item))
                 except Malformed as error:
                     unreadable = str(error)
                 if number % _AT_A_TIME == 0:
                     await trio.lowlevel.checkpoint()
             if not page or not listing.metadata.next:
-                return listing.metadata.resource_version, pods, unreadable
+                return listing.metadata.resource_version, items, unreadable
             page = f"?limit={_PAGE}&continue={quote(listing.metadata.next, safe='')}"
 
-    def path_of_all(self, kind: str) -> str:
-        """The API path of all objects of a kind of target in the namespace."""
-        api = "api/v1" if kind in ("pod", "service") else "apis/apps/v1"
-        return f"/{api}/namespaces/{self.namespace}/{kind}s"
+    def path_of_all(self, kinds: str) -> str:
+        """The API path of all objects of a kind of target (plural) in the namespace."""
+        api = "api/v1" if kinds in ("pods", "services") else "apis/apps/v1"
+        return f"/{api}/namespaces/{self.namespace}/{kinds}"
 
     def by_labels(self, selector: str) -> str:
         """Further query of a listing; empty for all objects."""

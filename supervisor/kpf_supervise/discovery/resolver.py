@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from kpf_supervise.api.errors import no_answer
 from kpf_supervise.discovery.choice import Destination, concerns, destination, path_of
-from kpf_supervise.discovery.pods import Pod, PodSet
+from kpf_supervise.discovery.objects import ObjectSet
+from kpf_supervise.discovery.pods import PODS, Pod
 from kpf_supervise.discovery.sight import Sight
 from kpf_supervise.discovery.watch import Watch
 from kpf_supervise.discovery.watches import Watches
@@ -25,7 +26,7 @@ class TargetResolver:
         self._settings = settings
         self._watches = watches
         self._changed = changed
-        self._watch: Watch | None = None
+        self._watch: Watch[Pod] | None = None
         self._unknown = Login(settings.cluster)
         self._where: Destination | None = None
         self._looks = 0
@@ -50,6 +51,11 @@ class TargetResolver:
             return self._settings.cluster, self._settings.namespace
         return self._watch.cluster, self._watch.namespace
 
+    @property
+    def forbidden(self) -> Problem | None:
+        """Why the pods can't be watched, if that is not allowed."""
+        return self._watch.forbidden if self._watch is not None else None
+
     def sight(self) -> Sight:
         """What is known now."""
         watch = self._watch
@@ -73,7 +79,7 @@ class TargetResolver:
             signing_in=self.login.signing_in,
             signing_in_since=self.login.begun,
             no_login=self.login.problem,
-            pods=watch.pods,
+            pods=watch.items,
             listed=watch.listed,
             denied=watch.denied,
             blind=watch.blind,
@@ -88,7 +94,7 @@ class TargetResolver:
         with `pod` whether the pod given by name exists. `again`: the target may have changed since it was read."""
         try:
             if self._watch is None:
-                self._watch = await self._watches.of(self._settings.cluster, self._settings.namespace)
+                self._watch = await self._watches.pods(self._settings.cluster, self._settings.namespace)
                 self._watch.listeners.add(self._hear)
                 self.login.listeners.add(self._changed)
                 self._changed()
@@ -131,7 +137,7 @@ class TargetResolver:
         path = path_of(target, self._watch.namespace)
         data = await self._watch.questions.find(path) if path else None
         try:
-            self._where = destination(target, data)
+            self._where = replace(destination(target, data), alone=self._settings.alone)
         except Malformed as error:
             raise ForwardError(no_answer(path or "", error)) from None
         self._gone = ""
@@ -141,4 +147,4 @@ class TargetResolver:
             self._changed()
 
 
-_NO_PODS = PodSet()
+_NO_PODS = ObjectSet(PODS)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kpf_supervise.discovery.choice import Choice, Destination, choose, concerns, ready
+from kpf_supervise.discovery.objects import ObjectSet
 from kpf_supervise.discovery.pods import Pod, PodSet
 from kpf_supervise.kubectl.command_line import command
 from kpf_supervise.model import FINAL, Cause, Cluster, Problem, Target
@@ -32,7 +33,7 @@ class Sight:
     signing_in: str = ""  # that a sign-in runs: with what, and since when
     signing_in_since: float | None = None  # the same in trio's time
     no_login: Problem | None = None  # why the last sign-in failed
-    pods: PodSet = field(default_factory=PodSet)
+    pods: ObjectSet[Pod] = field(default_factory=PodSet)
     listed: int = 0  # increases when the API server has answered (again)
     denied: bool = False  # watching is forbidden
     blind: bool = False  # listing is forbidden too

@@ -1,15 +1,17 @@
-"""The pods of one namespace of one cluster, kept current by one stream of events that all its forwards share."""
+"""The pods or the services of one namespace of one cluster, kept current by one stream of events that all who want them
+share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Generic
 
 import trio
 
 from kpf_supervise.api.errors import no_answer
+from kpf_supervise.discovery.objects import Expired, Item, Kind, ObjectSet
 from kpf_supervise.discovery.outage import Outage
-from kpf_supervise.discovery.pods import Expired, Pod, PodSet
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.kubectl.answers import Malformed
 from kpf_supervise.model import Cause, ForwardError, Problem
@@ -52,27 +54,31 @@ class Pulse:
             self.limit *= 2
 
 
-class Watch:
-    """`pods` is current once `listed` is not 0, while `problem` is None and watching is not `denied`."""
+class Watch(Generic[Item]):
+    """`items` is current once `listed` is not 0, while `problem` is None and watching is not `denied`."""
 
-    def __init__(self, questions: Questions, notice: Callable[[str], None], outage: Outage) -> None:
+    def __init__(self, kind: Kind[Item], questions: Questions, notice: Callable[[str], None], outage: Outage) -> None:
         self.questions = questions
         self.cluster, self.namespace = questions.cluster, questions.namespace
-        self.pods = PodSet()
+        self.items = ObjectSet(kind)
         self.problem: Problem | None = None
-        self.denied = False  # watching is forbidden: `pods` is only as fresh as the last `refresh`
+        self.denied = False  # watching is forbidden: `items` is only as fresh as the last `refresh`
         self.blind = False  # listing is forbidden too
+        self.forbidden: Problem | None = None  # why watching is denied
         self.listed = 0  # successful listings so far: each one means that the API server answers
         self.cut_off = False  # nothing comes from the API server: tunnels may be dead
         self.renewed = 0  # increases when connections to the API server were found dead: tunnels may be dead too
         self.why = DIED  # why `renewed` increased
-        self.listeners: set[Callable[[Pod | None], None]] = set()  # called with the changed pod, or None
+        self.listeners: set[Callable[[Item | None], None]] = set()  # called with the changed object, or None
+        self._kind = kind
+        self._what = f"{kind.name} in namespace {self.namespace}"
+        self._path = questions.path_of_all(kind.name)
         self._notice = notice
         self._outage = outage
         self._pulse = Pulse()
         self._suspected = False  # connections may have died; handled once the API server answers
         self._asked = False  # a caller wants to know whether the API server answers
-        self._unreadable = ""  # why the last pod left out can't be read
+        self._unreadable = ""  # why the last object left out can't be read
         self._patience = trio.CancelScope()  # the stream's deadline
         self._again = trio.Event()
         questions.api.line.listeners.add(self._hear_of_line)
@@ -89,7 +95,7 @@ class Watch:
 
     def _hear_of_line(self) -> None:
         """The line to the API server has died, or something has come from it again. Then every kubectl is replaced as
-        soon as the pods are listed, since the tunnels may be dead; if listing them fails, those serve on."""
+        soon as they are listed, since the tunnels may be dead; if listing them fails, those serve on."""
         problem = self.questions.api.line.problem
         if problem is not None:
             self.cut_off = self._suspected = True
@@ -120,11 +126,11 @@ class Watch:
         self._again.set()
 
     def failed(self, problem: Problem) -> None:
-        """Report that the pods are unknown for now."""
+        """Report that they are unknown for now."""
         self._tell(problem)
 
     async def run(self) -> None:
-        """Keep `pods` current, and tell the listeners about each change. Never returns."""
+        """Keep `items` current, and tell the listeners about each change. Never returns."""
         while True:
             self._deny(await self._keep_current())
             await self._until_allowed()
@@ -167,7 +173,7 @@ class Watch:
     async def _pause(self, problem: Problem, failures: int) -> None:
         if failures == 2:
             self._notice(
-                f"pods in namespace {self.namespace} can't be listed, though the API server answers: "
+                f"{self._what} can't be listed, though the API server answers: "
                 f"{problem.message}. It is retried. {problem.next_step}".rstrip()
             )
         self._again = trio.Event()
@@ -175,10 +181,10 @@ class Watch:
             await self._again.wait()
 
     async def refresh(self) -> None:
-        """List the pods again. Raises ForwardError."""
-        version, pods, unreadable = await self.questions.list_pods()
+        """List them again. Raises ForwardError."""
+        version, items, unreadable = await self.questions.list_all(self._path, self._kind.read)
         self._asked = False  # only now: this also answers a check made meanwhile, and no silence is misread
-        self.pods.replace(pods, version)
+        self.items.replace(items, version)
         self.listed += 1
         self._outage.answered()
         self._renew()
@@ -188,13 +194,13 @@ class Watch:
     def _tell_unreadable(self, why: str) -> None:
         if why and why != self._unreadable:
             self._unreadable = why
-            self._notice(f"a pod in namespace {self.namespace} can't be read, and is left out ({redact(why)})")
+            self._notice(f"one of the {self._what} can't be read, and is left out ({redact(why)})")
 
     async def _follow(self) -> None:
         """Watch, beginning with the version of the listing. Start a new watch when the server ends one normally (every
         few minutes).
 
-        Raises Expired if the pods must be listed again, ForwardError if the watch failed, or _Silent."""
+        Raises Expired if they must be listed again, ForwardError if the watch failed, or _Silent."""
         while True:
             begun = trio.current_time()
             await self._stream()
@@ -202,7 +208,7 @@ class Watch:
                 await trio.sleep(_BRIEF)
 
     async def _stream(self) -> None:
-        path = f"{self.questions.pods_path}?watch=1&allowWatchBookmarks=true&resourceVersion={self.pods.version}"
+        path = f"{self._path}?watch=1&allowWatchBookmarks=true&resourceVersion={self.items.version}"
         self._pulse.begun()
         with trio.CancelScope(deadline=trio.current_time() + self._pulse.limit) as self._patience:
             if self._asked or self._suspected:  # set before this stream began
@@ -213,26 +219,25 @@ class Watch:
                         self._take(line)
                         self._patience.deadline = trio.current_time() + self._pulse.limit
             except Malformed as error:
-                raise ForwardError(no_answer(self.questions.pods_path, error)) from None
+                raise ForwardError(no_answer(self._path, error)) from None
         if self._patience.cancelled_caught:
             raise _Silent
 
     def _take(self, line: bytes) -> None:
         """Raises Expired, ForwardError, Malformed."""
-        change = self.pods.apply(line)
-        if change.pod is not None:
-            self._tell(None, change.pod)
+        change = self.items.apply(line)
+        if change.item is not None:
+            self._tell(None, change.item)
         if change.bookmark:
             self._pulse.marked(trio.current_time())
         self._tell_unreadable(change.unreadable)
 
     def _deny(self, problem: Problem) -> None:
-        self.denied = True
+        self.denied, self.forbidden = True, problem
         self.blind = self.listed == 0
         self._renew()
         self._notice(
-            f"{problem.message}: pods are not followed there; a forward notices a restart only when kubectl does. "
-            f"{problem.next_step}"
+            f"{problem.message}: {self._kind.name} are not followed there; {self._kind.unfollowed}. {problem.next_step}"
         )
         self._tell(None)
 
@@ -245,14 +250,14 @@ class Watch:
                 await self.refresh()
                 self.blind = False
                 await self.questions.api.read(
-                    f"{self.questions.pods_path}?watch=1&timeoutSeconds=1&resourceVersion={self.pods.version}"
+                    f"{self._path}?watch=1&timeoutSeconds=1&resourceVersion={self.items.version}"
                 )
             except ForwardError:
                 continue
-            self.denied = False
-            return self._notice(f"pods in namespace {self.namespace} are followed from now on: that is allowed now")
+            self.denied, self.forbidden = False, None
+            return self._notice(f"{self._what} are followed from now on: that is allowed now")
 
-    def _tell(self, problem: Problem | None, pod: Pod | None = None) -> None:
+    def _tell(self, problem: Problem | None, item: Item | None = None) -> None:
         self.problem = problem
         for listener in list(self.listeners):
-            listener(pod)
+            listener(item)

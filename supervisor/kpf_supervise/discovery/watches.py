@@ -1,15 +1,21 @@
-"""The watches of all forwards: one per (cluster, namespace), started when a forward first asks for it."""
+"""The watches of all forwards: one per kind, cluster and namespace, started when somebody first asks for it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from kpf_supervise.api.server import ApiServer
+from kpf_supervise.discovery.objects import Item, Kind
 from kpf_supervise.discovery.outage import Outage
+from kpf_supervise.discovery.pods import PODS, Pod
 from kpf_supervise.discovery.questions import Questions
+from kpf_supervise.discovery.services import SERVICES, Service
 from kpf_supervise.discovery.watch import Watch
 from kpf_supervise.events.board import Board
 from kpf_supervise.kubectl.contexts import Contexts, Resolved
@@ -40,7 +46,12 @@ class Watches:
         self._folder = folder
         self._servers: dict[tuple[Path | None, str, str], ApiServer] = {}
         self._outages: dict[Cluster, Outage] = {}
-        self._watches: dict[tuple[Cluster, str], Watch] = {}
+        self._pods: dict[tuple[Cluster, str], Watch[Pod]] = {}
+        self._services: dict[tuple[Cluster, str], Watch[Service]] = {}
+
+    @property
+    def _all(self) -> Iterator[Watch[Any]]:
+        return chain(self._pods.values(), self._services.values())
 
     def suspect_lines(self) -> None:
         """Connections to the API servers may have died."""
@@ -51,7 +62,7 @@ class Watches:
         """Have every kubectl replaced: see `Watch.suspect`."""
         for server in self._servers.values():
             server.begin_anew()
-        for watch in self._watches.values():
+        for watch in self._all:
             watch.suspect(why)
 
     def ask_again(self) -> None:
@@ -62,22 +73,35 @@ class Watches:
     def _end_pauses(self) -> None:
         for outage in self._outages.values():
             outage.ask_again()
-        for watch in self._watches.values():
+        for watch in self._all:
             watch.ask_again()
 
-    async def of(self, cluster: Cluster, namespace: str | None) -> Watch:
+    async def pods(self, cluster: Cluster, namespace: str | None) -> Watch[Pod]:
         """Return the watch of a namespace; None is the context's own. Raises ForwardError if the context does not exist
         or kubectl can't be run."""
+        return await self._of(PODS, self._pods, cluster, namespace)
+
+    async def services(self, cluster: Cluster, namespace: str | None) -> Watch[Service]:
+        """The same for services."""
+        return await self._of(SERVICES, self._services, cluster, namespace)
+
+    async def _of(
+        self,
+        kind: Kind[Item],
+        watches: dict[tuple[Cluster, str], Watch[Item]],
+        cluster: Cluster,
+        namespace: str | None,
+    ) -> Watch[Item]:
         if self._contexts.version is None:
             failing = self._board.failing("reading kubectl's version")
             self._nursery.start_soon(unbroken, self._contexts.check_version, failing)
         resolved = await self._contexts.of(cluster)
         key = (resolved.cluster, namespace or resolved.namespace)
-        if key not in self._watches:
+        if key not in watches:
             questions = Questions(self._server(resolved), *key)
-            watch = self._watches[key] = Watch(questions, self._board.notice, self._outage(questions))
-            self._nursery.start_soon(unbroken, watch.run, partial(self._failed, watch))
-        return self._watches[key]
+            watch = watches[key] = Watch(kind, questions, self._board.notice, self._outage(questions))
+            self._nursery.start_soon(unbroken, watch.run, partial(self._failed, kind, watch))
+        return watches[key]
 
     async def questions(self, cluster: Cluster, namespace: str | None) -> Questions:
         """For questions that nothing is watched for. Raises ForwardError as `of` does."""
@@ -110,6 +134,6 @@ class Watches:
             self._outages[cluster] = Outage(label, probe, self._board.notice)
         return self._outages[cluster]
 
-    def _failed(self, watch: Watch, error: BaseException, pause: float) -> None:
-        sentence = self._board.bug(error, f"the watch of pods in namespace {watch.namespace}")
+    def _failed(self, kind: Kind[Item], watch: Watch[Item], error: BaseException, pause: float) -> None:
+        sentence = self._board.bug(error, f"the watch of {kind.name} in namespace {watch.namespace}")
         watch.failed(Problem(Cause.INTERNAL, sentence, f"It is started again in {pause:.0f} s"))

@@ -22,6 +22,7 @@ from kpf_supervise.model import (
     Cause,
     Event,
     Forward,
+    Origin,
     Problem,
     Status,
     Trigger,
@@ -39,10 +40,10 @@ class Board:
         self._statuses: dict[str, Status] = {}
         self._subscribers: set[trio.MemorySendChannel[Event]] = set()
         self._bugs: frozenset[tuple[object, ...]] = frozenset()  # type and place of the bugs already reported
-        self.history: deque[Event] = deque(maxlen=_HISTORY)  # oldest first, without UNPRINTED events
+        self.history: deque[Event] = deque(maxlen=_HISTORY)  # oldest first, without those that are not printed
 
-    def add(self, forward: Forward, declared: bool = True) -> Status:
-        status = Status(forward=forward, declared=declared, since=time.time())
+    def add(self, forward: Forward, origin: Origin = Origin.FILE) -> Status:
+        status = Status(forward=forward, origin=origin, since=time.time())
         if forward.id in self._statuses:  # the same forward with other settings
             status.log.extend(self._statuses[forward.id].log)
         self._statuses[forward.id] = status
@@ -55,7 +56,7 @@ class Board:
 
     @property
     def statuses(self) -> Mapping[str, Status]:
-        """By id, in the order of the file. Forwards started over the control socket come last."""
+        """By id, in the order in which they were listed: those of the file first, in its order."""
         return MappingProxyType(self._statuses)
 
     def changed(
@@ -69,8 +70,10 @@ class Board:
         attempt: int | None = None,
         attempts: int | None = None,
         delay: float | None = None,
+        printed: bool = True,
     ) -> None:
-        """Apply a state change and publish it once. Attempt `attempt` of `attempts` follows in `delay` seconds."""
+        """Apply a state change and publish it once, if not `printed` only to subscribers. Attempt `attempt` of
+        `attempts` follows in `delay` seconds."""
         state = TRANSITIONS[status.state][trigger]
         if state is not status.state:
             status.since = time.time()
@@ -91,6 +94,7 @@ class Board:
                 attempt=attempt,
                 attempts=attempts,
                 delay=delay,
+                printed=printed,
             )
         )
 
@@ -129,7 +133,7 @@ class Board:
     def _publish(self, event: Event) -> None:
         if event.forward in self._statuses and event.kind != ADDED:
             self._statuses[event.forward].log.append(event)
-        if event.kind not in UNPRINTED:
+        if event.printed and event.kind not in UNPRINTED:
             self.history.append(event)
         for subscriber in list(self._subscribers):
             try:

@@ -16,16 +16,20 @@ from kpf_supervise.model import NOTICE, UNPRINTED, Event, State
 _LIMIT = 10_000  # events that may queue while the terminal accepts no output
 
 
+def _only_sent(event: Event) -> bool:
+    return event.kind in UNPRINTED or not event.printed
+
+
 def as_text(event: Event) -> str | None:
     """A line for people, followed by the traceback if the event is a bug; None for events that only programs need."""
-    if event.kind == State.CONNECTING or event.kind in UNPRINTED:
+    if event.kind == State.CONNECTING or _only_sent(event):
         return None
     return "\n".join((serialize.line(serialize.event(event)), *event.traceback))
 
 
 def as_json(event: Event) -> str | None:
     """One JSON object; None for events that are sent only to subscribers."""
-    return None if event.kind in UNPRINTED else json.dumps(serialize.event(event), ensure_ascii=False)
+    return None if _only_sent(event) else json.dumps(serialize.event(event), ensure_ascii=False)
 
 
 async def print_events(

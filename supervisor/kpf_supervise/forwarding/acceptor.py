@@ -43,7 +43,7 @@ class ConnectionAcceptor:
 
     async def run(self) -> None:
         """Accept until cancelled, then close the connections. The listeners stay open, since others hold them too."""
-        await trio.serve_listeners(self._serve, list(self._listening.duplicate().listeners))
+        await trio.serve_listeners(self._serve, self._listening.duplicate().listeners())
 
     def admit(self, client: HeldClient, tunnel: Tunnel) -> None:
         """The connection counts as the tunnel's from now on: a retired tunnel ends with its last connection."""

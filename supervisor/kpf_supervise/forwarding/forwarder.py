@@ -35,7 +35,7 @@ from kpf_supervise.discovery.resolver import TargetResolver
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.forwarding.acceptor import ConnectionAcceptor
-from kpf_supervise.forwarding.listener import Listening
+from kpf_supervise.forwarding.listener import Listening, shown
 from kpf_supervise.forwarding.tunnel import Tunnel
 from kpf_supervise.kubectl.command_line import WEDGE_FREE, port_forward, to_go_on
 from kpf_supervise.kubectl.contexts import Contexts
@@ -66,8 +66,7 @@ class Forwarder:
     def __init__(self, status: Status, listening: Listening, tools: Tools) -> None:
         self.settings = status.forward
         self.status = status
-        host = f"[{self.settings.address}]" if ":" in self.settings.address else self.settings.address
-        self.local = f"{host}:{listening.port}"
+        self.local = shown(self.settings.address, listening.port)
         self._tools = tools
         self._changed = Signal()
         self._resolver = TargetResolver(self.settings, tools.watches, self._changed.tell)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     import psutil
 
 _BACKLOG = 1024  # connections that the kernel queues; the default of 128 loses some when hundreds come at once
+_AGAIN = 0.02  # seconds until a port is tried again that should be free
+_ANY = frozenset({"0.0.0.0", "::"})
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
@@ -27,26 +28,82 @@ class Listening:
     """The sockets of one forward, all on one port number."""
 
     port: int
-    listeners: tuple[trio.SocketListener, ...]
+    sockets: tuple[socket.socket, ...]
 
     def duplicate(self) -> Listening:
         """Duplicates of the sockets. Connections queued on a socket stay on its duplicate when the socket closes."""
-        return Listening(self.port, tuple(trio.SocketListener(each.socket.dup()) for each in self.listeners))
+        return Listening(self.port, tuple(each.dup() for each in self.sockets))
+
+    def listeners(self) -> list[trio.SocketListener]:
+        """Close these to close the sockets."""
+        return [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in self.sockets]
 
     def close(self) -> None:
-        for listener in self.listeners:
-            listener.socket.close()
+        for each in self.sockets:
+            each.close()
 
 
-async def bind(forward: Forward, ours: Mapping[int, str] = MappingProxyType({})) -> Listening:
+class Fix(NamedTuple):
+    """What the user can do where a local port can't be bound."""
+
+    taken: str
+    privileged: str
+
+
+OF_A_FORWARD = Fix("choose another local port", "Give the forward a local port above 1023, for example {}")
+OF_SERVICES = Fix(
+    "write address: each (each service gets an address of its own), local: free or local: +10000 under services",
+    "Write local: +10000 or local: free under services",
+)
+
+
+class Processes:
+    """The processes that listen, looked up once: that takes up to a second on a busy machine."""
+
+    def __init__(self) -> None:
+        self._holders: dict[int, str] | None = None
+
+    async def holder(self, port: int) -> str:
+        """The process that listens on a port: "pid 4711 (python3 -m http.server)", or "" if it is not visible."""
+        if self._holders is None:
+            self._holders = await trio.to_thread.run_sync(_holders, abandon_on_cancel=True)
+        return self._holders.get(port, "")
+
+
+def hosts(address: str) -> tuple[str, ...]:
+    """The IP addresses of a forward's `address`."""
+    return ("127.0.0.1", "::1") if address == "localhost" else (address,)
+
+
+def shown(address: str, port: int) -> str:
+    """HOST:PORT, for people."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two forwards with these `address` can't listen on the same port."""
+    return any(
+        ours == theirs or ((":" in ours) == (":" in theirs) and not _ANY.isdisjoint((ours, theirs)))
+        for ours in hosts(one)
+        for theirs in hosts(other)
+    )
+
+
+async def bind(
+    forward: Forward,
+    holder: str = "",
+    processes: Processes | None = None,
+    fix: Fix = OF_A_FORWARD,
+    passing: bool = False,
+) -> Listening:
     """Bind every address of a forward. Raises ForwardError (LOCAL_PORT), which names the port and its holder: the
-    forward among `ours` (by local port), or the process if it is visible. Nothing is left bound then."""
-    hosts = ("127.0.0.1", "::1") if forward.address == "localhost" else (forward.address,)
+    forward `holder` of ours, or the process if it is visible. Nothing is left bound then. `passing`: a port that is in
+    use may be free in a moment."""
     for attempt in range(20):
-        port = forward.local or 0
+        port = forward.local or (0 if attempt else forward.prefers or 0)
         bound: list[socket.socket] = []
         try:
-            for host in hosts:
+            for host in hosts(forward.address):
                 try:
                     bound.append(_bind(host, port))
                 except OSError as error:
@@ -58,8 +115,11 @@ async def bind(forward: Forward, ours: Mapping[int, str] = MappingProxyType({}))
                 each.close()
             if forward.local is None and error.errno == errno.EADDRINUSE and attempt < 19:
                 continue  # free for the first family, taken for the second: let the kernel choose again
-            raise ForwardError(await _explain(error, host, port, ours)) from error
-        return Listening(port, tuple(trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in bound))
+            if passing and error.errno == errno.EADDRINUSE and attempt < 19:
+                await trio.sleep(_AGAIN)
+                continue
+            raise ForwardError(await _explain(error, host, port, holder, processes or Processes(), fix)) from error
+        return Listening(port, tuple(bound))
     raise AssertionError("the loop returns or raises")
 
 
@@ -72,34 +132,45 @@ def _bind(host: str, port: int) -> socket.socket:
             each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         each.bind((host, port))
         each.listen(_BACKLOG)
+        each.setblocking(False)
     except BaseException:
         each.close()
         raise
     return each
 
 
-async def _explain(error: OSError, host: str, port: int, ours: Mapping[int, str]) -> Problem:
+def in_use(port: int, holder: str, fix: Fix = OF_A_FORWARD) -> Problem:
+    """By the forward `holder`."""
+    return Problem(
+        Cause.LOCAL_PORT,
+        f"local port {port} is already in use by the forward {holder}",
+        f"Stop that one, or {fix.taken}",
+    )
+
+
+async def _explain(error: OSError, host: str, port: int, ours: str, processes: Processes, fix: Fix) -> Problem:
     where = f"port {port} on {host}"
     match error.errno:
-        case errno.EADDRINUSE if port in ours:
-            return Problem(
-                Cause.LOCAL_PORT,
-                f"local port {port} is already in use by the forward {ours[port]}",
-                "Stop that one, or choose another local port",
-            )
+        case errno.EADDRINUSE if ours:
+            return in_use(port, ours, fix)
         case errno.EADDRINUSE:
-            # in a thread, since it looks at every process, which takes up to a second on a busy machine
-            holder = await trio.to_thread.run_sync(_holder, port, abandon_on_cancel=True)
+            holder = await processes.holder(port)
             return Problem(
                 Cause.LOCAL_PORT,
                 f"{where} is already in use{f' by {holder}' if holder else ''}",
-                "Stop that program, or give the forward another local port",
+                f"Stop that program, or {fix.taken}",
             )
         case errno.EACCES | errno.EPERM:
             return Problem(
                 Cause.LOCAL_PORT,
                 f"{where} is privileged: only root may listen on it",
-                f"Give the forward a local port above 1023, for example {port + 8000}",
+                fix.privileged.format(port + 8000),
+            )
+        case errno.EADDRNOTAVAIL if ip_address(host).is_loopback:  # on Linux, all of 127.0.0.0/8 is there
+            return Problem(
+                Cause.LOCAL_PORT,
+                f"this machine has no address {host} yet",
+                f"Add it with: sudo ifconfig lo0 alias {host} up (again after each restart of the machine)",
             )
         case errno.EADDRNOTAVAIL:
             return Problem(Cause.LOCAL_PORT, f"this machine has no address {host}", "Fix address:, or leave it out")
@@ -107,19 +178,20 @@ async def _explain(error: OSError, host: str, port: int, ours: Mapping[int, str]
             return Problem(Cause.LOCAL_PORT, f"cannot listen on {where}: {error.strerror or error}")
 
 
-def _holder(port: int) -> str:
-    """The process that listens on a port: "pid 4711 (python3 -m http.server)", or "" if it is not visible.
+def _holders() -> dict[int, str]:
+    """By port, the process that listens on it, as far as it is visible.
 
-    The command is shown up to the first option, without credentials: the rest may contain a secret.
+    Its command is shown up to the first option, without credentials: the rest may contain a secret.
     """
     import psutil  # slow to import and rarely needed
 
+    found: dict[int, str] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             for each in process.net_connections(kind="tcp"):
-                if each.status == psutil.CONN_LISTEN and each.laddr.port == port:
-                    return f"pid {process.pid} ({_command(process)})"
-    return ""
+                if each.status == psutil.CONN_LISTEN and each.laddr.port not in found:
+                    found[each.laddr.port] = f"pid {process.pid} ({_command(process)})"
+    return found
 
 
 def _command(process: psutil.Process) -> str:

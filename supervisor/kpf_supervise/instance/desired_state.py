@@ -9,12 +9,15 @@ from pathlib import Path
 
 import trio
 
+from kpf_supervise.config.contents import Config
 from kpf_supervise.config.watcher import FileWatcher
 from kpf_supervise.events.board import Board
 from kpf_supervise.instance.paths import name_of, state_folder
 from kpf_supervise.instance.state_file import SavedState, restore, save
+from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.instance.supervisor import Supervisor
-from kpf_supervise.model import Cluster, Config, Forward
+from kpf_supervise.model import SOURCES, Cluster, Forward, Origin
+from kpf_supervise.sources.sources import Sources
 
 
 class DesiredState:
@@ -27,12 +30,14 @@ class DesiredState:
         persist: bool,
         cluster: Cluster | None,
         supervisor: Supervisor,
+        sources: Sources,
         board: Board,
     ) -> None:
         self.path = path
         self._config = config
         self._cluster = cluster  # replaces the cluster of every forward
         self._supervisor = supervisor
+        self._sources = sources
         self._board = board
         self._edits = FileWatcher(path, config.mark) if path else None
         self._state = state_folder() / f"{name_of(path)}.json" if persist else None
@@ -44,8 +49,12 @@ class DesiredState:
 
     async def begin(self) -> None:
         saved = restore(self._state, self._board.notice) if self._state else SavedState()
-        stopped = saved.still_stopped(self._config.forwards)
-        await self._supervisor.apply(self._placed(self._config.forwards), self._placed(saved.started), stopped)
+        self._supervisor.stopped_earlier = StoppedEarlier(saved.stopped, self._unplaced)
+        await self._supervisor.apply(
+            {Origin.FILE: self._placed(self._config.forwards), Origin.KPFCTL: self._placed(saved.started)}
+        )
+        self._supervisor.stopped_earlier.keep_of(SOURCES)
+        self._follow_sources()
 
     async def follow(self) -> None:
         """Apply each edit of the file. Never returns by itself."""
@@ -67,7 +76,8 @@ class DesiredState:
             what = same if config == self._config else "has changed, and is applied"
             self._board.notice(f"{self.path.name} {what}")
         self._config = config
-        await self._supervisor.apply(self._placed(config.forwards))
+        await self._supervisor.apply({Origin.FILE: self._placed(config.forwards)})
+        self._follow_sources()
         self.save()
 
     def template(self) -> Forward:
@@ -77,14 +87,22 @@ class DesiredState:
     def save(self) -> None:
         """Save what the user has started and stopped, if that is enabled."""
         if self._state is not None:
-            started, stopped = self._unplaced(self._supervisor.started), self._unplaced(self._supervisor.stopped)
+            supervisor = self._supervisor
+            earlier = supervisor.stopped_earlier
+            stopped = {each.forward.id: earlier.described(each.forward, each.origin) for each in supervisor.stopped}
             try:
-                save(self._state, started, stopped)
+                save(self._state, map(self._unplaced, supervisor.started), {**earlier.all, **stopped})
             except OSError as error:
                 self._board.notice(f"cannot save what was started and stopped: {error}")
+
+    def _follow_sources(self) -> None:
+        groups = self._config.services
+        templates = self._placed(group.template for group in groups)
+        services = (replace(group, template=each) for group, each in zip(groups, templates, strict=True))
+        self._sources.want(self._placed(self._config.each), services)
 
     def _placed(self, forwards: Iterable[Forward]) -> list[Forward]:
         return [replace(each, cluster=self._cluster) if self._cluster else each for each in forwards]
 
-    def _unplaced(self, forwards: Iterable[Forward]) -> list[Forward]:
-        return [replace(each, cluster=Cluster()) if self._cluster else each for each in forwards]
+    def _unplaced(self, forward: Forward) -> Forward:
+        return replace(forward, cluster=Cluster()) if self._cluster else forward

@@ -26,21 +26,12 @@ _VERSION = 1
 @dataclass(frozen=True, slots=True)
 class SavedState:
     started: tuple[Forward, ...] = ()  # not in the configuration file
-    stopped: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # declared there: by id, the options then
-
-    def still_stopped(self, declared: Iterable[Forward]) -> set[str]:
-        """The file's forwards that the user has stopped and whose options have not changed since."""
-        found = set()
-        for forward in declared:
-            then, now = self.stopped.get(forward.id), written(forward)
-            if then is not None and all(now[key] == value for key, value in then.items() if key in now):
-                found.add(forward.id)
-        return found
+    stopped: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # by id, the options then, and who listed it
 
 
-def save(path: Path, started: Iterable[Forward], stopped: Iterable[Forward]) -> None:
+def save(path: Path, started: Iterable[Forward], stopped: Mapping[str, Mapping[str, Any]]) -> None:
     """Save atomically: a reader, or the next start after a crash, finds the old or the new content. Raises OSError."""
-    _write(path, {forward.id: written(forward) for forward in started}, {each.id: written(each) for each in stopped})
+    _write(path, {forward.id: written(forward) for forward in started}, stopped)
 
 
 def _write(path: Path, started: Mapping[str, Any], stopped: Mapping[str, Any], aside: Path | None = None) -> None:

@@ -15,7 +15,7 @@ from kpf_supervise.sandbox.channels import serve_channels
 from kpf_supervise.sandbox.faults import REASONS, Faults
 from kpf_supervise.sandbox.http import Answer, Request, Response, Streamed, Upgrade, accept_token
 from kpf_supervise.sandbox.kubelet import Kubelet, Sandbox
-from kpf_supervise.sandbox.objects import status_error
+from kpf_supervise.sandbox.objects import created_service, status_error
 from kpf_supervise.sandbox.resources import Location, documents, locate
 from kpf_supervise.sandbox.store import Conflict, NotFound, Object, Store
 from kpf_supervise.sandbox.tokens import Tokens
@@ -195,6 +195,8 @@ class Api:
                 return Response(scale_of(object) if location.subresource == "scale" else object)
             case "delete":
                 return self._delete(request, location)
+            case "create" if name == "services":
+                return Response(self._store.add(name, created_service(request.json(), namespace)), 201)
         return failure(405, "the server does not allow this method on the requested resource")
 
     def _wanted(self, request: Request) -> selectors.Predicate:

@@ -164,6 +164,21 @@ class Cluster:
 
         self._change(workload, namespace, change)
 
+    def add_service(
+        self,
+        name: str,
+        *ports: dict[str, Any],
+        namespace: str = content.NAMESPACE,
+        app: str | None = "web",
+        **spec: Any,
+    ) -> None:
+        """A service before the pods of `app` (None: without a selector); `ports` as in its spec, by default http."""
+        content.add_service(self.store, name, *ports, namespace=namespace, app=app, **spec)
+
+    def remove_service(self, name: str, namespace: str = content.NAMESPACE) -> None:
+        """`kubectl delete service`."""
+        self.store.remove("services", namespace, name)
+
     def _change(self, workload: str, namespace: str, change: Callable[[Object], None]) -> None:
         kind, _, name = workload.partition("/")
         self.store.update(RESOURCES[kind], namespace, name, change)

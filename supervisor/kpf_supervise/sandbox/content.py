@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kpf_supervise.sandbox import objects, pod_status
 from kpf_supervise.sandbox.store import Object, Store
 
@@ -57,11 +59,21 @@ def _managed(value: object) -> Object:
     return {f"f:{key}": _managed(inner) for key, inner in value.items()} if isinstance(value, dict) else {}
 
 
+def add_service(store: Store, name: str, *ports: Object, namespace: str, app: str | None, **spec: Any) -> None:
+    """The ports are http's unless others are given."""
+    wanted = ports or ({"name": "http", "port": 80, "targetPort": "http"},)
+    address = f"10.98.{store.version // 250 % 250}.{store.version % 250 + 1}"
+    selector = {"app": app} if app else None
+    store.add("services", objects.service(name, namespace, wanted, selector, **{"clusterIP": address, **spec}))
+
+
 def more_services(store: Store, count: int) -> None:
     """Add the services web-0, web-1 and so on. Each selects the same pods as the service web."""
+    web = store.get("services", NAMESPACE, "web")["spec"]
     for number in range(count):
-        service = store.get("services", NAMESPACE, "web")
-        store.add("services", {**service, "metadata": {"name": f"web-{number}", "namespace": NAMESPACE}})
+        address = f"10.97.{number // 250}.{number % 250 + 1}"
+        service = objects.service(f"web-{number}", NAMESPACE, web["ports"], web["selector"], clusterIP=address)
+        store.add("services", service)
 
 
 def crowd(store: Store, count: int) -> list[str]:

@@ -84,6 +84,17 @@ def service(
     return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": given, "status": {"loadBalancer": {}}}
 
 
+def created_service(given: Object, namespace: str) -> Object:
+    """A service that a user creates, with what the API server adds."""
+    spec = given["spec"]
+    ports = [{**port, "targetPort": port.get("targetPort") or port["port"]} for port in spec["ports"]]
+    rest = {key: value for key, value in spec.items() if key not in ("ports", "selector")}
+    address = f"10.99.{random.randrange(256)}.{random.randrange(1, 255)}"
+    made = service(given["metadata"]["name"], namespace, ports, spec.get("selector"), **{"clusterIP": address, **rest})
+    made["metadata"]["labels"] = given["metadata"].get("labels") or {}
+    return made
+
+
 def namespace(name: str) -> Object:
     meta = metadata(name, labels={"kubernetes.io/metadata.name": name})
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta, "status": {"phase": "Active"}}
