@@ -10,7 +10,7 @@ import pytest
 
 from kpf_supervise.config.contents import Config
 from kpf_supervise.config.loader import load, parse
-from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OPTIONS, RECONNECT, TOP, schema
+from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OPTIONS, RECONNECT, SERVICES, TOP, schema
 from kpf_supervise.model import Cluster, Forward, Reconnect, Target
 from tests.config.test_mistakes import lines, with_option
 
@@ -249,6 +249,12 @@ def test_schema_has_the_defaults_of_the_model() -> None:
 def test_schema_and_reader_agree_on_durations(text: str) -> None:
     in_schema = bool(re.search(FORWARD["hold"]["pattern"], text))
     assert in_schema == (not lines(with_option(f"hold: '{text}'")))
+
+
+@pytest.mark.parametrize("text", ["same", "free", "+1", "+10000", "10000", "+0", "+", "", "each"])
+def test_schema_and_reader_agree_on_local_ports_of_services(text: str) -> None:
+    in_schema = bool(re.search(SERVICES["local"]["pattern"], text))
+    assert in_schema == (not lines(f"services: {{local: '{text}'}}"))
 
 
 @pytest.mark.parametrize("text", ["80", "80:80", ":80", "8080:http", "80:80:80", "http", "a:80", "80/tcp", "", "8080:"])

@@ -183,6 +183,8 @@ def test_a_service_without_selector_leads_nowhere(spec: dict[str, Any]) -> None:
     with pytest.raises(ForwardError) as caught:
         service(**spec)
     assert caught.value.problem.cause is Cause.NO_SELECTOR
+    external = "externalName" in spec
+    assert ("Connect to example.org itself" in str(caught.value)) == external
 
 
 def test_an_expired_version_asks_for_a_new_listing() -> None:

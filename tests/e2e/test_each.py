@@ -36,9 +36,9 @@ async def test_each_pod_of_a_stateful_set_has_its_forward_through_scaling_and_de
             await instance.until("active", "db/2")
             assert await get(port + 2) == b"db-2\n"
             cluster.scale("statefulset/db", 1)
-            gone = {await told(instance, "went")}
-            while not any("db/1" in each for each in gone):  # one by one, or both at once
-                gone.add(await told(instance, "went"))
+            gone = await told(instance, "went")
+            while not ("db/1" in gone and "db/2" in gone):  # one by one, or both at once
+                gone += await told(instance, "went")
             assert list(await peer.list()) == ["db/0"]
             assert "failed" not in {each["event"] for each in instance.events}
 

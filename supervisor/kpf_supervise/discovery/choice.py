@@ -14,6 +14,7 @@ from kpf_supervise.discovery.objects import ObjectSet
 from kpf_supervise.discovery.pods import PASSING, Pod
 from kpf_supervise.kubectl.answers import Malformed, decode
 from kpf_supervise.model import Cause, ForwardError, Problem, Target
+from kpf_supervise.text import shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,14 @@ def destination(target: Target, data: bytes | Raw | None) -> Destination:
     service = decode(data, Service)
     spec = service.spec
     if spec.type == "ExternalName" or not spec.selector:
-        kind = "is of type ExternalName" if spec.type == "ExternalName" else "has no selector"
+        external = spec.type == "ExternalName"
+        kind = "is of type ExternalName" if external else "has no selector"
+        instead = f"Connect to {shorten(spec.external_name)} itself" if external and spec.external_name else ""
         raise ForwardError(
             Problem(
                 Cause.NO_SELECTOR,
                 f"{target} {kind}, so it leads to no pods",
-                "Name the pod, the workload or a label selector instead",
+                instead or "Name the pod, the workload or a label selector instead",
             )
         )
     return Destination(target, from_map(spec.selector), service)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import trio
 
 from kpf_supervise.events.board import Board
-from kpf_supervise.instance.environment import variables
+from kpf_supervise.instance.environment import alike, variables
 from kpf_supervise.model import State, Status
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL, as in docker compose and supervisord
@@ -53,6 +53,8 @@ class Command:
         cancellation or after `end`, it gets SIGTERM, and SIGKILL after GRACE seconds. It must end its own children:
         its process group is ours, and may be that of a whole script."""
         environment = {**os.environ, **self._facts}
+        if pair := alike(id for id, status in board.statuses.items() if status.port is not None):
+            board.notice(f"{pair[0]} and {pair[1]} have the same KPF_… variables; those of the last one are used")
         for status in board.statuses.values():
             if status.port is not None:
                 environment |= variables(status.forward.id, status.forward.address, status.port)

@@ -13,7 +13,7 @@ from kpf_supervise.discovery.resolver import TargetResolver
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.kubectl.answers import Malformed, decode
-from kpf_supervise.model import Cause, Cluster, Forward, ForwardError, Problem, Target
+from kpf_supervise.model import FINAL, Cause, Cluster, Forward, ForwardError, Problem, Target
 from kpf_supervise.sources.following import Following, Put, some
 from kpf_supervise.sources.members import Member, forwards_of, members
 
@@ -79,7 +79,7 @@ class EachSource(Following):
         sight = resolver.sight()
         problem = sight.failure or sight.problem or resolver.forbidden
         if sight.where is None or not sight.listed:
-            if problem is not None and problem != target.problem:
+            if problem is not None and problem.cause in FINAL and problem != target.problem:  # else an outage is told
                 self._board.notice(f"{_name(forward)}: {problem}")
             target.problem = problem
             return
