@@ -63,6 +63,7 @@ class Forward:
     reconnect: Reconnect = field(default_factory=Reconnect)
     notify: str = "none"  # none, bell or desktop
     enabled: bool = True
+    proxied: bool = False  # clients come from the proxy, which listens on `address` and `local`
 
 
 LONGEST_SOCKET = 100  # bytes in the control socket's path; macOS allows 103, Linux 107
@@ -77,10 +78,11 @@ class Origin(StrEnum):
     FILE = "file"
     KPFCTL = "kpfctl"  # or the panel: started over the control socket
     SERVICES = "services"  # those of whole namespaces
+    PROXY = "proxy"  # the names that its clients use
 
 
 # They add and remove forwards by themselves, and leave their local ports to those of the file.
-SOURCES = (Origin.SERVICES,)
+SOURCES = (Origin.SERVICES, Origin.PROXY)
 
 
 class State(StrEnum):

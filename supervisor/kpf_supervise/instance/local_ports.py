@@ -12,7 +12,8 @@ class LocalPorts:
         self._freed: list[tuple[int, str]] = []  # since the last call of `freed`
 
     def hold(self, forward: Forward, port: int) -> None:
-        self._holders.setdefault(port, {})[forward.id] = forward.address
+        if not forward.proxied:  # it has none of its own
+            self._holders.setdefault(port, {})[forward.id] = forward.address
 
     def release(self, forward: Forward, port: int) -> None:
         if self._holders.get(port, {}).pop(forward.id, None) is not None:
@@ -20,7 +21,7 @@ class LocalPorts:
 
     def holder(self, forward: Forward) -> str:
         """The id of the forward that listens where this one should; "" if none does."""
-        if forward.local is None:
+        if forward.local is None or forward.proxied:
             return ""
         held = self._holders.get(forward.local, {})
         return next((id for id, address in held.items() if overlap(address, forward.address)), "")

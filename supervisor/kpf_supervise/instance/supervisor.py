@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Container, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -15,43 +14,20 @@ from kpf_supervise.discovery.catalog import Catalog
 from kpf_supervise.discovery.sleep_detector import on_wake
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
+from kpf_supervise.forwarding.client import Client
 from kpf_supervise.forwarding.forwarder import Forwarder, Tools
 from kpf_supervise.forwarding.listener import Listening, bind, in_use
 from kpf_supervise.instance.local_ports import LocalPorts
 from kpf_supervise.instance.origins import Origins
+from kpf_supervise.instance.running import Entry, Run
 from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
-from kpf_supervise.model import SOURCES, Cause, Forward, ForwardError, Origin, Problem, State, Status, Trigger
+from kpf_supervise.model import SOURCES, Cause, Cluster, Forward, ForwardError, Origin, Problem, State, Status, Trigger
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.sign_in.logins import Logins
-
-
-@dataclass(slots=True)
-class _Run:
-    """A forward while it listens. Cancel `scope` to stop it; `ended` is set when nothing of it runs any more."""
-
-    forwarder: Forwarder
-    listening: Listening
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    ended: trio.Event = field(default_factory=trio.Event)
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One listed forward. Without a `run`, it has only a status."""
-
-    status: Status
-    run: _Run | None = None
-    lost: bool = False  # its local port could not be bound
-    by_user: bool = False  # stopped over the control socket
-
-    async def end(self) -> None:
-        if self.run is not None:
-            self.run.scope.cancel()
-            await self.run.ended.wait()
 
 
 class Supervisor:
@@ -62,7 +38,7 @@ class Supervisor:
         self._contexts, self._guard, self._board = Contexts(binary, guard, board.notice), guard, board
         self.stopped_earlier = StoppedEarlier()
         self._origins = Origins()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._ports = LocalPorts()
         self._changing = trio.Lock()  # one change at a time
         self._ending = False
@@ -98,10 +74,11 @@ class Supervisor:
             finally:
                 self._ending = True
 
-    async def sign_in_first(self) -> None:
-        """Return once the plugins that may ask somebody have signed in, or failed: those of the forwards that run."""
-        clusters = dict.fromkeys(e.status.forward.cluster for e in self._entries.values() if e.run is not None)
-        for cluster in clusters:
+    async def sign_in_first(self, *more: Cluster) -> None:
+        """Return once the plugins that may ask somebody have signed in, or failed: those of the forwards that run, and
+        of `more` clusters."""
+        clusters = [e.status.forward.cluster for e in self._entries.values() if e.run is not None]
+        for cluster in dict.fromkeys((*clusters, *more)):
             with suppress(ForwardError):  # the forwards tell it
                 login = self.logins.of(await self._contexts.of(cluster))
                 if login.plugin is not None and login.plugin.asks:
@@ -147,7 +124,7 @@ class Supervisor:
                 )
             listening = await self._bind(forward, Origin.KPFCTL)
             self._origins.add(Origin.KPFCTL, forward)
-            entry = self._entries[forward.id] = _Entry(self._board.add(forward, Origin.KPFCTL))
+            entry = self._entries[forward.id] = Entry(self._board.add(forward, Origin.KPFCTL))
             self._begin(entry, listening)
 
     async def stop(self, ids: Iterable[str]) -> None:
@@ -180,6 +157,15 @@ class Supervisor:
             else:
                 self._begin(entry, await self._bind(entry.status.forward, entry.status.origin))
 
+    def hand_over(self, id: str, client: Client) -> None:
+        """Give a forward a client that the proxy has accepted. Raises ForwardError."""
+        entry = self._entries.get(id)
+        inbox = entry.run.listening.inbox if entry is not None and entry.run is not None else None
+        if inbox is None:
+            fix = f"Start it with: kpfctl restart {id}"
+            raise ForwardError(Problem(Cause.OTHER, f"the forward {id} is stopped", fix))
+        inbox.send.send_nowait(client)
+
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:
         """Make one change at a time, and complete it even if the client that asked for it has left."""
@@ -200,7 +186,7 @@ class Supervisor:
             self._remove(id)
         for forward in changes.start:
             origin = listed[forward.id].origin
-            entry = self._entries[forward.id] = _Entry(self._board.add(forward, origin))
+            entry = self._entries[forward.id] = Entry(self._board.add(forward, origin))
             entry.by_user = forward.id not in running and self.stopped_earlier.recalls(forward, origin)
         for id, each in listed.items():
             self._entries[id].status.origin = each.origin
@@ -221,7 +207,7 @@ class Supervisor:
             else:
                 self._begin(entry, listening)
 
-    def _lose(self, entry: _Entry, problem: Problem) -> None:
+    def _lose(self, entry: Entry, problem: Problem) -> None:
         entry.lost = True
         self._board.changed(entry.status, Trigger.GIVE_UP, str(problem), problem=problem)
 
@@ -263,14 +249,14 @@ class Supervisor:
         self._ports.hold(forward, kept.port)
         return kept
 
-    def _begin(self, entry: _Entry, listening: Listening) -> None:
+    def _begin(self, entry: Entry, listening: Listening) -> None:
         entry.lost = entry.by_user = False
         entry.status.port = listening.port
-        entry.run = _Run(Forwarder(entry.status, listening, self._tools), listening)
+        entry.run = Run(Forwarder(entry.status, listening, self._tools), listening)
         entry.run.forwarder.begin()
         self._nursery.start_soon(self._keep, entry, entry.run)
 
-    async def _keep(self, entry: _Entry, run: _Run) -> None:
+    async def _keep(self, entry: Entry, run: Run) -> None:
         """Run it until it is stopped. A bug ends its connections, but no other forward. The port stays bound, so the
         kernel queues connections that arrive before the forward is started again."""
 
