@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
-from kpf_supervise.config.contents import Config
+from kpf_supervise.config.contents import PROXIED, Config, Proxy
 from kpf_supervise.config.values import (
     FORWARD_NAME,
     parse_address,
@@ -156,8 +156,26 @@ _TOP = _CLUSTER | {
     ),
 }
 
+# Those of the proxy; `port` and `namespaces` are read apart.
+_PROXY = {
+    **_CLUSTER,
+    "address": _DEFAULTS["address"],
+    "hold": _DEFAULTS["hold"],
+    "idle_timeout": Option(
+        parse_idle_timeout,
+        {
+            "anyOf": [DURATION, {"const": "never"}],
+            "description": "Take a name off the list, and end its kubectl, after this time without a connection.",
+        },
+        write=lambda value: "never" if value is None else _seconds(value),
+    ),
+    "direct": _flag("Reach hosts that are not of the cluster directly, instead of refusing them."),
+}
+
 # All options with a single value. Those of reconnect are flat here, so that each overrides only its own default.
-OPTIONS = _TOP | _TARGET | _DEFAULTS | _ENABLED | {f"reconnect.{key}": option for key, option in _RECONNECT.items()}
+OPTIONS = (
+    _PROXY | _TOP | _TARGET | _DEFAULTS | _ENABLED | {f"reconnect.{key}": option for key, option in _RECONNECT.items()}
+)
 OF_FORWARD = [key for key in _DEFAULTS | _ENABLED if key in {field.name for field in fields(Forward)}]
 OF_FILE = [key for key in _TOP if key in {field.name for field in fields(Config)}]
 
@@ -200,9 +218,24 @@ _PORTS = {
     "description": 'One port or a list, [LOCAL:]REMOTE: 5432, "8080:http"; ":80" takes any free local port.',
 }
 FORWARD = _properties(_TARGET, ports=_PORTS) | DEFAULTS | _properties(_ENABLED, TEMPLATE)
+_PROXY_PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
+_NAMESPACE: Schema = {"type": "string", "minLength": 1}
+PROXY: dict[str, Schema] = {
+    "port": _PROXY_PORT | {"description": "The local port: SOCKS5 and HTTP."},
+    "namespaces": {
+        "anyOf": [_NAMESPACE, {"type": "array", "items": _NAMESPACE, "minItems": 1}],
+        "description": "The only namespaces whose names are reached. Default: all.",
+    },
+    **_properties(_PROXY, PROXIED),
+}
+PROXY["direct"] |= {"default": Proxy(port=1).direct}
 TOP = _properties(
     _TOP,
     Config(()),
+    proxy={
+        "anyOf": [_PROXY_PORT, _group("The proxy and its options.", PROXY) | {"required": ["port"]}],
+        "description": "One local port on which every name of the cluster can be reached.",
+    },
     defaults=_group("Options for all forwards that don't set their own.", DEFAULTS),
     forwards={
         "type": "object",
@@ -227,6 +260,6 @@ def schema() -> Schema:
         "title": "kpf-supervise configuration",
         "type": "object",
         "additionalProperties": False,
-        "required": ["forwards"],
+        "anyOf": [{"required": ["forwards"]}, {"required": ["proxy"]}],
         "properties": TOP,
     }
