@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from kpf_supervise.config.contents import Config
+from kpf_supervise.config.contents import Config, Proxy
 from kpf_supervise.control.handlers import Handlers
 from kpf_supervise.control.server import serve
 from kpf_supervise.control.unix_socket import Running, control_socket
@@ -34,6 +34,7 @@ from kpf_supervise.model import Cluster
 from kpf_supervise.panel.child import run_panel
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.open_files import raise_limit, shortage_told
+from kpf_supervise.proxying.proxy import ProxyKeeper
 from kpf_supervise.text import one_line
 
 _STDERR = 2
@@ -49,6 +50,7 @@ class Job:
     path: Path | None  # the configuration file; its edits are applied
     kubectl: str
     log_format: str = "text"
+    proxy: tuple[str, int] | None = None  # address and port on which it listens, instead of the file's
     sandbox: bool = False  # the embedded cluster replaces every cluster that the forwards name
     socket: Path | None = None  # the control socket; None: one in the user's runtime folder
     persist: bool = False
@@ -199,8 +201,13 @@ async def _keep(
         supervisor = Supervisor(job.kubectl, guard, board, job.config.credentials == "share")
         await nursery.start(supervisor.run)
         supervisor.logins.on_terminal = owns_terminal()
-        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, board)
+        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, board, job.proxy)
         await desired.begin()
+        proxy = ProxyKeeper(supervisor, board, nursery)
+        desired.applied = partial(proxy.follow, desired)
+        if not await proxy.follow(desired) and (command is not None or not job.config.forwards):
+            ending.code = 1  # nobody could do anything with it
+            ending.scope.cancel()
 
         def shut_down() -> None:
             if command is None or not command.end():  # the instance ends when the command has ended
@@ -208,7 +215,8 @@ async def _keep(
 
         terminal_free = trio.Event()
         open_to_others(Handlers(supervisor, board, desired, shut_down), terminal_free)
-        nursery.start_soon(_use_terminal, supervisor, job.panel, terminal_free)
+        asked = [desired.proxy.template.cluster] if desired.proxy else []
+        nursery.start_soon(_use_terminal, supervisor, asked, job.panel, terminal_free)
         say_up()
         for what, run in (
             ("notifying the service manager", partial(tell_service_manager, board)),
@@ -216,19 +224,21 @@ async def _keep(
         ):
             nursery.start_soon(unbroken, run, board.failing(what))
         if command is not None:
-            await _run_command(command, board, job)
+            await _run_command(command, board, job, desired.proxy)
             ending.scope.cancel()
         await unbroken(desired.follow, board.failing("watching the file for edits"))
 
 
-async def _use_terminal(supervisor: Supervisor, panel: bool, terminal_free: trio.Event) -> None:
+async def _use_terminal(
+    supervisor: Supervisor, asked: Sequence[Cluster], panel: bool, terminal_free: trio.Event
+) -> None:
     """Let credential plugins ask on the terminal while the forwards start, and never again. If the panel has to wait
     for one, say so: it may be a browser that asks."""
     if supervisor.logins.on_terminal:
         async with trio.open_nursery() as beside:
             if panel:
                 beside.start_soon(_tell_sign_ins, supervisor)
-            await supervisor.sign_in_first()
+            await supervisor.sign_in_first(*asked)
             beside.cancel_scope.cancel()
         supervisor.logins.on_terminal = False
     terminal_free.set()
@@ -241,7 +251,7 @@ async def _tell_sign_ins(supervisor: Supervisor) -> None:
             print(one_line(f"{login.label}: {login.signing_in}"), file=sys.stderr, flush=True)
 
 
-async def _run_command(command: Command, board: Board, job: Job) -> None:
+async def _run_command(command: Command, board: Board, job: Job, proxy: Proxy | None) -> None:
     """Run the user's command once all forwards are ready; if they are not in time, report why instead."""
     missing = await until_ready(board, job.ready_timeout, job.keep_waiting)
     for status in missing:
@@ -251,7 +261,7 @@ async def _run_command(command: Command, board: Board, job: Job) -> None:
             how = f"is {status.state} after {job.ready_timeout:g} s"
         board.notice(f"{status.forward.id} {how}: {status.problem or 'no answer yet'}")
     if not missing:
-        await command.run(board)
+        await command.run(board, proxy)
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ Examples:
   kpf-supervise --check forwards.yaml             only check the file
   kpf-supervise --sandbox forwards.yaml           try it without a cluster
   kpf-supervise forwards.yaml -- make test        run a command while they are active
+  kpf-supervise --proxy 1080                      reach every service of the cluster through one local port
 
 Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its own.
 """
@@ -33,7 +34,7 @@ NO_FILE = """Name the configuration file, for example: kpf-supervise forwards.ya
       web: {target: service/web, ports: "8080:80"}
       db: {target: statefulset/db, ports: 5432}
 
-kpf-supervise --schema prints all options."""
+kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no file."""
 
 
 def _duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
@@ -47,16 +48,46 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
         raise click.BadParameter(str(mistake)) from None
 
 
+def _listen(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """The address and the port on which the proxy listens."""
+    from kpf_supervise.config.errors import Mistake
+    from kpf_supervise.config.values import parse_listen
+
+    try:
+        return None if value is None else parse_listen(value)
+    except Mistake as mistake:
+        raise click.BadParameter(str(mistake)) from None
+
+
 def _files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(incomplete, type="file")]
 
 
-@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.argument("config", required=False, type=click.Path(path_type=Path), metavar="CONFIG")
+class _Main(click.Command):
+    """Whatever follows `--` is the COMMAND, also where no CONFIG stands before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        command = tuple(args[at + 1 :])
+        left = super().parse_args(ctx, args[:at])
+        ctx.params["command"] = (*ctx.params["command"], *command)
+        return left
+
+
+@click.command(
+    cls=_Main, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.argument("config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG]")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]", shell_complete=_files)
 @click.option("--check", is_flag=True, help="Check CONFIG, print all mistakes in it, and exit.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
+@click.option(
+    "--proxy",
+    callback=_listen,
+    metavar="[ADDRESS:]PORT",
+    help="Reach every name of the cluster, such as web.shop, on this one local port: SOCKS5 and HTTP. Needs no CONFIG.",
+)
 @click.option(
     "--kubectl", metavar="PATH", help="The kubectl to run. Default: the file's, then $KUBECTL, then the one on PATH."
 )
@@ -94,6 +125,7 @@ def main(
     check: bool,
     schema: bool,
     sandbox: bool,
+    proxy: tuple[str, int] | None,
     kubectl: str | None,
     log_format: str,
     ready_timeout: float,
@@ -119,7 +151,7 @@ def main(
     if schema:
         click.echo(json.dumps(schema_of_file(), indent=2))
         return
-    if config is None and not sandbox:
+    if config is None and not sandbox and proxy is None:
         raise click.UsageError(NO_FILE)
     try:
         settings = load(config, pipe=True) if config is not None else Config(forwards=())
@@ -128,7 +160,8 @@ def main(
         sys.exit(2)
     if check:
         count = len(settings.forwards)
-        click.echo(f"{config}: valid; it declares {count} forward{'s' if count != 1 else ''}")
+        also = " and the proxy" if settings.proxy else ""
+        click.echo(f"{config}: valid; it declares {count} forward{'s' if count != 1 else ''}{also}")
         return
 
     source, binary = _kubectl(kubectl, config, settings.kubectl)
@@ -159,6 +192,7 @@ def main(
         kubectl=binary,
         log_format=log_format,
         sandbox=sandbox,
+        proxy=proxy,
         socket=socket or settings.socket,
         persist=persist or settings.persist,
         command=command,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 import trio
 
-from kpf_supervise.config.contents import Config
+from kpf_supervise.config.contents import Config, Proxy, proxied
 from kpf_supervise.config.watcher import FileWatcher
 from kpf_supervise.events.board import Board
 from kpf_supervise.instance.paths import name_of, state_folder
@@ -30,10 +30,13 @@ class DesiredState:
         cluster: Cluster | None,
         supervisor: Supervisor,
         board: Board,
+        listen: tuple[str, int] | None = None,
     ) -> None:
         self.path = path
         self._config = config
         self._cluster = cluster  # replaces the cluster of every forward
+        self._listen = listen  # address and port of the proxy, from the command line
+        self.applied: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint  # called after each edit
         self._supervisor = supervisor
         self._board = board
         self._edits = FileWatcher(path, config.mark) if path else None
@@ -73,7 +76,19 @@ class DesiredState:
             self._board.notice(f"{self.path.name} {what}")
         self._config = config
         await self._supervisor.apply({Origin.FILE: self._placed(config.forwards)})
+        await self.applied()
         self.save()
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """As the file, or the command line instead, says."""
+        said, listen = self._config.proxy, self._listen
+        if said is None and listen is not None:
+            said = Proxy(port=listen[1], template=proxied(self._config.template))
+        if said is None:
+            return None
+        address, port = listen or (said.address, said.port)
+        return replace(said, address=address, port=port, template=self._placed([said.template])[0])
 
     def template(self) -> Forward:
         """A forward with the defaults of the file."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from kpf_supervise.panel.cells import age, amount, local, middle, reason, seconds_of
+from kpf_supervise.panel.cells import age, amount, declared_by, local, middle, reason, seconds_of
 from kpf_supervise.panel.columns import LOOKS, retry
 from kpf_supervise.panel.state import Event, Forward, View, counts
 
@@ -79,7 +79,7 @@ def details(forward: Forward, described: dict[str, Any], log: Iterable[Event], n
         "pod": f"{each['pod']}, port {each['remotePort']}" if each["pod"] else None,
         "namespace": each["namespace"] or None,
         "context": each["context"],
-        "declared by": "the file" if each["declared"] else "kpfctl or the panel, not the file",
+        "declared by": declared_by(each),
         "settings": "\n".join(f"{name}: {_written(value)}" for name, value in described.get("settings", {}).items()),
         "traffic": f"{amount(each['bytesIn'])} in, {amount(each['bytesOut'])} out",
         "connections": f"{each['connections']} open, {each['held']} held",
