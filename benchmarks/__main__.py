@@ -25,10 +25,10 @@ from pathlib import Path
 import click
 import trio
 
-from . import far, footprint, many, panel, recovery, services, settings, transfer, watch
+from . import far, footprint, many, panel, proxy, recovery, services, settings, transfer, watch
 from .tools import OURS, RAW, Place, Tool, usable_peers
 
-PARTS = ("transfer", "settings", "recovery", "footprint", "many", "watch", "far", "login", "panel", "services")
+PARTS = ("transfer", "settings", "recovery", "footprint", "many", "watch", "far", "login", "panel", "services", "proxy")
 _BACK = 30.0  # seconds for a pod of a real cluster to come back
 ANYWHERE = ("transfer", "footprint", "many")  # parts that need no sandbox and harm no cluster
 
@@ -101,6 +101,9 @@ class Bench:
 
     def panel(self) -> list[str]:
         return panel.tables(self.place, self.rounds, self.size)
+
+    def proxy(self) -> list[str]:
+        return proxy.tables(self.place, self.rounds, self.size)
 
 
 def chosen(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...]:

@@ -6,13 +6,14 @@ import selectors
 import socket
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
 from .measure import Row, table
 from .tools import Place, Tool
 
 CHUNK = 1 << 20
+Begin = Callable[[int, str], socket.socket]  # port, path
 
 
 def request(port: int, path: str) -> socket.socket:
@@ -33,13 +34,13 @@ def new_connections(port: int, count: int) -> list[float]:
     return sorted(times)
 
 
-def throughput(port: int, streams: int, size: int) -> float:
-    """MB/s of `streams` concurrent downloads, `size` bytes in total."""
+def throughput(port: int, streams: int, size: int, begin: Begin = request) -> float:
+    """MB/s of `streams` concurrent downloads, `size` bytes in total. `begin` sends a request."""
     buffer = bytearray(CHUNK)
     begun, got = time.perf_counter(), 0
     with selectors.DefaultSelector() as selector:
         for _ in range(streams):
-            connection = request(port, f"/bytes/{size // streams}")
+            connection = begin(port, f"/bytes/{size // streams}")
             connection.setblocking(False)
             selector.register(connection, selectors.EVENT_READ)
         while selector.get_map():

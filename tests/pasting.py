@@ -31,8 +31,9 @@ for line in sys.stdin:
     print(json.dumps(json.loads(line)[sys.argv[1].removeprefix(".")]), flush=True)
 """,
 }
-# localhost:PORT, PORT, PORT:PORT or PORT:NAME; no port has a colon before it, and none a slash, as an id has
-PORT = re.compile(r"(localhost:|(?<![:/\w.-]))(\d{4,5})\b(:\w+)?")
+# localhost:PORT, proxy PORT, port: PORT, PORT, PORT:PORT or PORT:NAME; no port has a colon or a slash before it, as an
+# id has
+PORT = re.compile(r"(localhost:|proxy:? |port: |(?<![:/\w.-]))(\d{4,5})\b(:\w+)?")
 
 
 def blocks(page: str, language: str = "sh") -> list[str]:

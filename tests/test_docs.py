@@ -16,7 +16,7 @@ import kpf_supervise
 from kpf_supervise.cli import main
 from kpf_supervise.config.errors import ConfigError
 from kpf_supervise.config.loader import parse
-from kpf_supervise.config.options import FORWARD, RECONNECT, TOP, schema
+from kpf_supervise.config.schema import FORWARD, RECONNECT, TOP, schema
 from kpf_supervise.control.methods import METHODS
 from kpf_supervise.events import serialize
 from kpf_supervise.kpfctl import program

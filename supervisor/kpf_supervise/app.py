@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from kpf_supervise.config.contents import Config
+from kpf_supervise.config.contents import Config, Proxy
 from kpf_supervise.control.handlers import Handlers
 from kpf_supervise.control.server import serve
 from kpf_supervise.control.unix_socket import Running, control_socket
@@ -34,6 +34,7 @@ from kpf_supervise.model import Cluster
 from kpf_supervise.panel.child import run_panel
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.open_files import raise_limit, shortage_told
+from kpf_supervise.proxying.proxy import ProxyKeeper
 from kpf_supervise.sources.sources import Sources
 from kpf_supervise.text import one_line
 
@@ -50,6 +51,7 @@ class Job:
     path: Path | None  # the configuration file; its edits are applied
     kubectl: str
     log_format: str = "text"
+    proxy: tuple[str, int] | None = None  # address and port on which it listens, instead of the file's
     sandbox: bool = False  # the embedded cluster replaces every cluster that the forwards name
     socket: Path | None = None  # the control socket; None: one in the user's runtime folder
     persist: bool = False
@@ -201,9 +203,14 @@ async def _keep(
         await nursery.start(supervisor.run)
         supervisor.logins.on_terminal = owns_terminal()
         sources = Sources(supervisor.watches, board, supervisor.put)
-        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, sources, board)
+        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, sources, board, job.proxy)
         await desired.begin()
         nursery.start_soon(sources.run)
+        proxy = ProxyKeeper(supervisor, board, nursery)
+        desired.applied = partial(proxy.follow, desired)
+        if not await proxy.follow(desired) and (command is not None or not job.config.lists_anything):
+            ending.code = 1  # nobody could do anything with it
+            ending.scope.cancel()
 
         def shut_down() -> None:
             if command is None or not command.end():  # the instance ends when the command has ended
@@ -211,7 +218,8 @@ async def _keep(
 
         terminal_free = trio.Event()
         open_to_others(Handlers(supervisor, board, desired, shut_down), terminal_free)
-        nursery.start_soon(_use_terminal, supervisor, sources.clusters, job.panel, terminal_free)
+        asked = [*sources.clusters, *([desired.proxy.template.cluster] if desired.proxy else [])]
+        nursery.start_soon(_use_terminal, supervisor, asked, job.panel, terminal_free)
         say_up()
         for what, run in (
             ("notifying the service manager", partial(tell_service_manager, board)),
@@ -219,7 +227,7 @@ async def _keep(
         ):
             nursery.start_soon(unbroken, run, board.failing(what))
         if command is not None:
-            await _run_command(command, board, sources, job)
+            await _run_command(command, board, sources, job, desired.proxy)
             ending.scope.cancel()
         await unbroken(desired.follow, board.failing("watching the file for edits"))
 
@@ -246,7 +254,7 @@ async def _tell_sign_ins(supervisor: Supervisor) -> None:
             print(one_line(f"{login.label}: {login.signing_in}"), file=sys.stderr, flush=True)
 
 
-async def _run_command(command: Command, board: Board, sources: Sources, job: Job) -> None:
+async def _run_command(command: Command, board: Board, sources: Sources, job: Job, proxy: Proxy | None) -> None:
     """Run the user's command once all forwards are ready; if they are not in time, report why instead."""
     begun = trio.current_time()
     unknown = await sources.until_known(job.ready_timeout, job.keep_waiting)
@@ -263,7 +271,7 @@ async def _run_command(command: Command, board: Board, sources: Sources, job: Jo
             how = f"is {status.state} after {job.ready_timeout:g} s"
         board.notice(f"{status.forward.id} {how}: {status.problem or 'no answer yet'}")
     if not missing:
-        await command.run(board)
+        await command.run(board, proxy)
 
 
 @asynccontextmanager

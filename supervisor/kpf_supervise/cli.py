@@ -25,6 +25,7 @@ Examples:
   kpf-supervise --sandbox forwards.yaml           try it without a cluster
   kpf-supervise forwards.yaml -- make test        run a command while they are active
   kpf-supervise --import Procfile > forwards.yaml begin with what another tool has declared
+  kpf-supervise --proxy 1080                      reach every service of the cluster through one local port
 
 Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its own.
 """
@@ -34,7 +35,7 @@ NO_FILE = """Name the configuration file, for example: kpf-supervise forwards.ya
       web: {target: service/web, ports: "8080:80"}
       db: {target: statefulset/db, ports: 5432}
 
-kpf-supervise --schema prints all options."""
+kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no file."""
 
 
 def _duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
@@ -48,12 +49,36 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
         raise click.BadParameter(str(mistake)) from None
 
 
+def _listen(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """The address and the port on which the proxy listens."""
+    from kpf_supervise.config.errors import Mistake
+    from kpf_supervise.config.values import parse_listen
+
+    try:
+        return None if value is None else parse_listen(value)
+    except Mistake as mistake:
+        raise click.BadParameter(str(mistake)) from None
+
+
 def _files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(incomplete, type="file")]
 
 
-@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.argument("config", required=False, type=click.Path(path_type=Path), metavar="CONFIG")
+class _Main(click.Command):
+    """Whatever follows `--` is the COMMAND, also where no CONFIG stands before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        command = tuple(args[at + 1 :])
+        left = super().parse_args(ctx, args[:at])
+        ctx.params["command"] = (*ctx.params["command"], *command)
+        return left
+
+
+@click.command(
+    cls=_Main, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.argument("config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG]")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]", shell_complete=_files)
 @click.option("--check", is_flag=True, help="Check CONFIG, print all mistakes in it, and exit.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
@@ -67,6 +92,12 @@ def _files(context: click.Context, parameter: click.Parameter, incomplete: str) 
     "line on stderr.",
 )
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
+@click.option(
+    "--proxy",
+    callback=_listen,
+    metavar="[ADDRESS:]PORT",
+    help="Reach every name of the cluster, such as web.shop, on this one local port: SOCKS5 and HTTP. Needs no CONFIG.",
+)
 @click.option(
     "--kubectl", metavar="PATH", help="The kubectl to run. Default: the file's, then $KUBECTL, then the one on PATH."
 )
@@ -105,6 +136,7 @@ def main(
     schema: bool,
     imported: Path | None,
     sandbox: bool,
+    proxy: tuple[str, int] | None,
     kubectl: str | None,
     log_format: str,
     ready_timeout: float,
@@ -125,7 +157,7 @@ def main(
     from kpf_supervise.config.contents import Config
     from kpf_supervise.config.errors import ConfigError
     from kpf_supervise.config.loader import load
-    from kpf_supervise.config.options import schema as schema_of_file
+    from kpf_supervise.config.schema import schema as schema_of_file
 
     if schema:
         click.echo(json.dumps(schema_of_file(), indent=2))
@@ -134,7 +166,7 @@ def main(
         if config is not None or command:
             raise click.UsageError("--import takes one FILE, and no CONFIG or COMMAND")
         sys.exit(_import(imported))
-    if config is None and not sandbox:
+    if config is None and not sandbox and proxy is None:
         raise click.UsageError(NO_FILE)
     try:
         settings = load(config, pipe=True) if config is not None else Config(forwards=())
@@ -173,6 +205,7 @@ def main(
         kubectl=binary,
         log_format=log_format,
         sandbox=sandbox,
+        proxy=proxy,
         socket=socket or settings.socket,
         persist=persist or settings.persist,
         command=command,

@@ -1,4 +1,5 @@
-"""The domain model as plain values, and the table of states. Imports nothing from this project except `text`."""
+"""The domain model as plain values, and the table of states. Imports nothing from this project but
+`text` and `origin`."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from kpf_supervise.origin import Origin
 from kpf_supervise.text import one_line
 
 TARGET_KINDS = ("pod", "service", "deployment", "statefulset", "daemonset", "replicaset")
@@ -67,30 +69,13 @@ class Forward:
     enabled: bool = True
     alone: bool = False  # no other pod takes the place of the pod that is its target; it is waited for
     dormant: bool = False  # lazy, and nothing of it exists but its local port before the first connection
+    proxied: bool = False  # clients come from the proxy, which listens on `address` and `local`
 
 
 LONGEST_SOCKET = 100  # bytes in the control socket's path; macOS allows 103, Linux 107
 
 # A forward with nothing but default values.
 TEMPLATE = Forward(id="", target=Target("pod", ""), remote=0)
-
-
-class Origin(StrEnum):
-    """Who lists a forward. If several list one of the same id, the first of these counts."""
-
-    FILE = "file"
-    KPFCTL = "kpfctl"  # or the panel: started over the control socket
-    EACH = "each"  # a forward for each pod
-    SERVICES = "services"  # those of whole namespaces
-
-    def outranks(self, other: Origin) -> bool:
-        """Whether its forwards get the local ports of those of `other`."""
-        order = [Origin.FILE, *SOURCES]
-        return self in order and other in SOURCES and order.index(self) < order.index(other)
-
-
-# They add and remove forwards by themselves, and leave their local ports to those before them.
-SOURCES = (Origin.EACH, Origin.SERVICES)
 
 
 class State(StrEnum):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kpf_supervise.config.contents import Config
+from kpf_supervise.config.contents import PROXIED, Config, Proxy
 from kpf_supervise.config.loader import load, parse
-from kpf_supervise.config.options import DEFAULTS, FORWARD, OF_FILE, OPTIONS, RECONNECT, SERVICES, TOP, schema
+from kpf_supervise.config.options import OF_FILE, OPTIONS
+from kpf_supervise.config.schema import DEFAULTS, FORWARD, RECONNECT, SERVICES, TOP, schema
 from kpf_supervise.model import Cluster, Forward, Reconnect, Target
 from tests.config.test_mistakes import lines, with_option
 
@@ -35,7 +37,8 @@ def test_example() -> None:
                 lazy=True,
                 idle_timeout=600.0,
             ),
-        )
+        ),
+        proxy=Proxy(port=1080),
     )
 
 
@@ -43,7 +46,7 @@ def test_example_shows_each_option_and_what_it_comments_out_is_good(tmp_path: Pa
     text = EXAMPLE.read_text()
     for option in {*TOP, *FORWARD, *RECONNECT}:
         assert f"{option}:" in text, option
-    shown = re.sub(r"^( *)# (- |  )?( *[a-z]+:|\")", r"\1\2\3", text, flags=re.MULTILINE)
+    shown = re.sub(r"^( *)# (- |  )?( *[a-z_]+:|\")", r"\1\2\3", text, flags=re.MULTILINE)
     assert len(re.findall(r"^ *#", shown, re.MULTILINE)) == 8  # the prose
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch()
@@ -81,6 +84,49 @@ def test_balance_takes_four_kubectls_unless_a_number_is_given() -> None:
     config = parse(text, "f.yaml")
     assert [(each.balance, each.children) for each in config.forwards] == [(True, 4), (False, 1)]
     assert (config.template.balance, config.template.children) == (True, 4)
+
+
+def test_the_proxy_has_the_defaults_of_the_file_and_an_address_of_its_own() -> None:
+    assert parse("proxy: 1080", "f") == Config((), proxy=Proxy(port=1080))
+    defaults = "namespace: shop\ndefaults: {hold: 3s, address: 0.0.0.0, lazy: false, idle_timeout: 1m}\n"
+    config = parse(f"{defaults}proxy: {{port: 1080, namespaces: data, direct: true}}", "f")
+    template = replace(PROXIED, namespace="shop", hold=3.0, idle_timeout=60.0)
+    assert config.proxy == Proxy(port=1080, namespaces=("data",), direct=True, template=template)
+    own = parse(f'{defaults}proxy: {{port: 1, address: "::1", idle_timeout: never, context: c, hold: 1s}}', "f").proxy
+    assert own is not None
+    assert (own.address, own.template.idle_timeout, own.template.hold) == ("::1", None, 1.0)
+    assert own.template.cluster == Cluster(context="c")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("proxy:", "f:1:7: proxy: nothing where a group of keys belongs. Write a port, as in"),
+        ("proxy: {hold: 1s}", "f:1:1: proxy: no port. Add one, such as port: 1080."),
+        ("proxy: web", 'f:1:8: proxy: "web" is not a port. Write a number, such as 1080.'),
+        ("proxy: 0", 'f:1:8: proxy: the port "0" is out of range. Use 1 to 65535.'),
+        (
+            "proxy: [1080]",
+            "f:1:8: proxy: a list where a group of keys belongs. Write a port, as in proxy: 1080, or its",
+        ),
+        ("proxy: {adress: x, port: 1}", 'f:1:9: proxy.adress: unknown key "adress". Did you mean address?'),
+        ("proxy: {address: x, port: 1}", 'f:1:18: proxy.address: "x" is not an IP address. Write localhost, or an'),
+        ("proxy: {port: 1, namespaces: [a, B]}", 'f:1:34: proxy.namespaces[1]: "B" is not a name that Kubernetes'),
+        ("proxy: {port: 1, namespaces: []}", "f:1:30: proxy.namespaces: an empty list. Write at least one element."),
+        ("proxy: {port: 1, children: 2}", "f:1:18: proxy.children: children has no place here. It belongs under a"),
+        (
+            "proxy: 8080\nforwards: {web: {target: svc/web, ports: 8080}}",
+            "f:1:8: proxy: local port 8080 is taken by forwards.web.ports in line 2. Choose another local port for one",
+        ),
+        (
+            "forwards: {web: {target: svc/web, ports: 8080, direct: true}}",
+            "f:1:48: forwards.web.direct: direct has no place here. It belongs under proxy.",
+        ),
+    ],
+)
+def test_mistakes_of_the_proxy(text: str, said: str) -> None:
+    (line,) = lines(text)
+    assert line.startswith(said)
 
 
 def test_kubeconfig_from_home_and_kubectl_on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -230,7 +276,7 @@ def test_schema_describes_each_option() -> None:
 
 def test_schema_knows_what_is_read() -> None:
     flat = {*FORWARD, *(f"reconnect.{name}" for name in RECONNECT)}
-    top = {"persist", "credentials", "kubectl", "socket", "kubeconfig"}
+    top = {"persist", "credentials", "kubectl", "socket", "kubeconfig", "direct"}
     assert flat - {"ports", "reconnect", "kubeconfig"} | top == set(OPTIONS)
     assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "each", "enabled"}
 
@@ -239,7 +285,15 @@ def test_schema_has_the_defaults_of_the_model() -> None:
     model = Forward(id="", target=Target("pod", "x"), remote=1)
     for name, option in properties(schema()):
         if "default" in option and name != "kubectl":
-            place: object = Config(()) if name in OF_FILE else model.reconnect if name in RECONNECT else model
+            place: object = (
+                Proxy(port=1)
+                if name == "direct"
+                else Config(())
+                if name in OF_FILE
+                else model.reconnect
+                if name in RECONNECT
+                else model
+            )
             parser = f"reconnect.{name}" if name in RECONNECT else name
             assert OPTIONS[parser].parse(str(option["default"]).lower()) == getattr(place, name), name
     assert Config(()).kubectl is None  # the command line and $KUBECTL come between the file and the default

@@ -74,6 +74,7 @@ class Supervisor:
 
     path = None
     mistakes: list[str] = []  # noqa: RUF012
+    proxy = None
     logins = NoLogins()
 
     def __init__(self) -> None:

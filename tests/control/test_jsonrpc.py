@@ -105,6 +105,7 @@ class Nothing:
 
     path = None
     mistakes: list[str] = []  # noqa: RUF012
+    proxy = None
 
     async def stop(self, ids: list[str]) -> None:
         await trio.lowlevel.checkpoint()

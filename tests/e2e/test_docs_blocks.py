@@ -26,6 +26,7 @@ from tests.test_docs import PAGES, ROOT
 
 README = ("README.md",)
 COMMAND_LINE = ("command-line.md", "configuration.md", "importing.md")
+PROXY = ("proxy.md",)
 CONTROL = ("running-as-a-service.md", "kpfctl.md", "panel.md", "troubleshooting.md")
 NOT_RUN = {  # why → lines
     "make reads it with -n: it takes minutes, or makes .venv": {
@@ -61,7 +62,7 @@ EXAMPLE = (ROOT / "config.example.yaml").read_text()
 
 
 def test_every_line_of_a_block_is_run_or_has_a_reason() -> None:
-    assert {page for page in PAGES if set(shown(page)) - SKIPPED} == {*README, *COMMAND_LINE, *CONTROL}
+    assert {page for page in PAGES if set(shown(page)) - SKIPPED} == {*README, *COMMAND_LINE, *PROXY, *CONTROL}
     assert {line for page in PAGES for line in shown(page)} >= SKIPPED
 
 
@@ -135,6 +136,9 @@ async def test_the_readme(tmp_path: Path) -> None:
             answers.append((await shell.paste(last)).strip())
             assert all(re.fullmatch(r"web-\w+-\w+", pod) for pod in answers), answers
             assert answers[0] != answers[1]
+            block = next(block for block in blocks("README.md") if "--socks5-hostname" in block)
+            reached = [(await shell.paste(line)).strip() for line in without_comments(block)]
+            assert [pod.partition("-")[0] for pod in reached] == ["web", "db", "search"]
         assert await demo.exit_code() == 0
 
         shell.write("forwards.yaml", docs_file("README.md"))
@@ -183,6 +187,8 @@ async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> Non
                 for id, state in (("web/http", "active"), ("web/9090", "active"), ("db", "active"), ("search", "idle")):
                     await running.says(rf"{id} +{state} ")
             assert await running.exit_code() == 0
+        async with shell.keep("kpf-supervise --proxy 1080") as running:
+            await running.says("any name of the cluster is reached through")
         for line in (
             "kpf-supervise forwards.yaml -- make test",
             "kpf-supervise --sandbox config.example.yaml -- sh -c 'curl -s $KPF_WEB_HTTP_ADDR'",
@@ -195,6 +201,21 @@ async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> Non
         await shell.paste("kpf-supervise --schema > kpf.schema.json")
         schema = json.loads((tmp_path / "kpf.schema.json").read_text())
         assert "forwards" in schema["properties"]
+
+
+async def test_the_page_on_the_proxy(tmp_path: Path) -> None:
+    async with (
+        open_cluster(tmp_path) as cluster,
+        pasting(tmp_path, cluster.kubeconfig, *PROXY, but=SKIPPED) as shell,
+    ):
+        names, programs = map(without_comments, blocks("proxy.md"))
+        async with shell.keep(names[0]) as running:
+            await running.says("any name of the cluster is reached through")
+            answers = [await shell.paste(line) for line in (*names[1:], programs[1])]
+            assert all(re.fullmatch(r"web-\w+-\w+\n", answer) for answer in answers), answers
+            assert list(await shell.forwards()) == ["proxy/web.dev:80"]
+        assert await running.exit_code() == 0
+        assert re.search(r"(?m)^web-\w+-\w+$", await shell.paste(programs[0]))
 
 
 @contextmanager

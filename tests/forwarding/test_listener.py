@@ -15,6 +15,7 @@ import trio
 import trio.testing
 
 from kpf_supervise.forwarding import listener as module
+from kpf_supervise.forwarding.client import Client, Manners
 from kpf_supervise.forwarding.listener import Listening, bind
 from kpf_supervise.model import Cause, Forward, ForwardError, Target
 
@@ -152,3 +153,31 @@ async def test_the_holders_options_are_not_shown() -> None:
     await process.wait()
     assert f"pid {process.pid} (python" in str(caught.value)
     assert "geheim" not in str(caught.value)
+
+
+async def test_a_forward_behind_the_proxy_has_an_inbox_in_place_of_a_port() -> None:
+    """Clients wait in it while the forward is started again; the last one to close it closes those connections."""
+    ended: list[str] = []
+
+    def client(name: str) -> tuple[trio.SocketStream, Client]:
+        ours, theirs = map(trio.SocketStream, trio.socket.socketpair())
+        return ours, Client(theirs, name, manners=Manners(ended=lambda: ended.append(name)))
+
+    first = await bind(forward(local=1, proxied=True))
+    assert (first.port, first.sockets) == (1, ())
+    assert first.inbox is not None
+    second = first.duplicate()
+    assert second.inbox is not None
+    users = dict(map(client, ("a", "b")))
+    for each in users.values():
+        first.inbox.send.send_nowait(each)
+    first.close()
+    assert ended == []
+    taken = await second.inbox.receive.receive()
+    second.close()
+    assert ended == ["b"]
+    (kept, closed) = users
+    assert await closed.receive_some() == b""
+    await trio.aclose_forcefully(taken.stream)
+    for user in (kept, closed):
+        await trio.aclose_forcefully(user)

@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from kpf_supervise.decision.tunnel_states import Endpoint
-from kpf_supervise.forwarding.relay import HEAD, LARGE, Client, carry
+from kpf_supervise.forwarding.client import HEAD, Client
+from kpf_supervise.forwarding.relay import LARGE, carry
 from kpf_supervise.forwarding.tunnel import Tunnel
 from kpf_supervise.model import Cause, Forward, Problem, Status, Target
 from tests.program import until

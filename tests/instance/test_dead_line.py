@@ -14,7 +14,8 @@ from kpf_supervise.api import server as api_server
 from kpf_supervise.events.board import Board
 from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
-from kpf_supervise.model import MOVED, Cluster, Event, Forward, Origin, State, Target
+from kpf_supervise.model import MOVED, Cluster, Event, Forward, State, Target
+from kpf_supervise.origin import Origin
 from kpf_supervise.sandbox import open_cluster
 from tests.kubectls import Kubectl
 from tests.program import PATIENCE, get, until

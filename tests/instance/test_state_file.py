@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from kpf_supervise.config.options import written
 from kpf_supervise.instance.state_file import SavedState, restore, save
 from kpf_supervise.instance.stopped import StoppedEarlier
-from kpf_supervise.model import TEMPLATE, Cluster, Forward, Origin, Target
+from kpf_supervise.model import TEMPLATE, Cluster, Forward, Target
+from kpf_supervise.origin import Origin
 from tests.anything import json_value, made, some_bytes, text
 
 MARK = {"kpf-supervise state": 1}

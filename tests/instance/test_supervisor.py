@@ -18,7 +18,8 @@ from kpf_supervise.forwarding.listener import Listening
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
-from kpf_supervise.model import ADDED, NOTICE, REMOVED, Cause, Forward, ForwardError, Origin, State, Target
+from kpf_supervise.model import ADDED, NOTICE, REMOVED, Cause, Forward, ForwardError, State, Target
+from kpf_supervise.origin import Origin
 
 ONE = Forward(id="it", target=Target("pod", "a"), remote=80, lazy=True)
 

@@ -428,7 +428,7 @@ async def test_it_is_added_to_the_file_only_when_asked(tmp_path: Path) -> None:
     instance.answers["describe"] = {"settings": own | {"hold": "30s"}, "own": [*own], "connections": []}
     async with showing(instance) as screen:
         await screen.press("w")
-        await screen.shows("the file declares web already")
+        await screen.shows("web is declared by the file")
         await screen.press("down", "w")
         shown = await screen.shows("Add these lines to ")
         assert 'ports: "9000:80"' in shown

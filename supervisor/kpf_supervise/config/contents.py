@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kpf_supervise.model import TEMPLATE, Forward
@@ -19,6 +19,26 @@ class ServiceGroup:
     each_address: bool = False  # each service has an address of its own in 127.0.0.0/8
 
 
+def proxied(template: Forward) -> Forward:
+    """For the names that are used through the proxy, with the defaults of the file."""
+    timeout = 300.0 if template.idle_timeout is None else template.idle_timeout
+    return replace(template, lazy=True, idle_timeout=timeout, address="localhost", enabled=True, proxied=True)
+
+
+PROXIED = proxied(TEMPLATE)  # with nothing but default values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """The one local port on which every name of a cluster can be reached."""
+
+    port: int
+    address: str = "localhost"
+    namespaces: tuple[str, ...] = ()  # none: all
+    direct: bool = False  # reach names that are not the cluster's, too
+    template: Forward = PROXIED  # for each name that is used
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole file, defaults applied."""
@@ -27,6 +47,7 @@ class Config:
     each: tuple[Forward, ...] = ()  # those with a forward for each pod of the target
     services: tuple[ServiceGroup, ...] = ()
     template: Forward = TEMPLATE  # with the file's defaults; for forwards that are started over the control socket
+    proxy: Proxy | None = None
     kubectl: str | None = None  # a name on PATH or a path; None: not set
     socket: Path | None = None  # None: not set
     persist: bool = False
@@ -38,8 +59,15 @@ class Config:
     def summary(self) -> str:
         """What it declares, in words. One for each pod counts as one."""
         count = len(self.forwards) + len(self.each)
-        words = [f"{count} forward{'s' if count != 1 else ''}"] if count or not self.services else []
+        words = [f"{count} forward{'s' if count != 1 else ''}"] if count or not (self.services or self.proxy) else []
         places = len({(group.template.cluster, group.template.namespace) for group in self.services})
         if places:
             words.append(f"the services of {places} namespace{'s' if places != 1 else ''}")
+        if self.proxy is not None:
+            words.append("the proxy")
         return " and ".join(words)
+
+    @property
+    def lists_anything(self) -> bool:
+        """Whether there is something beside the proxy."""
+        return bool(self.forwards or self.each or self.services)

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -17,24 +16,15 @@ from kpf_supervise.config.contents import Config
 from kpf_supervise.config.errors import ConfigError, FileMistake, Mistake
 from kpf_supervise.config.file import NotAFile, mark, read
 from kpf_supervise.config.habits import check_port_group, check_variable
-from kpf_supervise.config.options import (
-    DEFAULTS,
-    FORWARD,
-    OF_FILE,
-    OF_FORWARD,
-    OPTIONS,
-    RECONNECT,
-    SERVICES,
-    TOP,
-    Option,
-)
+from kpf_supervise.config.options import OF_FILE, OF_FORWARD, OPTIONS, Option
+from kpf_supervise.config.proxy import read_proxy
+from kpf_supervise.config.schema import DEFAULTS, FORWARD, RECONNECT, TOP
 from kpf_supervise.config.service_groups import read_services
-from kpf_supervise.config.target_kinds import KINDS
+from kpf_supervise.config.unknown_keys import unknown_key
 from kpf_supervise.config.values import parse_forward_name, parse_port
 from kpf_supervise.config.yaml_nodes import Item, compose, elements, entries, scalar, singles
 from kpf_supervise.config.yaml_nodes import kind as kind_of
 from kpf_supervise.model import TEMPLATE, Cluster, Forward, Reconnect
-from kpf_supervise.text import quote, shorten
 
 Port = tuple[int | None, int | str]  # (local, None for any free port; remote)
 EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
@@ -109,14 +99,15 @@ class _Reader:
                 self.problems.append(top["forwards"].problem(Mistake("no forwards are declared", fix)))
             else:
                 named = self.group(top["forwards"], None, fix)
-        elif top and "services" not in top:
+        elif top and not top.keys() & {"services", "proxy"}:
             self.problems.append(root.problem(Mistake("no forwards", "Write them below the line forwards:.")))
         services = read_services(self, top["services"], base, _template) if "services" in top else []
         forwards = [forward for name, item in named.items() for forward in self.forwards(name, item, base)]
+        proxy = read_proxy(self, top["proxy"], base, _template) if "proxy" in top else None
         if self.problems:
             raise ConfigError(self.problems)
         plain = (forward for forward in forwards if forward not in self.each)
-        return Config(tuple(plain), tuple(self.each), tuple(services), _template(base), **whole)
+        return Config(tuple(plain), tuple(self.each), tuple(services), _template(base), proxy, **whole)
 
     def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]:
         """The entries of a mapping whose keys are `known` (None: all are). Unknown keys are reported. One that stands
@@ -126,11 +117,18 @@ class _Reader:
             written = entries(item, fix, self.problems)
         found = {key: entry for key, entry in written.items() if known is None or key in known}
         for key in written.keys() - found.keys():
-            mistake, meant, entry = _unknown(key, known or (), written[key])
+            mistake, meant, entry = unknown_key(key, known or (), written[key])
             self.problems.append(entry.key_problem(mistake))
             if meant in REQUIRED:
                 found.setdefault(meant, entry)
         return found
+
+    def elements(self, item: Item | None) -> list[Item]:
+        """Those of a list; an empty one is noted."""
+        if item is not None:
+            with self.noting(item.problem):
+                return elements(item)
+        return []
 
     def read(self, item: Item, parse: Callable[[str], Any]) -> Any:
         """The result of `parse` for a single value. If the value is invalid, notes a problem and returns BAD."""
@@ -198,11 +196,8 @@ class _Reader:
     def ports(self, item: Item, target: Any, address: Any) -> list[Port]:
         """The ports of one forward. Claims its local ports."""
         of_service = target is BAD or target is None or target.kind == "service"
-        listed: list[Item] = []
-        with self.noting(item.problem):
-            listed = elements(item)
         ports: list[Port] = []
-        for element in listed:
+        for element in self.elements(item):
             port = self.port(element, of_service)
             if port is BAD:
                 continue
@@ -255,31 +250,3 @@ def _ids(name: str, ports: list[Port]) -> list[str]:
         f"{name}/{local}:{remote}" if local is not None and shared[remote] > 1 else f"{name}/{remote}"
         for local, remote in ports
     ]
-
-
-def _unknown(key: str, known: Collection[str], entry: Item) -> tuple[Mistake, str, Item]:
-    """The message for a key that is not `known`: where it belongs, or which key was probably meant; that key, "" if
-    none is clear; and its entry."""
-    homes = {
-        "under reconnect": RECONNECT,
-        "under a forward or defaults": DEFAULTS,
-        "under a forward": FORWARD,
-        "at the top of the file": TOP,
-        "under services": SERVICES,
-    }
-    for home, keys in homes.items():
-        if key in keys:
-            return Mistake(f"{key} has no place here", f"It belongs {home}."), "", entry
-    if "target" in known and (kind := KINDS.get(key.lower())):
-        return _target_as_key(key, kind, entry)
-    near = get_close_matches(key, known, 1)
-    fix = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
-    return Mistake(f"unknown key {quote(key)}", fix), near[0] if near else "", entry
-
-
-def _target_as_key(key: str, kind: str, entry: Item) -> tuple[Mistake, str, Item]:
-    """`service: web`, as in the configuration of other tools."""
-    single = kind_of(entry.node) == "a single value"
-    target = f"{kind}/{entry.node.value.rpartition('/')[2] if single else 'NAME'}"
-    mistake = Mistake(f"unknown key {quote(key)}", f"Did you mean target: {shorten(target)}?")
-    return mistake, "target", entry.reading(target) if single else entry

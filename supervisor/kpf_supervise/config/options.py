@@ -1,5 +1,5 @@
 """Declares every option of the configuration file once: how its text is parsed, how a value is written back, and its
-JSON Schema (draft 2020-12). To add an option, add an entry here, and a field with the default in `model`.
+JSON Schema. To add an option, add an entry here, and a field with the default in `model`.
 
 This is not done with pydantic or msgspec. All mistakes are reported at once, each with its line, column, key and fix,
 and from the text as written (`2222:22` is not a base-60 number). Those libraries see values, not text, and their
@@ -8,14 +8,13 @@ messages suggest no fix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
 from kpf_supervise.config.contents import Config
 from kpf_supervise.config.values import (
-    FORWARD_NAME,
     parse_address,
     parse_attempts,
     parse_bool,
@@ -32,7 +31,7 @@ from kpf_supervise.config.values import (
     parse_socket,
     parse_target,
 )
-from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Forward, Reconnect
+from kpf_supervise.model import TARGET_KINDS, Forward
 
 Schema = dict[str, Any]
 
@@ -76,7 +75,7 @@ def _choice(what: str, description: str, *words: str) -> Option:
     return Option(partial(parse_choice, what=what, words=words), {"enum": list(words), "description": description})
 
 
-_RECONNECT = {
+RECONNECT_OPTIONS = {
     "attempts": Option(
         parse_attempts,
         {
@@ -88,7 +87,7 @@ _RECONNECT = {
     "initial": _duration(parse_positive_duration, "The wait before the first attempt; it doubles each time."),
     "max": _duration(parse_positive_duration, "The longest wait between two attempts."),
 }
-_CLUSTER = {
+CLUSTER_OPTIONS = {
     "context": _text(parse_context, "The kubeconfig's context. Default: its current one."),
     "namespace": _text(parse_namespace, "The namespace. Default: that of the context."),
     "kubeconfig": _text(
@@ -96,7 +95,7 @@ _CLUSTER = {
     ),
 }
 # Options allowed both in a forward and in `defaults`.
-_DEFAULTS = _CLUSTER | {
+DEFAULT_OPTIONS = CLUSTER_OPTIONS | {
     "address": _text(parse_address, 'Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.'),
     "hold": _duration(parse_duration, "How long a new connection waits for a pod; 0s: not at all."),
     "lazy": _flag("Start no kubectl before the first connection."),
@@ -128,7 +127,7 @@ _DEFAULTS = _CLUSTER | {
         "desktop",
     ),
 }
-_TARGET = {
+TARGET_OPTIONS = {
     "target": _text(
         parse_target,
         f"KIND/NAME, where KIND is {', '.join(TARGET_KINDS)} or kubectl's short name; a bare NAME is a pod.",
@@ -138,13 +137,13 @@ _TARGET = {
         "Instead of a target, a label selector as for kubectl -l: app=search,tier in (backend,edge).",
     ),
 }
-_EACH = {
+EACH_OPTION = {
     "each": _flag(
         "A forward for each pod of the target: NAME/0, NAME/1, with local ports counted up from the given one."
     )
 }
-_ENABLED = {"enabled": _flag("Whether this forward is started with the others.")}
-_TOP = _CLUSTER | {
+ENABLED_OPTION = {"enabled": _flag("Whether this forward is started with the others.")}
+TOP_OPTIONS = CLUSTER_OPTIONS | {
     "kubectl": _text(
         parse_kubectl,
         "The kubectl to run: a name on PATH, or a path relative to this file.",
@@ -163,12 +162,34 @@ _TOP = _CLUSTER | {
     ),
 }
 
+# Those of the proxy; `port` and `namespaces` are read apart.
+PROXY_OPTIONS = {
+    **CLUSTER_OPTIONS,
+    "address": DEFAULT_OPTIONS["address"],
+    "hold": DEFAULT_OPTIONS["hold"],
+    "idle_timeout": Option(
+        parse_idle_timeout,
+        {
+            "anyOf": [DURATION, {"const": "never"}],
+            "description": "Take a name off the list, and end its kubectl, after this time without a connection.",
+        },
+        write=lambda value: "never" if value is None else _seconds(value),
+    ),
+    "direct": _flag("Reach hosts that are not of the cluster directly, instead of refusing them."),
+}
+
 # All options with a single value. Those of reconnect are flat here, so that each overrides only its own default.
 OPTIONS = (
-    _TOP | _TARGET | _EACH | _DEFAULTS | _ENABLED | {f"reconnect.{key}": option for key, option in _RECONNECT.items()}
+    PROXY_OPTIONS
+    | TOP_OPTIONS
+    | TARGET_OPTIONS
+    | EACH_OPTION
+    | DEFAULT_OPTIONS
+    | ENABLED_OPTION
+    | {f"reconnect.{key}": option for key, option in RECONNECT_OPTIONS.items()}
 )
-OF_FORWARD = [key for key in _DEFAULTS | _ENABLED if key in {field.name for field in fields(Forward)}]
-OF_FILE = [key for key in _TOP if key in {field.name for field in fields(Config)}]
+OF_FORWARD = [key for key in DEFAULT_OPTIONS | ENABLED_OPTION if key in {field.name for field in fields(Forward)}]
+OF_FILE = [key for key in TOP_OPTIONS if key in {field.name for field in fields(Config)}]
 
 
 def written(forward: Forward) -> dict[str, Any]:
@@ -179,91 +200,6 @@ def written(forward: Forward) -> dict[str, Any]:
         "context": forward.cluster.context,
         "kubeconfig": str(forward.cluster.kubeconfig) if forward.cluster.kubeconfig else None,
         **{key: OPTIONS[key].write(getattr(forward, key)) for key in OF_FORWARD},
-        "reconnect": {key: each.write(getattr(forward.reconnect, key)) for key, each in _RECONNECT.items()},
+        "reconnect": {key: each.write(getattr(forward.reconnect, key)) for key, each in RECONNECT_OPTIONS.items()},
     }
     return {key: value for key, value in said.items() if value is not None}
-
-
-def _properties(options: Mapping[str, Option], model: object = None, **groups: Schema) -> dict[str, Schema]:
-    """The schemas of options and groups. The fields of `model` are the options' defaults."""
-    found = {key: option.write(getattr(model, key)) for key, option in options.items() if hasattr(model, key)}
-    defaults = {key: {"default": value} for key, value in found.items() if value is not None}
-    return {key: option.schema | defaults.get(key, {}) for key, option in options.items()} | groups
-
-
-def _group(description: str, properties: dict[str, Schema]) -> Schema:
-    return {
-        "type": "object",
-        "description": description,
-        "additionalProperties": False,
-        "properties": properties,
-    }
-
-
-_OF_SERVICES_ADDRESS = (
-    'Where to listen: "localhost", one IP address, or "each": for each service its own in 127.0.0.0/8.'
-)
-
-# The keys allowed at each level, with their schemas.
-RECONNECT = _properties(_RECONNECT, Reconnect())
-_TIMES = _group("How a lost kubectl is restarted.", RECONNECT)
-DEFAULTS = _properties(_DEFAULTS, TEMPLATE, reconnect=_TIMES)
-_PORTS = {
-    "anyOf": [PORT, {"type": "array", "items": PORT, "minItems": 1}],
-    "description": 'One port or a list, [LOCAL:]REMOTE: 5432, "8080:http"; ":80" takes any free local port.',
-}
-FORWARD = _properties(_TARGET, ports=_PORTS) | DEFAULTS | _properties(_EACH | _ENABLED, TEMPLATE)
-_ADDRESS = {"address": {**DEFAULTS["address"], "description": _OF_SERVICES_ADDRESS}}
-_LOCAL: Schema = {
-    "type": "string",
-    "pattern": r"^(same|free|\+[1-9][0-9]{0,4})$",
-    "default": "same",
-    "description": "Local ports: same (the service's), free (any free one, the same at each start), or as in +10000.",
-}
-_PATTERN: Schema = {"type": "string", "pattern": r"^[a-z0-9*?\[\]!-]+$"}
-_EXCLUDE = {
-    "anyOf": [_PATTERN, {"type": "array", "items": _PATTERN, "minItems": 1}],
-    "description": 'Services that are left out, by patterns of their names: "*-metrics".',
-}
-_LAZY = {"lazy": {**DEFAULTS["lazy"], "default": True}}
-_OF_LABELS = {
-    "selector": _TARGET["selector"].schema | {"description": "Only the services with these labels, as for kubectl -l."}
-}
-SERVICES = (
-    _OF_LABELS | {"exclude": _EXCLUDE, "local": _LOCAL} | DEFAULTS | _ADDRESS | _LAZY | _properties(_ENABLED, TEMPLATE)
-)
-_SERVICE_GROUP = _group("The services of one namespace.", SERVICES)
-TOP = _properties(
-    _TOP,
-    Config(()),
-    services={
-        "anyOf": [_SERVICE_GROUP, {"type": "array", "items": _SERVICE_GROUP, "minItems": 1}],
-        "description": "Namespaces of which each port of each service is forwarded, as NAMESPACE/SERVICE/PORT.",
-    },
-    defaults=_group("Options for all forwards that don't set their own.", DEFAULTS),
-    forwards={
-        "type": "object",
-        "description": "The forwards by name.",
-        "minProperties": 1,
-        "propertyNames": {"pattern": f"^{FORWARD_NAME.pattern}$"},
-        "additionalProperties": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["ports"],
-            "oneOf": [{"required": ["target"]}, {"required": ["selector"]}],
-            "properties": FORWARD,
-        },
-    },
-)
-
-
-def schema() -> Schema:
-    """The JSON Schema of the configuration file, for editors."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "kpf-supervise configuration",
-        "type": "object",
-        "additionalProperties": False,
-        "anyOf": [{"required": ["forwards"]}, {"required": ["services"]}],
-        "properties": TOP,
-    }

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Protocol
 
 from kpf_supervise.config.contents import ServiceGroup
 from kpf_supervise.config.errors import FileMistake, Mistake
-from kpf_supervise.config.options import SERVICES
-from kpf_supervise.config.yaml_nodes import Item, elements, is_empty, kind
+from kpf_supervise.config.schema import SERVICES
+from kpf_supervise.config.yaml_nodes import Item, is_empty, kind
 from kpf_supervise.model import Forward
 from kpf_supervise.text import quote
 
@@ -26,8 +25,8 @@ class Reader(Protocol):
 
     problems: list[FileMistake]
 
-    def noting(self, place: Callable[[Mistake], FileMistake]) -> AbstractContextManager[None]: ...
     def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]: ...
+    def elements(self, item: Item | None) -> list[Item]: ...
     def read(self, item: Item, parse: Callable[[str], Any]) -> Any: ...
     def options(self, group: dict[str, Item], base: dict[str, Any]) -> dict[str, Any]: ...
 
@@ -41,8 +40,7 @@ def read_services(
     if kind(item.node) == "nothing" and not is_empty(item):
         reader.problems.append(item.problem(Mistake("no services are declared", _SHAPE)))
     else:
-        with reader.noting(item.problem):
-            found = elements(item)
+        found = reader.elements(item)
     groups: list[ServiceGroup] = []
     for each in found:
         before = len(reader.problems)
@@ -76,10 +74,7 @@ def _group(
     values = reader.options(plain, {**values, "lazy": True})
     selector = values.pop("selector", None)
     offset = reader.read(group["local"], parse_local) if "local" in group else 0
-    patterns: list[str] = []
-    if "exclude" in group:
-        with reader.noting(group["exclude"].problem):
-            patterns = [reader.read(each, parse_pattern) for each in elements(group["exclude"])]
+    patterns = [reader.read(each, parse_pattern) for each in reader.elements(group.get("exclude"))]
     template = forward(values)
     return ServiceGroup(
         template=replace(template, dormant=template.lazy),

@@ -135,6 +135,18 @@ def _is_port_name(text: str, of_service: bool) -> bool:
     return bool(LABEL.fullmatch(text) and re.search("[a-z]", text)) and (iana or (of_service and len(text) <= 63))
 
 
+def parse_proxy_port(text: str) -> int:
+    if not text.isdecimal():
+        raise Mistake(f"{quote(text)} is not a port", "Write a number, such as 1080.")
+    return _port_number(text, text)
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """`[ADDRESS:]PORT` of a command line."""
+    address, _, port = text.rpartition(":")
+    return parse_address(address.removeprefix("[").removesuffix("]") or "localhost"), parse_proxy_port(port)
+
+
 def parse_address(text: str) -> str:
     """`localhost`, or one IP address in its shortest form."""
     if text == "localhost":

@@ -124,4 +124,5 @@ class Handlers:
             "version": __version__,
             "config": str(self.desired.path.absolute()) if self.desired.path else None,
             "mistakes": self.desired.mistakes,  # in the file as it is now
+            "proxy": {"address": proxy.address, "port": proxy.port} if (proxy := self.desired.proxy) else None,
         }

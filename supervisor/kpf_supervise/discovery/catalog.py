@@ -31,6 +31,10 @@ class Catalog:
         self._contexts = contexts
         self._watches = watches
 
+    async def questions(self, cluster: Cluster, namespace: str | None) -> Questions:
+        """For single objects of a namespace; None is the context's own."""
+        return await self._watches.questions(cluster, namespace)
+
     async def contexts(self, kubeconfig: Path | None) -> KubeConfig:
         return await self._contexts.view(kubeconfig)
 

@@ -22,11 +22,11 @@ from kpf_supervise.model import (
     Cause,
     Event,
     Forward,
-    Origin,
     Problem,
     Status,
     Trigger,
 )
+from kpf_supervise.origin import Origin
 from kpf_supervise.primitives.boundary import bare
 from kpf_supervise.text import redact
 

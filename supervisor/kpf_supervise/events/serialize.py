@@ -55,6 +55,7 @@ def port_forward(status: Status) -> dict[str, Any]:
         "notify": forward.notify,
         "lazy": forward.lazy,
         "enabled": forward.enabled,
+        "proxied": forward.proxied,
         "declared": status.declared,
     }
     return _clean(facts)

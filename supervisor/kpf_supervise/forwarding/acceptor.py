@@ -8,10 +8,11 @@ import trio
 
 from kpf_supervise.decision.facts import HeldClient
 from kpf_supervise.decision.tunnel_states import TunnelState
+from kpf_supervise.forwarding.client import Client
 from kpf_supervise.forwarding.listener import Listening
-from kpf_supervise.forwarding.relay import Client, carry
+from kpf_supervise.forwarding.relay import carry
 from kpf_supervise.forwarding.tunnel import Tunnel
-from kpf_supervise.model import Status
+from kpf_supervise.model import KUBECTL, Cause, Problem, Status
 
 _VERDICT = 1.0  # seconds to wait for a tunnel's fault after it did not serve a connection
 
@@ -43,7 +44,17 @@ class ConnectionAcceptor:
 
     async def run(self) -> None:
         """Accept until cancelled, then close the connections. The listeners stay open, since others hold them too."""
-        await trio.serve_listeners(self._serve, self._listening.duplicate().listeners())
+        listening = self._listening.duplicate()
+        async with trio.open_nursery() as nursery:
+            if listening.inbox is None:
+                await trio.serve_listeners(self._accepted, listening.listeners())
+            else:
+                with listening.inbox as clients:
+                    async for client in clients:
+                        nursery.start_soon(self._serve, client)
+
+    async def _accepted(self, stream: trio.SocketStream) -> None:
+        await self._serve(Client(stream))
 
     def admit(self, client: HeldClient, tunnel: Tunnel) -> None:
         """The connection counts as the tunnel's from now on: a retired tunnel ends with its last connection."""
@@ -55,6 +66,7 @@ class ConnectionAcceptor:
 
     def let_go(self, client: HeldClient) -> None:
         for held in self._take(client):
+            held.let_go = True
             held.decided.set()
 
     def _take(self, client: HeldClient) -> list[_Held]:
@@ -64,9 +76,8 @@ class ConnectionAcceptor:
             self.held.remove(held)
         return found
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        """Hold until there is a tunnel, then relay. Repeat if that tunnel never served it. Closes `stream`."""
-        client = Client(stream)
+    async def _serve(self, client: Client) -> None:
+        """Hold until there is a tunnel, then relay. Repeat if that tunnel never served it. Closes the connection."""
         self.clients += 1
         self.arrived += 1
         since, number = trio.current_time(), self.arrived
@@ -76,6 +87,7 @@ class ConnectionAcceptor:
                 self._status.connections += 1
                 client.facts.held = False
                 try:
+                    await client.welcome()
                     if await carry(client, tunnel, self._status):
                         break
                 finally:
@@ -85,13 +97,16 @@ class ConnectionAcceptor:
                         self._changed()
                 client.facts.held = True
                 await tunnel.wait_for_fault(_VERDICT)
+        except trio.BrokenResourceError:
+            pass  # it left before it was told that it is connected
         finally:
             self._status.open.remove(client.facts)
             self.clients -= 1
             self.quiet_since = trio.current_time()
             if self._status.forward.lazy:  # it may be the last one
                 self._changed()
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(client.stream)
+            client.manners.ended()
 
     async def _hold(self, client: Client, held: _Held) -> Tunnel | None:
         """Wait until it is given a tunnel. None if the client left, or is let go."""
@@ -111,4 +126,11 @@ class ConnectionAcceptor:
             finally:
                 if self._take(held):
                     self._changed()
+        if held.let_go:
+            await client.turn_away(self._status.problem or Problem(Cause.NO_READY_POD, self._last_words()))
         return held.tunnel
+
+    def _last_words(self) -> str:
+        """What was told of the forward last: why it has no tunnel."""
+        said = (event.message for event in reversed(self._status.log) if event.kind != KUBECTL)
+        return next(said, "nothing is known of its pods yet")

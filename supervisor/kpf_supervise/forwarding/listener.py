@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from kpf_supervise.forwarding.client import Client
 from kpf_supervise.model import Cause, Forward, ForwardError, Problem
 from kpf_supervise.text import redact
 
@@ -23,16 +25,50 @@ _ANY = frozenset({"0.0.0.0", "::"})
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
+class Inbox:
+    """Clients that another listener has accepted. They wait here until the forward takes them."""
+
+    def __init__(
+        self,
+        send: trio.MemorySendChannel[Client] | None = None,
+        receive: trio.MemoryReceiveChannel[Client] | None = None,
+    ) -> None:
+        if send is None or receive is None:
+            send, receive = trio.open_memory_channel[Client](math.inf)
+        self.send, self.receive = send, receive
+
+    def duplicate(self) -> Inbox:
+        return Inbox(self.send.clone(), self.receive.clone())
+
+    def __enter__(self) -> trio.MemoryReceiveChannel[Client]:
+        return self.receive
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The last one closes the connections that nobody has taken."""
+        self.send.close()
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while self.receive.statistics().open_receive_channels == 1:
+                client = self.receive.receive_nowait()
+                client.stream.socket.close()
+                client.manners.ended()
+        self.receive.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The sockets of one forward, all on one port number."""
+    """The sockets of one forward, all on one port number; or, for a forward behind the proxy, its inbox."""
 
     port: int
     sockets: tuple[socket.socket, ...]
+    inbox: Inbox | None = None
 
     def duplicate(self) -> Listening:
         """Duplicates of the sockets. Connections queued on a socket stay on its duplicate when the socket closes."""
-        return Listening(self.port, tuple(each.dup() for each in self.sockets))
+        sockets = tuple(each.dup() for each in self.sockets)
+        return Listening(self.port, sockets, self.inbox.duplicate() if self.inbox else None)
 
     def listeners(self) -> list[trio.SocketListener]:
         """Close these to close the sockets."""
@@ -41,6 +77,8 @@ class Listening:
     def close(self) -> None:
         for each in self.sockets:
             each.close()
+        if self.inbox is not None:
+            self.inbox.close()
 
 
 class Fix(NamedTuple):
@@ -99,6 +137,9 @@ async def bind(
     """Bind every address of a forward. Raises ForwardError (LOCAL_PORT), which names the port and its holder: the
     forward `holder` of ours, or the process if it is visible. Nothing is left bound then. `passing`: a port that is in
     use may be free in a moment."""
+    if forward.proxied:
+        assert forward.local is not None
+        return Listening(forward.local, (), Inbox())
     for attempt in range(20):
         port = forward.local or (0 if attempt else forward.prefers or 0)
         bound: list[socket.socket] = []

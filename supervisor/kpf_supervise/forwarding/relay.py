@@ -3,75 +3,20 @@
 from __future__ import annotations
 
 import os
-import socket
-import sys
-import time
 from contextlib import suppress
-from pathlib import Path
 
 import trio
 
+from kpf_supervise.forwarding.client import HEAD, Client
 from kpf_supervise.forwarding.tunnel import SETTLE, Tunnel
-from kpf_supervise.model import Connection, Status
+from kpf_supervise.model import Status
 
 LARGE = 256 * 1024  # bytes per read, at most
 SMALL = 16 * 1024  # bytes; up to this size, data that waits for its reader is copied out of its large buffer
 _SPARE = 8  # large buffers that are kept for reuse
 TURN = 1024 * 1024  # bytes after which other connections get their turn
-HEAD = 64 * 1024  # bytes of a client that are kept for a retry, until the pod's first byte
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
-
-
-class Client:
-    """A client's connection, with the first bytes it sent."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
-        self.head: bytearray | None = bytearray()  # None once it can't be sent again
-        self.ended = False  # it has sent its FIN
-        self.facts = Connection(_peer(stream.socket), time.time())
-
-    async def left(self) -> None:
-        """Read ahead while the client is held. Returns when the client has left, otherwise never.
-
-        A FIN may be a half-close by a client that waits for its answer, or the end of a client that gave up.
-        On Linux the kernel knows whether a process still holds the socket; elsewhere the client counts as left.
-        """
-        assert self.head is not None
-        while not self.ended and len(self.head) < HEAD:
-            try:
-                data = await self.stream.receive_some(HEAD - len(self.head))
-            except _GONE:
-                return
-            self.head += data
-            self.ended = not data
-        if self.ended and not _still_there(self.stream.socket):
-            return
-        await trio.sleep_forever()
-
-
-def _peer(ours: trio.socket.SocketType) -> str:
-    try:
-        return ":".join(map(str, ours.getpeername()[:2]))
-    except OSError:  # it has left already
-        return ""
-
-
-def _still_there(ours: trio.socket.SocketType) -> bool:
-    """Whether the peer, on this machine, has only shut down its writing side. In /proc/net/tcp, a socket that no
-    process holds any more has inode 0."""
-    table = "tcp6" if ours.family == socket.AF_INET6 else "tcp"
-    try:
-        host, port = ours.getpeername()[:2]
-        us = f":{ours.getsockname()[1]:04X}"
-        rows = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-    except OSError:  # it was reset, or this system has no such table
-        return False
-    packed = socket.inet_pton(ours.family, host)
-    words = [packed[i : i + 4] for i in range(0, len(packed), 4)]
-    peer = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words) + f":{port:04X}"
-    return any(row[1] == peer and row[2].endswith(us) and row[9] != "0" for row in map(str.split, rows))
 
 
 async def carry(client: Client, tunnel: Tunnel, status: Status) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kpf_supervise.config.errors import ConfigError, FileMistake
 from kpf_supervise.config.loader import LARGEST, parse
-from kpf_supervise.config.options import TOP
+from kpf_supervise.config.schema import TOP
 from kpf_supervise.importing.found import VARIABLE, Entry, Found
 from kpf_supervise.text import redact
 

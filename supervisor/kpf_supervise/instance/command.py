@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import trio
 
+from kpf_supervise.config.contents import Proxy
 from kpf_supervise.events.board import Board
-from kpf_supervise.instance.environment import alike, variables
+from kpf_supervise.instance.environment import alike, proxy_variables, variables
 from kpf_supervise.model import State, Status
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL, as in docker compose and supervisord
@@ -48,7 +49,7 @@ class Command:
         self._process: trio.Process | None = None
         self._wanted = trio.CancelScope()
 
-    async def run(self, board: Board) -> None:
+    async def run(self, board: Board, proxy: Proxy | None = None) -> None:
         """Run it to its end. Then `code` is 127 or 126 if it can't be run, 128 or more if a signal ended it. On
         cancellation or after `end`, it gets SIGTERM, and SIGKILL after GRACE seconds. It must end its own children:
         its process group is ours, and may be that of a whole script."""
@@ -56,8 +57,10 @@ class Command:
         if pair := alike(id for id, status in board.statuses.items() if status.port is not None):
             board.notice(f"{pair[0]} and {pair[1]} have the same KPF_… variables; those of the last one are used")
         for status in board.statuses.values():
-            if status.port is not None:
+            if status.port is not None and not status.forward.proxied:
                 environment |= variables(status.forward.id, status.forward.address, status.port)
+        if proxy is not None:
+            environment |= proxy_variables(proxy.address, proxy.port, os.environ)
         try:
             self._process = await trio.lowlevel.open_process(list(self._words), env=environment)
         except OSError as error:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 import trio
 
-from kpf_supervise.config.contents import Config
+from kpf_supervise.config.contents import Config, Proxy, proxied
 from kpf_supervise.config.watcher import FileWatcher
 from kpf_supervise.events.board import Board
 from kpf_supervise.instance.paths import name_of, state_folder
 from kpf_supervise.instance.state_file import SavedState, restore, save
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.instance.supervisor import Supervisor
-from kpf_supervise.model import SOURCES, Cluster, Forward, Origin
+from kpf_supervise.model import Cluster, Forward
+from kpf_supervise.origin import SOURCES, Origin
 from kpf_supervise.sources.sources import Sources
 
 
@@ -32,10 +33,13 @@ class DesiredState:
         supervisor: Supervisor,
         sources: Sources,
         board: Board,
+        listen: tuple[str, int] | None = None,
     ) -> None:
         self.path = path
         self._config = config
         self._cluster = cluster  # replaces the cluster of every forward
+        self._listen = listen  # address and port of the proxy, from the command line
+        self.applied: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint  # called after each edit
         self._supervisor = supervisor
         self._sources = sources
         self._board = board
@@ -78,7 +82,19 @@ class DesiredState:
         self._config = config
         await self._supervisor.apply({Origin.FILE: self._placed(config.forwards)})
         self._follow_sources()
+        await self.applied()
         self.save()
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """As the file, or the command line instead, says."""
+        said, listen = self._config.proxy, self._listen
+        if said is None and listen is not None:
+            said = Proxy(port=listen[1], template=proxied(self._config.template))
+        if said is None:
+            return None
+        address, port = listen or (said.address, said.port)
+        return replace(said, address=address, port=port, template=self._placed([said.template])[0])
 
     def template(self) -> Forward:
         """A forward with the defaults of the file."""

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 FROM_CONTAINER = "host.docker.internal"  # the host, as containers see it
@@ -34,6 +35,22 @@ def variables(id: str, address: str, port: int) -> dict[str, str]:
         f"{prefix(id)}_PORT": str(port),
         f"{prefix(id)}_ADDR": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
     }
+
+
+def proxy_variables(address: str, port: int, present: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """By which programs find the proxy. Some read only upper case, some only lower; curl reads http_proxy in lower case
+    alone. What is excepted in the environment as it is `present` stays so."""
+    host = _ANYWHERE.get(address, address)
+    at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    excepted = present.get("no_proxy") or present.get("NO_PROXY") or ""
+    values = {
+        "ALL_PROXY": f"socks5h://{at}",
+        "HTTP_PROXY": f"http://{at}",
+        "HTTPS_PROXY": f"http://{at}",
+        # *.localhost is excepted with localhost, and comes all the same: its port is the proxy's
+        "NO_PROXY": ",".join(dict.fromkeys([*LOOPBACK, *filter(None, excepted.split(","))])),
+    }
+    return {name: value for key, value in values.items() for name in (key, key.lower())}
 
 
 def shell_lines(values: Mapping[str, str]) -> list[str]:

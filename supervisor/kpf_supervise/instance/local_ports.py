@@ -15,7 +15,8 @@ class LocalPorts:
         self._released: dict[int, float] = {}  # when, in seconds
 
     def hold(self, forward: Forward, port: int) -> None:
-        self._holders.setdefault(port, {})[forward.id] = forward.address
+        if not forward.proxied:  # it has none of its own
+            self._holders.setdefault(port, {})[forward.id] = forward.address
 
     def release(self, forward: Forward, port: int, now: float) -> None:
         if self._holders.get(port, {}).pop(forward.id, None) is not None:
@@ -29,7 +30,7 @@ class LocalPorts:
 
     def holder(self, forward: Forward) -> str:
         """The id of the forward that listens where this one should; "" if none does."""
-        if forward.local is None:
+        if forward.local is None or forward.proxied:
             return ""
         held = self._holders.get(forward.local, {})
         return next((id for id, address in held.items() if overlap(address, forward.address)), "")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from kpf_supervise.model import Forward, Origin
+from kpf_supervise.model import Forward
+from kpf_supervise.origin import Origin
 
 _NAMED = 3  # ids in one sentence
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kpf_supervise.config.options import written
-from kpf_supervise.model import SOURCES, Forward, Origin
+from kpf_supervise.model import Forward
+from kpf_supervise.origin import SOURCES, Origin
 
 
 class StoppedEarlier:

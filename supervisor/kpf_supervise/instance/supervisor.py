@@ -14,6 +14,7 @@ from kpf_supervise.discovery.catalog import Catalog
 from kpf_supervise.discovery.sleep_detector import on_wake
 from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
+from kpf_supervise.forwarding.client import Client
 from kpf_supervise.forwarding.doorbell import Doorbell
 from kpf_supervise.forwarding.forwarder import Tools
 from kpf_supervise.forwarding.listener import OF_A_FORWARD, OF_SERVICES, Fix, Listening, Processes, bind, in_use
@@ -24,7 +25,8 @@ from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
-from kpf_supervise.model import SOURCES, Cause, Cluster, Forward, ForwardError, Origin, Problem, State, Status, Trigger
+from kpf_supervise.model import Cause, Cluster, Forward, ForwardError, Problem, State, Status, Trigger
+from kpf_supervise.origin import SOURCES, Origin
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.sign_in.logins import Logins
@@ -173,6 +175,15 @@ class Supervisor:
                 entry.restart()
             else:
                 entry.begin(await self._bind(entry.forward, entry.status.origin, Processes()))
+
+    def hand_over(self, id: str, client: Client) -> None:
+        """Give a forward a client that the proxy has accepted. Raises ForwardError."""
+        entry = self._entries.get(id)
+        inbox = entry.listening.inbox if entry is not None and entry.listening is not None else None
+        if inbox is None:
+            fix = f"Start it with: kpfctl restart {id}"
+            raise ForwardError(Problem(Cause.OTHER, f"the forward {id} is stopped", fix))
+        inbox.send.send_nowait(client)
 
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:

@@ -17,7 +17,7 @@ from kpf_supervise.kpfctl.group import connect, example, ids_to_show, main, no_h
 from kpf_supervise.kpfctl.ids import resolve
 from kpf_supervise.kpfctl.rendering import print_table, takes_all
 from kpf_supervise.model import KUBECTL
-from kpf_supervise.panel.cells import NOTHING, age, amount, local, where
+from kpf_supervise.panel.cells import NOTHING, age, amount, declared_by, local, where
 
 _EVENTS = 10  # the last ones that are shown
 
@@ -48,7 +48,7 @@ def _described(forward: dict[str, Any], settings: dict[str, Any], log: list[dict
         "Pod": where(forward),
         "Namespace": forward["namespace"],
         "Context": forward["context"],
-        "Declared": "in the file" if forward["declared"] else "with kpfctl",
+        "Declared": f"by {declared_by(forward)}",
         "Connections": f"{forward['connections']}, and {forward['held']} held",
         "Traffic": f"{amount(forward['bytesIn'])} in, {amount(forward['bytesOut'])} out",
         "Restarts": str(forward["restarts"]),

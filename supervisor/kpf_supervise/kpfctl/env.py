@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -22,6 +23,7 @@ _EXAMPLES = (
     'eval "$(kpfctl env)"; curl "$KPF_WEB_HTTP_ADDR"',
     "kpfctl env -o fish | source",
     "kpfctl env -o dotenv web > .env",
+    'eval "$(kpfctl env --proxy)"; curl http://web.shop/',
 )
 
 
@@ -35,11 +37,15 @@ _EXAMPLES = (
     show_default=True,
     help="Commands for sh, bash and zsh, or for fish; a .env file; a JSON object; or lines for a service of compose.",
 )
-def env(ids: Sequence[str], output: str) -> None:
+@click.option("--proxy", is_flag=True, help="Print where the proxy is instead: ALL_PROXY, HTTP_PROXY and the others.")
+def env(ids: Sequence[str], output: str, proxy: bool) -> None:
     """Print the addresses of forwards as variables: KPF_<NAME>_HOST, _PORT and _ADDR of those with an ID, or of every
     forward that listens."""
+    if proxy:
+        return _print(output, _of_proxy(output))
     with connect() as client:
-        listening = [each for each in selected(ids, client.call("portforward:list")) if each["listening"]]
+        found = selected(ids, client.call("portforward:list"))
+        listening = [each for each in found if each["listening"] and not each["proxied"]]
     if pair := environment.alike(each["id"] for each in listening):
         click.echo(f"kpfctl: {pair[0]} and {pair[1]} have the same variables; those of the last one are used", err=True)
     if output == "compose":
@@ -48,8 +54,23 @@ def env(ids: Sequence[str], output: str) -> None:
     for each in listening:
         address = environment.seen_from_container(each["address"]) if output == "compose" else each["address"]
         values |= environment.variables(each["id"], address, each["localPort"])
+    return _print(output, values)
+
+
+def _print(output: str, values: Mapping[str, str]) -> None:
     for line in _OUTPUTS[output](values):
         click.echo(line)
+
+
+def _of_proxy(output: str) -> dict[str, str]:
+    with connect() as client:
+        found = client.call("info")["proxy"]
+    if found is None:
+        raise click.ClickException(
+            "this instance has no proxy: add proxy: 1080 to its file, or start it with --proxy 1080"
+        )
+    address = environment.seen_from_container(found["address"]) if output == "compose" else found["address"]
+    return environment.proxy_variables(address, found["port"], os.environ)
 
 
 def _warn(ids: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from textual.app import App
 from kpf_supervise.control.client import Refused
 from kpf_supervise.panel import hands, saving
 from kpf_supervise.panel.begin import BeginPage, Begun
-from kpf_supervise.panel.cells import local
+from kpf_supervise.panel.cells import declared_by, local
 from kpf_supervise.panel.driver import TerminalDriver
 from kpf_supervise.panel.ending import QUIT
 from kpf_supervise.panel.link import Instance
@@ -165,7 +165,7 @@ class Actions(App[int], inherit_bindings=False):
         if forward is None or not self.view.path:
             self.say("there is no file to write into", wrong=True)
         elif forward["declared"]:
-            self.say(f"the file declares {forward['id']} already")
+            self.say(f"nothing to write: {forward['id']} is declared by {declared_by(forward)}")
         else:
             await self._write(forward)
 

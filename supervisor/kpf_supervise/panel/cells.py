@@ -33,6 +33,13 @@ def amount(count: float) -> str:
     return f"{count:.1f}T"
 
 
+def declared_by(forward: dict[str, Any]) -> str:
+    """Who has it listed."""
+    if forward["proxied"]:
+        return "a client of the proxy, for as long as it is used"
+    return "the file" if forward["declared"] else "kpfctl or the panel, not the file"
+
+
 def local(forward: dict[str, Any]) -> str:
     """`localhost:8080`, or a dash if the forward does not listen."""
     host = forward["address"]

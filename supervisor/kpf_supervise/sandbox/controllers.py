@@ -162,6 +162,7 @@ def sync_statefulset(store: Store, statefulset: Object) -> None:
             labels = {"apps.kubernetes.io/pod-index": str(ordinal), "statefulset.kubernetes.io/pod-name": name}
             labels["controller-revision-hash"] = revision
             new = objects.pod(statefulset["spec"]["template"], name, _namespace(statefulset), statefulset, **labels)
+            new["spec"] = {**new["spec"], "hostname": name, "subdomain": statefulset["spec"].get("serviceName", "")}
             if store.find("pods", _namespace(statefulset), name) is None:
                 store.add("pods", new)
             break

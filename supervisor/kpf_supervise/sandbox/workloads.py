@@ -1,7 +1,8 @@
 """The process in a pod, with a handler for each port. Connections are pipes.
 
 Ports whose names begin with "http" serve HTTP; all others echo their input. The paths are `/` (the pod's name),
-`/healthz`, `/bytes/N`, `/slow`, `/stream`, `POST /upload` (answers the byte count) and `/exit` (the process crashes).
+`/healthz`, `/bytes/N`, `/slow`, `/stream`, `POST /upload` (answers the byte count), `/websocket` (echoes messages) and
+`/exit` (the process crashes).
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import h11
 import trio
+from wsproto.connection import Connection as WebSocket
+from wsproto.connection import ConnectionType
+from wsproto.events import CloseConnection, TextMessage
+from wsproto.utilities import generate_accept_token
 
 from kpf_supervise.sandbox.pipe import PipeEnd, pipe
 
@@ -110,8 +115,8 @@ async def _answer(connection: h11.Connection, stream: PipeEnd, request: h11.Requ
                 await stream.send_all(piece)
 
     async def send_text(status: int, text: str) -> None:
-        body = text.encode()
-        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+        body = text.encode() if request.method != b"HEAD" else b""
+        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text.encode())))]
         head = connection.send(h11.Response(status_code=status, headers=headers)) or b""
         await stream.send_all(head + (connection.send(h11.Data(data=body)) or b""))
         await send(h11.EndOfMessage())
@@ -119,7 +124,7 @@ async def _answer(connection: h11.Connection, stream: PipeEnd, request: h11.Requ
     uploaded = await _body_size(connection, stream)
     method = request.method.decode()
     match [method, *request.target.decode().split("?")[0].strip("/").split("/")]:
-        case ["GET", ""]:
+        case ["GET" | "HEAD", ""]:
             await send_text(200, f"{name}\n")
         case ["GET", "healthz"]:
             await send_text(200, "ok")
@@ -144,6 +149,28 @@ async def _answer(connection: h11.Connection, stream: PipeEnd, request: h11.Requ
             await send_text(404, "not found\n")
 
 
+async def _websocket(connection: h11.Connection, stream: PipeEnd, request: h11.Request) -> None:
+    """Accept the client's WebSocket, and send back each text that it sends, until it closes."""
+    accept = generate_accept_token(dict(request.headers).get(b"sec-websocket-key", b""))
+    headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept.decode())]
+    await stream.send_all(connection.send(h11.InformationalResponse(status_code=101, headers=headers)) or b"")
+    socket = WebSocket(ConnectionType.SERVER)
+    data = connection.trailing_data[0]
+    while True:
+        if data:
+            socket.receive_data(data)
+        for event in socket.events():
+            if isinstance(event, TextMessage):
+                await stream.send_all(
+                    socket.send(TextMessage(data=event.data, message_finished=event.message_finished))
+                )
+            elif isinstance(event, CloseConnection):
+                await stream.send_all(socket.send(event.response()))
+                return
+        if not (data := await stream.receive_some()):
+            return
+
+
 def http(name: str) -> Handler:
     """The HTTP server of the pod `name`. It keeps the connection open as long as the client does."""
 
@@ -153,12 +180,15 @@ def http(name: str) -> Handler:
             event = connection.next_event()
             if event is h11.NEED_DATA:
                 connection.receive_data(await stream.receive_some())
+            elif isinstance(event, h11.Request) and event.target == b"/websocket":
+                connection.next_event()  # it has no body
+                return await _websocket(connection, stream, event)
             elif isinstance(event, h11.Request):
                 await _answer(connection, stream, event, name)
                 if connection.our_state is h11.MUST_CLOSE:
-                    return
+                    return None
                 connection.start_next_cycle()
             else:  # ConnectionClosed
-                return
+                return None
 
     return serve
