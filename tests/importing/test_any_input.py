@@ -55,10 +55,11 @@ def checked(data: bytes) -> str:
     read = yaml.compose(made.text)
     top = {key.value: value for key, value in read.value} if read is not None else {}
     if made.forwards:
-        forwards = parse(made.text, "kpf.yaml").forwards
-        assert len({forward.id.partition("/")[0] for forward in forwards}) == made.forwards
-        assert top.keys() <= {"forwards", "context", "namespace"}
-        for _, forward in top["forwards"].value:
+        config = parse(made.text, "kpf.yaml")
+        names = {forward.id.partition("/")[0] for forward in config.forwards}
+        assert len(names) + len(config.services) == made.forwards
+        assert top.keys() <= {"forwards", "services", "context", "namespace"}
+        for _, forward in top["forwards"].value if "forwards" in top else ():
             assert {key.value for key, _ in forward.value} <= KINDS
     else:
         assert top.keys() <= {"context", "namespace"}

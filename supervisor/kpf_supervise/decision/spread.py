@@ -80,8 +80,7 @@ def begin_pauses(step: Step, lost: Iterable[tuple[TunnelRecord, float]]) -> None
     """These tunnels were lost beside others that serve, or start: that uses up no attempt, but the next one to the same
     pod is delayed with backoff. With each, the seconds for which it worked."""
     for pod, (tunnel, lived) in {each.incarnation: (each, lived) for each, lived in lost}.items():
-        there = {None, *(known.incarnation for known in step.sight.pods)}
-        known = {each: pause for each, pause in step.memory.pauses.items() if each in there}
+        known = {each: pause for each, pause in step.memory.pauses.items() if each in step.pods}
         tries, pause = known.get(pod, Pause()).tries.lost(lived, step.chance)
         step.remember(pauses={**known, pod: Pause(tries, step.now + (pause or 0.0))})
         if tunnel.fault is not None and tunnel.fault.cause is Cause.REMOTE_REFUSED:

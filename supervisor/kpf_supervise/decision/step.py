@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kpf_supervise.decision.facts import Action, Become, Decision, Facts, Memory, Start, Tell
+from kpf_supervise.decision.facts import Action, Become, Decision, Facts, Incarnation, Memory, Start, Tell
 from kpf_supervise.decision.tunnel_states import (
     TUNNEL_TRANSITIONS,
     Endpoint,
@@ -80,8 +80,7 @@ class Step:
     def refused(self, pod: Pod | None) -> None:
         """It has refused connections: its next tunnel is tested before it serves."""
         if pod is not None:
-            there = frozenset(each.incarnation for each in self.sight.pods)
-            self.remember(refused=self.memory.refused & there | {pod.incarnation})
+            self.remember(refused=self.memory.refused & self.pods | {pod.incarnation})
 
     def remember(self, **changed: Any) -> None:
         self.memory = replace(self.memory, **changed)
@@ -97,6 +96,12 @@ class Step:
     def outdated(self, pod: Pod | None, renewed: int) -> bool:
         """Whether another pod is to be used now, or the connection by which the tunnel was started was found dead."""
         return renewed != self.sight.renewed or self.moved_on(pod)
+
+    @property
+    def pods(self) -> frozenset[Incarnation | None]:
+        """Those that are listed, and those of the tunnels: a pod may be used while the list is old."""
+        listed = (pod.incarnation for pod in self.sight.pods)
+        return frozenset([*listed, *(tunnel.incarnation for tunnel in self.facts.tunnels)])
 
     def ready(self) -> Sequence[Pod]:
         """The pods that connections may be spread over."""
