@@ -90,7 +90,7 @@ async def test_a_name_is_asked_for_once_and_listed_once(autojump_clock: trio.tes
         for host in ("web", "web.shop", "web.shop.svc", "WEB.shop.svc.cluster.local."):
             with await found.find(host, 80, ""):
                 assert list(instance.listed) == ["proxy/web.shop:80"]
-        assert instance.asked == ["shop/service/web"]
+        assert instance.asked == ["shop/services/web"]
         assert instance.lists == 1
         with await found.find("web.shop.localhost", None, ""):
             assert (len(instance.asked), instance.lists) == (2, 1), "which port that is has to be asked"
@@ -167,7 +167,7 @@ async def test_other_hosts_are_refused_or_reached_directly(autojump_clock: trio.
         for host in ("example.com", "www.example.com", "a.b.c.d"):
             assert await refused(found, host) is Why.NO_SUCH_NAME
         assert await refused(found, "192.0.2.1") is Why.ADDRESS
-        assert instance.asked == ["com/service/example", "com/service/example"]
+        assert instance.asked == ["com/services/example", "com/services/example"]
         await found.change(Proxy(port=1080, direct=True))
         for host in ("example.com", "a.b.c.d", "192.0.2.1"):
             assert isinstance(await found.find(host, 443, ""), Directly)

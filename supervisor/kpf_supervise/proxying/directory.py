@@ -159,7 +159,7 @@ class Directory:
                 Why.DENIED,
                 f"namespace {name.namespace} is not one of those that the proxy may reach: {', '.join(allowed)}.",
             )
-        path = f"{questions.path_of_all('service')}/{name.service}"
+        path = f"{questions.path_of_all('services')}/{name.service}"
         try:
             service = read_service(name, await questions.find(path))
             if name.pod is None:
