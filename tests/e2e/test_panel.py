@@ -64,6 +64,12 @@ def row(terminal: Terminal, name: str) -> str:
     return next((line for line in terminal.lines if line.startswith(f" {name} ")), "")
 
 
+async def port_of(terminal: Terminal, name: str) -> int:
+    """Its local port, as soon as the row is drawn: the head of the table is first."""
+    await terminal.shows(lambda _: "localhost:" in row(terminal, name))
+    return int(row(terminal, name).split("localhost:")[1].split()[0])
+
+
 def cell(terminal: Terminal, name: str, title: str) -> str:
     """What stands in a row below a column's title."""
     head = next(line for line in terminal.lines if line.startswith(" NAME"))
@@ -143,7 +149,7 @@ async def test_the_file_is_edited_in_the_editor_and_a_mistake_in_it_is_shown(tmp
         async with panel(tmp_path, cluster, EDITOR=f"{editor} -x", VISUAL="") as terminal:
             await terminal.shows("2 active")
             await terminal.shows(READY)
-            port = int(row(terminal, "web").split("localhost:")[1].split()[0])
+            port = await port_of(terminal, "web")
             terminal.type("E")
             await terminal.shows("editing")
             assert terminal.given_back()
@@ -169,7 +175,7 @@ async def test_bytes_and_connections_are_counted_and_quitting_asks_while_some_ar
     async with open_cluster(tmp_path) as cluster:
         async with panel(tmp_path, cluster, columns=160, NO_COLOR="1") as terminal:
             await terminal.shows("2 active")
-            port = int(row(terminal, "web").split("localhost:")[1].split()[0])
+            port = await port_of(terminal, "web")
             assert len(await get(port, "/bytes/5000000")) == 5_000_000
             await terminal.shows("5.0M")
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:

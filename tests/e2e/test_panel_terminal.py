@@ -22,7 +22,7 @@ import trio.testing
 
 from kpf_supervise.kubectl.process import lines
 from kpf_supervise.sandbox import open_cluster
-from tests.e2e.test_panel import CONFIG, NEWEST, READY, panel, row, shell
+from tests.e2e.test_panel import CONFIG, NEWEST, READY, panel, port_of, shell
 from tests.program import PATIENCE, get
 from tests.terminal import Terminal
 
@@ -193,7 +193,7 @@ async def test_a_terminal_that_takes_nothing_delays_only_the_drawing(tmp_path: P
         async with panel(tmp_path, cluster) as terminal:
             await terminal.shows("2 active")
             await terminal.shows(READY)
-            port = int(row(terminal, "web").split("localhost:")[1].split()[0])
+            port = await port_of(terminal, "web")
             terminal.take_nothing()
             for number in range(40):  # each page is some kilobytes: more than a terminal keeps
                 terminal.type("?" if number % 2 == 0 else "q")
@@ -213,7 +213,7 @@ async def test_a_job_in_the_background_goes_on_and_comes_back_with_fg(tmp_path: 
         async with shell(tmp_path, cluster, "{}") as terminal:
             await terminal.shows("2 active")
             await terminal.shows(READY)
-            port = int(row(terminal, "web").split("localhost:")[1].split()[0])
+            port = await port_of(terminal, "web")
             terminal.type("\x1a")
             await terminal.shows("Stopped")
             terminal.type("bg; echo forty$((6*7))\r")
