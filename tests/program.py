@@ -240,10 +240,10 @@ async def supervising(
             nursery.cancel_scope.cancel()
 
 
-def free_port() -> int:
+def free_port(below: int = 32_000) -> int:
     """Not of the range from which the kernel gives one to whoever asks for any: another test might."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(20_000, below)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 

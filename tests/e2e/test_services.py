@@ -79,7 +79,7 @@ async def test_services_are_forwarded_as_they_come_and_go_and_what_the_user_stop
 
 
 async def test_the_file_s_forward_has_its_port_and_an_edit_changes_only_what_it_concerns(tmp_path: Path) -> None:
-    port = free_port()
+    port = free_port(22_900)  # the service's port 9090 is 9,010 above it
     config = f"services: [{{local: +{port - 80}, exclude: [db, search, no*, ext*], hold: 1s}}]\n"
     forward = f"forwards: {{mine: {{target: statefulset/db, ports: '{port}:http', lazy: true}}}}\n"
     async with open_cluster(tmp_path) as cluster:

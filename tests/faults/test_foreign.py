@@ -97,7 +97,7 @@ async def test_a_pod_that_can_not_be_read_is_left_out_and_told_once(tmp_path: Pa
         async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
             await instance.all_active("web")
             notice = await instance.until("notice")
-            assert notice["message"].startswith("a pod in namespace dev can't be read, and is left out (")
+            assert notice["message"].startswith("one of the pods in namespace dev can't be read, and is left out (")
             assert await get(instance.port("web"))
             cluster.store.update("pods", "dev", "db-0", lambda pod: pod["metadata"]["labels"].update(more="8"))
             cluster.set_ready(cluster.pods(app="web")[0]["metadata"]["name"], False)

@@ -127,6 +127,7 @@ class Screen:
 @asynccontextmanager
 async def showing(instance: Instance, own: bool = True, size: tuple[int, int] = (120, 30)) -> AsyncIterator[Screen]:
     panel = Panel(instance, own)
+    panel.told_for = (60.0, 60.0)  # a busy machine may look late
     async with panel.run_test(size=size, notifications=True) as pilot:
         screen = Screen(panel, pilot)
         await screen.until(lambda: panel.view.forwards.keys() == instance.forwards.keys())

@@ -30,6 +30,7 @@ class Actions(App[int], inherit_bindings=False):
     view: View
     link: Instance
     page_of: str  # the forward whose details are shown, or empty
+    told_for = (3.0, 8.0)  # seconds for which a line is shown, and one that says what is wrong
 
     @property
     def table(self) -> ForwardTable:
@@ -47,7 +48,7 @@ class Actions(App[int], inherit_bindings=False):
 
     def say(self, text: str, wrong: bool = False) -> None:
         """A line that disappears by itself."""
-        self.notify(text, severity="error" if wrong else "information", markup=False, timeout=8 if wrong else 3)
+        self.notify(text, severity="error" if wrong else "information", markup=False, timeout=self.told_for[wrong])
 
     @property
     def current(self) -> Forward | None:
