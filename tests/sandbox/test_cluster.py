@@ -173,6 +173,7 @@ async def test_targets_that_cannot_be(client: Client) -> None:
 async def test_http_through_a_tunnel(tunnel: Client) -> None:
     async with forwarding(tunnel, "pod/db-0") as forward:
         assert await forward.get() == b"db-0\n"
+        assert await forward.get("/whoami") == b"pod db-0, host pod, port 8080\n"
         assert await forward.get("/healthz") == b"ok"
         wanted = hashlib.sha256(b"".join(workloads.content(SIZE))).hexdigest()
         assert hashlib.sha256(await forward.get(f"/bytes/{SIZE}")).hexdigest() == wanted
@@ -182,7 +183,7 @@ async def test_http_through_a_tunnel(tunnel: Client) -> None:
             for _ in range(3):
                 await kept.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert (await kept.receive_some()).endswith(b"ok")
-        assert tunnel.cluster.connections == {"db-0": 5}
+        assert tunnel.cluster.connections == {"db-0": 6}
         upgrade = tunnel.cluster.requests[-1]
         assert upgrade.method == ("GET" if tunnel.tunnel == "websocket" else "POST")
 

@@ -121,7 +121,9 @@ class PodWorker:
         """Start the container's process, then write the status with `report`."""
         container = self._pod["spec"]["containers"][0]
         handlers = {
-            port["containerPort"]: workloads.http(self.name) if port["name"].startswith("http") else workloads.echo
+            (number := port["containerPort"]): workloads.http(self.name, number)
+            if port["name"].startswith("http")
+            else workloads.echo
             for port in container.get("ports", ())
         }
         self.sandbox.process = process = workloads.Process()

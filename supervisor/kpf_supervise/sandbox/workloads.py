@@ -1,8 +1,8 @@
 """The process in a pod, with a handler for each port. Connections are pipes.
 
 Ports whose names begin with "http" serve HTTP; all others echo their input. The paths are `/` (the pod's name),
-`/healthz`, `/bytes/N`, `/slow`, `/stream`, `POST /upload` (answers the byte count), `/websocket` (echoes messages) and
-`/exit` (the process crashes).
+`/whoami` (pod, host and port that were asked), `/healthz`, `/bytes/N`, `/slow`, `/stream`, `POST /upload` (answers the
+byte count), `/websocket` (echoes messages) and `/exit` (the process crashes).
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ async def _body_size(connection: h11.Connection, stream: PipeEnd) -> int:
             return size
 
 
-async def _answer(connection: h11.Connection, stream: PipeEnd, request: h11.Request, name: str) -> None:
+async def _answer(connection: h11.Connection, stream: PipeEnd, request: h11.Request, name: str, port: int) -> None:
     """Answer one request."""
 
     async def send(*events: h11.Event) -> None:
@@ -126,6 +126,9 @@ async def _answer(connection: h11.Connection, stream: PipeEnd, request: h11.Requ
     match [method, *request.target.decode().split("?")[0].strip("/").split("/")]:
         case ["GET" | "HEAD", ""]:
             await send_text(200, f"{name}\n")
+        case ["GET", "whoami"]:
+            host = dict(request.headers).get(b"host", b"").decode("ascii", "replace")
+            await send_text(200, f"pod {name}, host {host}, port {port}\n")
         case ["GET", "healthz"]:
             await send_text(200, "ok")
         case ["GET", "bytes", size] if size.isdecimal():
@@ -171,8 +174,8 @@ async def _websocket(connection: h11.Connection, stream: PipeEnd, request: h11.R
             return
 
 
-def http(name: str) -> Handler:
-    """The HTTP server of the pod `name`. It keeps the connection open as long as the client does."""
+def http(name: str, port: int) -> Handler:
+    """The HTTP server of the pod `name` on `port`. It keeps the connection open as long as the client does."""
 
     async def serve(stream: PipeEnd) -> None:
         connection = h11.Connection(h11.SERVER)
@@ -184,7 +187,7 @@ def http(name: str) -> Handler:
                 connection.next_event()  # it has no body
                 return await _websocket(connection, stream, event)
             elif isinstance(event, h11.Request):
-                await _answer(connection, stream, event, name)
+                await _answer(connection, stream, event, name, port)
                 if connection.our_state is h11.MUST_CLOSE:
                     return None
                 connection.start_next_cycle()
