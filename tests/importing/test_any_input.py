@@ -70,6 +70,7 @@ def checked(data: bytes) -> str:
 @given(text=TEXTS)
 @example(text=f"kubectl port-forward --context '{HOSTILE}' svc/web 80")
 @example(text=HOSTILE)
+@example(text="kubefwd svc & kubefwd svc")
 def test_any_lines(text: str) -> None:
     checked(text.encode(errors="surrogatepass"))
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from kpf_supervise.config.errors import ConfigError, FileMistake
 from kpf_supervise.config.loader import LARGEST, parse
-from kpf_supervise.config.schema import TOP
 from kpf_supervise.importing.found import VARIABLE, Entry, Found
 from kpf_supervise.text import redact
 
@@ -51,7 +50,7 @@ class _Writer:
         head = [f"# Imported from {_comment(self._source)} ({self._found.tool}) by kpf-supervise --import."]
         head += [f"# {self._lose(where, text)}" for where, text in self._found.lost]
         head += [f"{name}: {_scalar(value)}" for name, value in top.items()]
-        text = "\n".join([*head, *self._services(), *self._forwards()]) + "\n"
+        text = "\n".join([*head, *self._services(top), *self._forwards()]) + "\n"
         if len(text.encode()) > LARGEST:
             self._lose("", "all of it: this is more than 200 kB, and no more is read. Split it")
         return Written(text, len(self._ids) + self._groups, tuple(self._lost))
@@ -122,17 +121,17 @@ class _Writer:
         self._ids[id] = namespace
         return id
 
-    def _services(self) -> list[str]:
+    def _services(self, top: Mapping[str, str]) -> list[str]:
         lines: list[str] = []
+        kept: list[dict[str, Any]] = []
         for entry in self._found.services:
             block = [f"  {'  ' if number else '- '}{line}" for number, line in enumerate(_options(entry))]
             why = entry.refused or _variable(entry.options.values())
-            if not why and "services" not in TOP:
-                why = "all services of a namespace: this version has no option for them"
-            if why := why or _why_not({"services": [entry.options]}):
+            if why := why or _why_not({**top, "services": [*kept, entry.options]}):
                 lines += [f"  # {self._lose(entry.where, why)}", *_commented(block)]
             else:
                 lines += block
+                kept.append(entry.options)
                 self._groups += 1
             lines += [f"    # {self._lose(entry.where, text)}" for text in entry.lost]
         return [f"{'' if self._groups else '# '}services:", *lines] if lines else []
