@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import trio
@@ -12,7 +12,7 @@ import trio
 from kpf_supervise.sandbox import Timing, open_cluster
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.load import Load
-from tests.program import Instance, supervising
+from tests.program import PATIENCE, Instance, supervising
 
 NEWEST = KUBECTLS[-1]
 
@@ -34,6 +34,12 @@ class Kept:
         except trio.BrokenResourceError:
             return ""
         return answer.partition(b"\r\n\r\n")[2].decode().strip()
+
+    async def ended(self) -> None:
+        """Wait until the pod has ended it."""
+        with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
+            while await self._stream.receive_some():
+                pass
 
 
 async def opened(stack: AsyncExitStack, port: int, count: int) -> list[Kept]:
@@ -87,8 +93,7 @@ async def test_connections_are_spread_and_a_pod_takes_only_its_own_with_it(tmp_p
                 nursery.cancel_scope.cancel()
             assert load.failures == []
             assert before[0] not in load.answers[at:]
-            while await kept[0].ask():  # noqa: ASYNC110  its pod ends in its own time
-                await trio.sleep(0.05)
+            await kept[0].ended()  # its pod ends in its own time
             assert await pods_of(kept) == [pod if pod != before[0] else "" for pod in before]
 
 

@@ -71,6 +71,11 @@ def _duration(parse: Callable[[str], float], description: str) -> Option:
     return Option(parse, DURATION | {"description": description}, write=_seconds)
 
 
+def _idle_timeout(description: str) -> Option:
+    schema = {"anyOf": [DURATION, {"const": "never"}], "description": description}
+    return Option(parse_idle_timeout, schema, write=lambda value: "never" if value is None else _seconds(value))
+
+
 def _choice(what: str, description: str, *words: str) -> Option:
     return Option(partial(parse_choice, what=what, words=words), {"enum": list(words), "description": description})
 
@@ -99,14 +104,7 @@ DEFAULT_OPTIONS = CLUSTER_OPTIONS | {
     "address": _text(parse_address, 'Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.'),
     "hold": _duration(parse_duration, "How long a new connection waits for a pod; 0s: not at all."),
     "lazy": _flag("Start no kubectl before the first connection."),
-    "idle_timeout": Option(
-        parse_idle_timeout,
-        {
-            "anyOf": [DURATION, {"const": "never"}],
-            "description": "End the kubectl of a lazy forward after this time without a connection.",
-        },
-        write=lambda value: "never" if value is None else _seconds(value),
-    ),
+    "idle_timeout": _idle_timeout("End the kubectl of a lazy forward after this time without a connection."),
     "balance": _flag("Spread its connections over all ready pods of the target, at most `children` at a time."),
     "children": Option(
         parse_children,
@@ -167,13 +165,8 @@ PROXY_OPTIONS = {
     **CLUSTER_OPTIONS,
     "address": DEFAULT_OPTIONS["address"],
     "hold": DEFAULT_OPTIONS["hold"],
-    "idle_timeout": Option(
-        parse_idle_timeout,
-        {
-            "anyOf": [DURATION, {"const": "never"}],
-            "description": "Take a name off the list, and end its kubectl, after this time without a connection.",
-        },
-        write=lambda value: "never" if value is None else _seconds(value),
+    "idle_timeout": _idle_timeout(
+        "Take a name off the list, and end its kubectl, after this time without a connection."
     ),
     "direct": _flag("Reach hosts that are not of the cluster directly, instead of refusing them."),
 }
