@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +30,14 @@ class Actions(App[int], inherit_bindings=False):
     view: View
     link: Instance
     page_of: str  # the forward whose details are shown, or empty
+    draw: Callable[[], None]  # shows the View as it is now
+    list_again: Callable[[], Awaitable[None]]
+    open_details: Callable[[str], None]
     told_for = (3.0, 8.0)  # seconds for which a line is shown, and one that says what is wrong
 
     @property
     def table(self) -> ForwardTable:
         return self.screen_stack[0].query_one(ForwardTable)
-
-    def draw(self) -> None:
-        """Show the View as it is now."""
-        raise NotImplementedError
-
-    async def list_again(self) -> None:
-        raise NotImplementedError
-
-    def open_details(self, id: str) -> None:
-        raise NotImplementedError
 
     def say(self, text: str, wrong: bool = False) -> None:
         """A line that disappears by itself."""

@@ -27,8 +27,9 @@ def text_of(pieces: Pieces) -> Text:
 
 
 class Page(ModalScreen[None]):
-    """A page with a title; `scrolls` is what its keys move."""
+    """A page with a title; `body` gives its widgets, and `scrolls` is what its keys move."""
 
+    body: Callable[[], Iterable[Static | VerticalScroll | RichLog | Input]]
     scrolls: ClassVar[type[VerticalScroll] | type[RichLog]] = VerticalScroll
 
     DEFAULT_CSS = """
@@ -49,9 +50,6 @@ class Page(ModalScreen[None]):
             frame.border_title = Text(self._heading)
             yield from self.body()
         yield KeyFooter()
-
-    def body(self) -> Iterable[Static | VerticalScroll | RichLog | Input]:
-        raise NotImplementedError
 
     def action_close(self) -> None:
         self.dismiss()
