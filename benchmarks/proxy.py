@@ -14,7 +14,7 @@ from functools import partial
 
 from .measure import Row, table
 from .tools import OURS, RAW, Place, free_ports, until_answer
-from .transfer import CHUNK, Begin, request, throughput
+from .transfer import Begin, new_connections, request, throughput
 
 SOCKS, HTTP = f"{OURS.name}: SOCKS5", f"{OURS.name}: HTTP"
 SETTLE = 1.0  # seconds for the kubectl that reads to start
@@ -61,18 +61,6 @@ def first_byte(begin: Begin, port: int) -> float:
     return (time.perf_counter() - begun) * 1000
 
 
-def gets(begin: Begin, port: int) -> float:
-    """Median duration of a GET over a new connection, in milliseconds."""
-    times = []
-    for _ in range(GETS):
-        began = time.perf_counter()
-        with begin(port, "/") as connection:
-            while connection.recv(CHUNK):
-                pass
-        times.append((time.perf_counter() - began) * 1000)
-    return statistics.median(times)
-
-
 def tables(place: Place, rounds: int, size: int) -> list[str]:
     """Each round takes names of its own; `place` has services enough. The long-lived kubectl that reads from the
     cluster runs already, as it does a moment after the start."""
@@ -98,7 +86,7 @@ def tables(place: Place, rounds: int, size: int) -> list[str]:
             for number in range(rounds):
                 turned = [*ways[number % 3 :], *ways[: number % 3]]
                 for column, at, begin in turned:
-                    single.add(column, gets(begin, at))
+                    single.add(column, statistics.median(new_connections(at, GETS, begin)))
                 for streams, row in downloads.items():
                     for column, at, begin in turned:
                         row.add(column, throughput(at, streams, size, begin))

@@ -22,12 +22,12 @@ def request(port: int, path: str) -> socket.socket:
     return connection
 
 
-def new_connections(port: int, count: int) -> list[float]:
+def new_connections(port: int, count: int, begin: Begin = request) -> list[float]:
     """Durations of `count` GETs, each over a new connection, in milliseconds, sorted."""
     times = []
     for _ in range(count):
         begun = time.perf_counter()
-        with request(port, "/") as connection:
+        with begin(port, "/") as connection:
             while connection.recv(CHUNK):
                 pass
         times.append((time.perf_counter() - begun) * 1000)
