@@ -48,6 +48,7 @@ PURE = [
     "config.habits",
     "config.options",
     "config.schema",
+    "config.reader",
     "config.proxy",
     "config.selectors",
     "config.service_groups",

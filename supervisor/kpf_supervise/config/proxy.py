@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from kpf_supervise.config.contents import Proxy, proxied
-from kpf_supervise.config.errors import FileMistake, Mistake
+from kpf_supervise.config.errors import Mistake
+from kpf_supervise.config.reader import Reader
 from kpf_supervise.config.schema import PROXY
 from kpf_supervise.config.values import parse_namespace, parse_proxy_port
 from kpf_supervise.config.yaml_nodes import Item, kind
 from kpf_supervise.model import Forward
-
-
-class Reader(Protocol):
-    """What of the file's reader is used here."""
-
-    problems: list[FileMistake]
-
-    def noting(self, place: Callable[[Mistake], FileMistake]) -> AbstractContextManager[None]: ...
-    def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]: ...
-    def elements(self, item: Item | None) -> list[Item]: ...
-    def read(self, item: Item, parse: Callable[[str], Any]) -> Any: ...
-    def options(self, group: dict[str, Item], base: dict[str, Any]) -> dict[str, Any]: ...
-    def claim(self, item: Item, local: int, address: str) -> None: ...
 
 
 def read_proxy(

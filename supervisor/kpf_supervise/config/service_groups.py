@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from kpf_supervise.config.contents import ServiceGroup
-from kpf_supervise.config.errors import FileMistake, Mistake
+from kpf_supervise.config.errors import Mistake
+from kpf_supervise.config.reader import Reader
 from kpf_supervise.config.schema import SERVICES
 from kpf_supervise.config.yaml_nodes import Item, is_empty, kind
 from kpf_supervise.model import Forward
@@ -18,17 +19,6 @@ _SHAPE = "Write it as in services: [{namespace: shop}]."
 _OFFSET = re.compile(r"\+([1-9][0-9]{0,4})")
 _PATTERN = re.compile(r"[a-z0-9*?\[\]!-]+")
 EACH = "each"  # as the address
-
-
-class Reader(Protocol):
-    """What of the file's reader is used here."""
-
-    problems: list[FileMistake]
-
-    def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]: ...
-    def elements(self, item: Item | None) -> list[Item]: ...
-    def read(self, item: Item, parse: Callable[[str], Any]) -> Any: ...
-    def options(self, group: dict[str, Item], base: dict[str, Any]) -> dict[str, Any]: ...
 
 
 def read_services(
