@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import kpf_supervise
-from kpf_supervise.cli import main
+from kpf_supervise.cli.program import main
 from kpf_supervise.config.errors import ConfigError
 from kpf_supervise.config.loader import parse
 from kpf_supervise.config.schema import FORWARD, RECONNECT, TOP, schema

@@ -5,7 +5,7 @@ import signal
 
 def kpf_supervise() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback, exit code 130
-    from kpf_supervise.cli import program
+    from kpf_supervise.cli.program import program
 
     program()
 

@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from kpf_supervise.cli import main
+from kpf_supervise.cli.program import main
 from kpf_supervise.instance.environment import alike, variables
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.kubectls import KUBECTLS

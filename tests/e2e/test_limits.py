@@ -16,13 +16,13 @@ from tests.program import PATIENCE, get, supervising
 FEW_FILES = """\
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-from kpf_supervise import cli
+from kpf_supervise.cli import program as cli
 cli.program()
 """
 
 # A kubectl that takes long to start counts as busy all the while, however slow the machine is.
 PATIENT = """\
-from kpf_supervise import cli
+from kpf_supervise.cli import program as cli
 from kpf_supervise.forwarding import forwarder
 forwarder._BUSY = 60.0
 cli.program()

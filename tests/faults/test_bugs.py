@@ -26,7 +26,7 @@ def broken(*args, **more):
         raise ZeroDivisionError("of our own")
     return whole(*args, **more)
 module.{function} = broken
-from kpf_supervise import cli
+from kpf_supervise.cli import program as cli
 cli.program()
 """
 CONFIG = """\

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from kpf_supervise.cli import main
+from kpf_supervise.cli.program import main
 from kpf_supervise.config.loader import load
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem
 
 from kpf_supervise import __version__
+from kpf_supervise.cli.kubectl import chosen_kubectl, not_runnable
+from kpf_supervise.cli.parameters import CommandAfterDashes, complete_files, read_duration, read_listen
 
 _COMPLETE = "_KPF_SUPERVISE_COMPLETE"
 EPILOG = """
@@ -38,48 +38,13 @@ NO_FILE = """Name the configuration file, for example: kpf-supervise forwards.ya
 kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no file."""
 
 
-def _duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    """The duration in seconds. A number without a unit is seconds."""
-    from kpf_supervise.config.errors import Mistake
-    from kpf_supervise.config.values import parse_timeout
-
-    try:
-        return parse_timeout(value)
-    except Mistake as mistake:
-        raise click.BadParameter(str(mistake)) from None
-
-
-def _listen(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
-    """The address and the port on which the proxy listens."""
-    from kpf_supervise.config.errors import Mistake
-    from kpf_supervise.config.values import parse_listen
-
-    try:
-        return None if value is None else parse_listen(value)
-    except Mistake as mistake:
-        raise click.BadParameter(str(mistake)) from None
-
-
-def _files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(incomplete, type="file")]
-
-
-class _Main(click.Command):
-    """Whatever follows `--` is the COMMAND, also where no CONFIG stands before it."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        at = args.index("--") if "--" in args else len(args)
-        command = tuple(args[at + 1 :])
-        left = super().parse_args(ctx, args[:at])
-        ctx.params["command"] = (*ctx.params["command"], *command)
-        return left
-
-
 @click.command(
-    cls=_Main, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=CommandAfterDashes,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.argument("config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG]")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]", shell_complete=_files)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]", shell_complete=complete_files)
 @click.option("--check", is_flag=True, help="Check CONFIG, print all mistakes in it, and exit.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
 @click.option(
@@ -94,7 +59,7 @@ class _Main(click.Command):
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
 @click.option(
     "--proxy",
-    callback=_listen,
+    callback=read_listen,
     metavar="[ADDRESS:]PORT",
     help="Reach every name of the cluster, such as web.shop, on this one local port: SOCKS5 and HTTP. Needs no CONFIG.",
 )
@@ -111,7 +76,7 @@ class _Main(click.Command):
 @click.option(
     "--ready-timeout",
     default="30s",
-    callback=_duration,
+    callback=read_duration,
     show_default=True,
     metavar="DURATION",
     help="With a COMMAND: how long it waits for the forwards to be active. A number alone is seconds.",
@@ -165,7 +130,9 @@ def main(
     if imported is not None:
         if config is not None or command:
             raise click.UsageError("--import takes one FILE, and no CONFIG or COMMAND")
-        sys.exit(_import(imported))
+        from kpf_supervise.cli.importing import print_imported
+
+        sys.exit(print_imported(imported))
     if config is None and not sandbox and proxy is None:
         raise click.UsageError(NO_FILE)
     try:
@@ -177,8 +144,8 @@ def main(
         click.echo(f"{config}: valid; it declares {settings.summary}")
         return
 
-    source, binary = _kubectl(kubectl, config, settings.kubectl)
-    if why := _not_runnable(binary):
+    source, binary = chosen_kubectl(kubectl, config, settings.kubectl)
+    if why := not_runnable(binary):
         fix = "Install kubectl (1.20 or later), or name its path: --kubectl PATH, kubectl: in the file, or $KUBECTL"
         click.echo(f"kpf-supervise: {source}: cannot run {binary}: {why}. {fix}", err=True)
         sys.exit(1)
@@ -214,54 +181,6 @@ def main(
         panel=not no_panel and not command and log_format == "text" and has_terminal(),
     )
     sys.exit(trio.run(run, job))
-
-
-def _import(path: Path) -> int:
-    """Print a configuration made from the file at `path` (-: from stdin). The exit code is 0 if there is something in
-    it."""
-    from kpf_supervise.config.errors import ConfigError
-    from kpf_supervise.importing.conversion import LARGEST, convert
-    from kpf_supervise.text import one_line
-
-    name = "stdin" if str(path) == "-" else one_line(str(path))
-    try:
-        with click.open_file(str(path), "rb") as file:
-            data = file.read(LARGEST + 1)
-    except OSError as error:
-        click.echo(f"{name}: cannot be read: {error.strerror}. Check the path.", err=True)
-        return 2
-    if len(data) > LARGEST:
-        click.echo(f"{name}: larger than 1 MB. Check that this is the right file.", err=True)
-        return 2
-    try:
-        made = convert(data, name)
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        return 2
-    for each in made.lost:
-        click.echo(f"{name}: {each}", err=True)
-    if made.forwards or made.lost:
-        click.echo(made.text.encode(), nl=False)  # a configuration is UTF-8, whatever the terminal
-    if not made.forwards:
-        click.echo(f"{name}: no port-forward in it can be kept", err=True)
-    return 0 if made.forwards else 1
-
-
-def _kubectl(option: str | None, config: Path | None, said: str | None) -> tuple[str, str]:
-    """The setting that decides which kubectl is run, and the kubectl."""
-    found = (("--kubectl", option), (f"{config}: kubectl", said), ("$KUBECTL", os.environ.get("KUBECTL")))
-    return next(((source, name) for source, name in found if name), ("$PATH", "kubectl"))
-
-
-def _not_runnable(binary: str) -> str:
-    """Why `binary` cannot be run, as far as that is known without running it; empty if nothing is known against it."""
-    if shutil.which(binary):
-        return ""
-    if "/" not in binary:
-        return "it is in no folder of $PATH"
-    if not os.path.exists(binary):
-        return "there is no such file"
-    return "it is a folder" if os.path.isdir(binary) else "it is not executable"
 
 
 def program() -> None:

@@ -1,0 +1,43 @@
+"""How the command line of kpf-supervise is read."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem
+
+
+def read_duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """The duration in seconds. A number without a unit is seconds."""
+    from kpf_supervise.config.errors import Mistake
+    from kpf_supervise.config.values import parse_timeout
+
+    try:
+        return parse_timeout(value)
+    except Mistake as mistake:
+        raise click.BadParameter(str(mistake)) from None
+
+
+def read_listen(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """The address and the port on which the proxy listens."""
+    from kpf_supervise.config.errors import Mistake
+    from kpf_supervise.config.values import parse_listen
+
+    try:
+        return None if value is None else parse_listen(value)
+    except Mistake as mistake:
+        raise click.BadParameter(str(mistake)) from None
+
+
+def complete_files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
+class CommandAfterDashes(click.Command):
+    """Whatever follows `--` is the COMMAND, also where no CONFIG stands before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        command = tuple(args[at + 1 :])
+        left = super().parse_args(ctx, args[:at])
+        ctx.params["command"] = (*ctx.params["command"], *command)
+        return left
