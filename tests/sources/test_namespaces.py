@@ -13,7 +13,7 @@ import pytest
 from kpf_supervise.config.contents import ServiceGroup
 from kpf_supervise.discovery.objects import Change, ObjectSet
 from kpf_supervise.discovery.services import SERVICES, Service, ServicePort, read_service
-from kpf_supervise.model import TEMPLATE
+from kpf_supervise.model import TEMPLATE, Cluster
 from kpf_supervise.sources.namespaces import Addresses, Known, forwards_of
 
 HTTP = ServicePort(80, "http", "TCP")
@@ -70,6 +70,15 @@ def test_a_service_is_chosen_by_its_labels_and_left_out_by_its_name_and_the_firs
         "shop/api-metrics/http": 80,
         "shop/web/http": 80,
     }
+
+
+def test_a_service_of_another_cluster_whose_name_is_taken_is_told() -> None:
+    elsewhere = replace(GROUP, template=replace(TEMPLATE, cluster=Cluster(context="far")))
+    found = forwards_of(
+        [Known(GROUP, "shop", [service("web")]), Known(elsewhere, "shop", [service("web")])], Addresses()
+    )
+    assert [each.cluster for each in found.forwards] == [TEMPLATE.cluster]
+    assert found.left_out == ["shop/web (context far: another context has that name; use a second file)"]
 
 
 def test_a_number_above_the_last_port_is_none() -> None:

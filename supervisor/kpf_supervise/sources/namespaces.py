@@ -54,13 +54,18 @@ class Found(NamedTuple):
 
 def forwards_of(known: Sequence[Known], addresses: Addresses) -> Found:
     """If several groups have the same service, the first one counts."""
+    found = Found([], [])
     chosen: dict[str, tuple[ServiceGroup, str, Service]] = {}
     for group, namespace, services in known:
         for service in sorted(services, key=lambda each: each.name):
-            if _wanted(group, service):
-                chosen.setdefault(f"{namespace}/{service.name}", (group, namespace, service))
+            if not _wanted(group, service):
+                continue
+            name = f"{namespace}/{service.name}"
+            first, _, _ = chosen.setdefault(name, (group, namespace, service))
+            if first.template.cluster != group.template.cluster:
+                where = group.template.cluster.context or "the current one"
+                found.left_out.append(f"{name} (context {where}: another context has that name; use a second file)")
     addresses.assign(name for name, (group, _, _) in chosen.items() if group.each_address)
-    found = Found([], [])
     numbers = set[int]()
     for name, (group, namespace, service) in chosen.items():
         if why := _leads_nowhere(service):
