@@ -14,7 +14,7 @@ FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 # Without files of bytecode, each program would be compiled anew at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test check bench soak screenshots clean
+.PHONY: help venv demo test check bench soak screenshots man clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ soak: $(INSTALLED) ## 10,000 random histories and imports, then ten minutes of l
 screenshots: $(INSTALLED) ## the pictures of the panel in docs, made from the real program
 	@$(STDIN) tools/find-kubectl >/dev/null && exec $(BIN)/python -m tests.screenshots
 
+man: $(INSTALLED) ## the manual pages in docs/man, from the help of the commands
+	@$(STDIN) exec $(BIN)/python -m tests.man_pages
+
 clean: ## remove what the commands above have made
-	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache supervisor/*.egg-info build
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache supervisor/*.egg-info build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -170,7 +170,7 @@ def test_every_output_of_env_is_shown() -> None:
         ([], 2, "Name the configuration file"),
         (["--nosuch"], 2, "No such option"),
         (["--schema"], 0, schema()["title"]),
-        (["--version"], 0, "kpf-supervise, version "),
+        (["--version"], 0, "kpf-supervise 0."),
         (["-h"], 0, "Exit codes: 0 done; 1 it failed; 2 usage or configuration; with"),
     ],
 )

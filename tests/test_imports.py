@@ -15,6 +15,7 @@ import kpf_supervise
 
 # Each room may import from those above it, and from itself.
 ROOMS = [
+    "version",
     "text",
     "origin",
     "model",

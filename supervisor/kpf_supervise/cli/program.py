@@ -12,9 +12,9 @@ from pathlib import Path
 
 import click
 
-from kpf_supervise import __version__
-from kpf_supervise.cli.kubectl import chosen_kubectl, not_runnable
+from kpf_supervise.cli.kubectl import chosen_kubectl, described_kubectl, not_runnable
 from kpf_supervise.cli.parameters import CommandAfterDashes, complete_files, read_duration, read_listen
+from kpf_supervise.version import described
 
 _COMPLETE = "_KPF_SUPERVISE_COMPLETE"
 EPILOG = """
@@ -93,7 +93,7 @@ kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no f
 )
 @click.option("--no-panel", is_flag=True, help="Print one line per event instead of the panel, even on a terminal.")
 @click.option("--detach", is_flag=True, help="Run in the background: return when the local ports are bound.")
-@click.version_option(__version__, "-V", "--version", prog_name="kpf-supervise")
+@click.option("-V", "--version", is_flag=True, help="Print the version, its commit, and kubectl's version.")
 def main(
     config: Path | None,
     command: tuple[str, ...],
@@ -110,6 +110,7 @@ def main(
     persist: bool,
     detach: bool,
     no_panel: bool,
+    version: bool,
 ) -> None:
     """Keep the Kubernetes port-forwards that the YAML file CONFIG declares.
 
@@ -119,6 +120,10 @@ def main(
     With a COMMAND: run it once all forwards are active, with KPF_<NAME>_HOST, KPF_<NAME>_PORT and KPF_<NAME>_ADDR in
     its environment. When it ends, stop everything and exit with its exit code.
     """
+    if version:
+        click.echo(f"kpf-supervise {described()}")
+        click.echo(f"kubectl {described_kubectl(chosen_kubectl(kubectl, None, None)[1])}")
+        return
     from kpf_supervise.config.contents import Config
     from kpf_supervise.config.errors import ConfigError
     from kpf_supervise.config.loader import load

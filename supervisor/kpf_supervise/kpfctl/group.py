@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import click
 
-from kpf_supervise import __version__
 from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.values import parse_timeout
 from kpf_supervise.control.client import TIMEOUT, Client, NoAnswer, Refused
 from kpf_supervise.kpfctl.completion import chosen_socket, complete_ids
+from kpf_supervise.version import described
 
 _Verb = TypeVar("_Verb", bound=Callable[..., Any])
 
@@ -29,12 +29,26 @@ class _Program(click.Group):
             sys.exit(1)
 
 
+def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"kpfctl {described()}")
+        context.exit()
+
+
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--socket", type=click.Path(path_type=Path), metavar="PATH", help="The instance with this control socket."
 )
 @click.option("-f", "--file", type=click.Path(path_type=Path), metavar="CONFIG", help="The instance of this file.")
-@click.version_option(__version__, "-V", "--version", prog_name="kpfctl")
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Print the version and its commit.",
+)
 @click.pass_context
 def main(context: click.Context, socket: Path | None, file: Path | None) -> None:
     """Control a running kpf-supervise.

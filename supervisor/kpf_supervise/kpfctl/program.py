@@ -6,19 +6,17 @@ import signal
 import sys
 from io import TextIOWrapper
 
-import click
-
-from kpf_supervise.kpfctl import change, details, env, login, show, start  # noqa: F401  each declares its verbs
-from kpf_supervise.kpfctl.group import example, main
-from kpf_supervise.kpfctl.shells import PROGRAMS, SHELLS
-
-
-@main.command(epilog=example('eval "$(kpfctl completion bash)"', "kpfctl completion fish | source"))
-@click.argument("shell", type=click.Choice(list(SHELLS)))
-def completion(shell: str) -> None:
-    """Print a script with which the shell completes verbs, options, ids, and what there is in the cluster: for kpfctl
-    and for kpf-supervise."""
-    click.echo(SHELLS[shell](main, {}, "kpfctl", PROGRAMS["kpfctl"]).source(), nl=False)
+from kpf_supervise.kpfctl import (  # noqa: F401  each declares its verbs
+    change,
+    completion_verb,
+    details,
+    env,
+    login,
+    show,
+    start,
+)
+from kpf_supervise.kpfctl.group import main
+from kpf_supervise.kpfctl.shells import PROGRAMS
 
 
 def program() -> None:
