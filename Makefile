@@ -14,7 +14,7 @@ FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 # Without files of bytecode, each program would be compiled anew at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test check bench soak screenshots man clean
+.PHONY: help venv demo test check bench soak screenshots man zipapp clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,10 @@ screenshots: $(INSTALLED) ## the pictures of the panel in docs, made from the re
 
 man: $(INSTALLED) ## the manual pages in docs/man, from the help of the commands
 	@$(STDIN) exec $(BIN)/python -m tests.man_pages
+
+zipapp: $(INSTALLED) ## one file that needs only Python and kubectl: dist/kpf-supervise.pyz; linked as kpfctl it is kpfctl
+	@$(STDIN) mkdir -p dist && exec $(BIN)/shiv --quiet --entry-point kpf_supervise.entry:by_name --extend-pythonpath \
+	    --python '/usr/bin/env python3' --output-file dist/kpf-supervise.pyz .
 
 clean: ## remove what the commands above have made
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache supervisor/*.egg-info build dist

@@ -1,6 +1,8 @@
 """The entry points of the commands kpf-supervise and kpfctl."""
 
+import os
 import signal
+import sys
 
 
 def kpf_supervise() -> None:
@@ -15,3 +17,8 @@ def kpfctl() -> None:
     from kpf_supervise.kpfctl.program import program
 
     program()
+
+
+def by_name() -> None:
+    """Of the single file: a link to it that is called kpfctl is kpfctl."""
+    (kpfctl if os.path.basename(sys.argv[0]).startswith("kpfctl") else kpf_supervise)()

@@ -70,7 +70,7 @@ def test_the_wheel_made_of_the_source_distribution_is_all_that_is_needed_beside_
     ran(sys.executable, "-m", "pip", "--python", home / "bin/python", "install", "--no-deps", "--no-index", wheel)
     assert (home / "share/man/man1/kpfctl.1").exists()
 
-    where = {"cwd": tmp_path, "env": {**os.environ, "HOME": str(tmp_path), "KUBECTL": NEWEST.path}}
+    where: dict[str, Any] = {"cwd": tmp_path, "env": {**os.environ, "HOME": str(tmp_path), "KUBECTL": NEWEST.path}}
     both = "import supervisor.supervisord, kpf_supervise; print(kpf_supervise.__file__)"
     assert ran(home / "bin/python", "-c", both, **where).startswith(str(folder.resolve()))
     version, kubectl = ran(home / "bin/kpf-supervise", "--version", **where).splitlines()
@@ -78,6 +78,15 @@ def test_the_wheel_made_of_the_source_distribution_is_all_that_is_needed_beside_
     assert version == f"kpf-supervise {VERSION}" + (f" (commit {here})" if here else "")
     assert kubectl == str(NEWEST)
     assert ran(home / "bin/kpfctl", "--version", **where) == version.replace("kpf-supervise", "kpfctl") + "\n"
+
+    one, link = tmp_path / "kpf-supervise.pyz", tmp_path / "kpfctl"
+    entry = ["--entry-point", "kpf_supervise.entry:by_name", "--extend-pythonpath"]
+    ran(sys.executable, "-m", "shiv", *entry, "--no-deps", "--no-index", "--output-file", one, wheel)
+    link.symlink_to(one)
+    alone = {**where, "env": {**where["env"], "SHIV_ROOT": str(tmp_path), "PYTHONPATH": sysconfig.get_path("purelib")}}
+    for program, expected in ((one, version), (link, version.replace("kpf-supervise", "kpfctl"))):
+        assert ran(sys.executable, program, "--version", **alone).splitlines()[0] == expected
+
     config = tmp_path / "web.yaml"
     config.write_text("forwards: {web: {target: service/web, ports: ':http'}}")
     read = "import os, urllib.request as r; print(r.urlopen('http://' + os.environ['KPF_WEB_ADDR']).read().decode())"
