@@ -37,6 +37,7 @@ FORWARD = Forward(id="web", target=TARGET, remote=8080, reconnect=Reconnect(atte
 UNREACHABLE = Problem(Cause.API_UNREACHABLE, "the API server does not answer")
 REFUSED = Problem(Cause.UNAUTHORIZED, "the API server does not accept your credentials")
 _ROUNDS = 30  # decisions after one fact until nothing more is to be done
+_EVENTS = (Look, CheckApi)  # a forwarder is told when they have ended
 
 
 def pod(name: str, *, ready: bool = True, terminating: bool = False, restarts: int = 0, uid: str = "") -> Pod:
@@ -126,10 +127,14 @@ class World:
         )
 
     def settle(self) -> None:
-        """Decide and act until there is nothing more to do."""
+        """Decide and act until there is nothing more to do, once for each event, as a forwarder does: an action whose
+        end is no event is the last one."""
+        event = True
         for _ in range(_ROUNDS):
             decision = decide(self.facts(), self.memory)
             quiet = not decision.actions and decision.memory == self.memory
+            assert event or not decision.actions, f"{decision.actions} would wait for an event"
+            event = decision.look_at <= self.now or any(isinstance(action, _EVENTS) for action in decision.actions)
             self.memory, self.look_at = decision.memory, decision.look_at
             for action in decision.actions:
                 self._do(action)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kpf_supervise.decision.facts import Action, Become, Decision, Facts, Incarnation, Memory, Start, Tell
+from kpf_supervise.decision.facts import Action, Adopt, Become, Decision, Facts, Incarnation, Memory, Start, Tell
 from kpf_supervise.decision.tunnel_states import (
     TUNNEL_TRANSITIONS,
     Endpoint,
@@ -119,4 +119,6 @@ class Step:
 
     @property
     def decision(self) -> Decision:
-        return Decision(self.memory, tuple(self.actions), self.look_at)
+        """A tunnel that has changed is a new fact, of which nobody else tells: decide again at once."""
+        changed = any(isinstance(action, Adopt | Become) for action in self.actions)
+        return Decision(self.memory, tuple(self.actions), self.facts.now if changed else self.look_at)
