@@ -31,6 +31,7 @@ ROOMS = [
     "sources",
     "instance",
     "protocols",
+    "serving",
     "proxying",
     "control",
     "panel",
