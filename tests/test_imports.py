@@ -17,6 +17,7 @@ import kpf_supervise
 ROOMS = [
     "text",
     "origin",
+    "counters",
     "model",
     "primitives",
     "config",
@@ -43,6 +44,7 @@ ROOMS = [
 PURE = [
     "text",
     "origin",
+    "counters",
     "model",
     "config.contents",
     "config.errors",
@@ -209,7 +211,19 @@ def test_asyncio_is_only_in_the_process_of_the_panel_and_trio_is_not() -> None:
         ours = {FOLDER / f"{name.replace('.', '/')}.py" for name in imports(file) & KNOWN}
         todo |= ours - reached
     assert of_panel <= reached
-    allowed = {"text", "origin", "model", "primitives", "config", "events", "control", "instance", "panel", "kubectl"}
+    allowed = {
+        "text",
+        "origin",
+        "counters",
+        "model",
+        "primitives",
+        "config",
+        "events",
+        "control",
+        "instance",
+        "panel",
+        "kubectl",
+    }
     rooms = {module(file).partition(".")[0] for file in reached}
     assert rooms <= allowed, rooms
 

@@ -185,7 +185,7 @@ class World:
                 tunnel.connections += 1
                 tunnel.newest = client.number
                 self._note(f"{self.names[client]} gets {self.name(tunnel)}")
-            case LetGo(client):
+            case LetGo(client, _):
                 self.held.remove(client)
                 self._note(f"{self.names[client]} is let go")
                 self._left()
