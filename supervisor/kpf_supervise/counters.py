@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import accumulate
+from itertools import accumulate, repeat
 
 # Upper bounds, in seconds, of the times for which connections are held. A kubectl starts in 0.1 to 1; `hold` is 30 by
 # default.
@@ -36,12 +36,9 @@ class Histogram:
         self._counts[bisect_left(HELD, seconds)] += 1
         self.total += seconds
 
-    def __bool__(self) -> bool:
-        return bool(self._counts)
-
     def cumulative(self) -> Iterator[tuple[float, int]]:
         """How many were at most that long; the last one is infinity."""
-        return zip((*HELD, float("inf")), accumulate(self._counts), strict=True)
+        return zip((*HELD, float("inf")), accumulate(self._counts or repeat(0, len(HELD) + 1)), strict=True)
 
 
 @dataclass(slots=True)
