@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import trio
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from kpf_supervise.sandbox import open_cluster
 from tests.kubectls import KUBECTLS
-from tests.metrics.test_server import OPEN, ask
+from tests.metrics.reading import OPEN, parsed
+from tests.metrics.test_server import ask
 from tests.program import PATIENCE, free_port, supervising, until
 
 CONFIG = """
@@ -34,7 +34,7 @@ async def scrape(port: int) -> Samples:
             each.name,
             *(value for name, value in sorted(each.labels.items()) if (name, value) != ("forward", "db")),
         ): each.value
-        for family in text_string_to_metric_families(body)
+        for family in parsed(body).values()
         for each in family.samples
     }
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
-from prometheus_client.openmetrics.exposition import generate_latest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.exposition import choose_encoder
 
 from kpf_supervise.counters import HELD, Histogram
 from kpf_supervise.events.board import Board
 from kpf_supervise.metrics.collect import Facts, families
 from kpf_supervise.model import TEMPLATE, Cause, Forward, State, Status, Target
+from tests.metrics.reading import OPEN, parsed
 
 WEB = replace(TEMPLATE, id="web/http", target=Target("service", "web"), remote="http")
 Labels = dict[str, str]
@@ -31,9 +31,7 @@ class Scrape:
         registry = CollectorRegistry()
         registry.register(self)
         self._told = told
-        self.families: dict[str, Metric] = {
-            each.name: each for each in text_string_to_metric_families(generate_latest(registry).decode())
-        }
+        self.families = parsed(choose_encoder(OPEN)[0](registry).decode())
 
     def collect(self) -> Iterable[Metric]:
         return families(self._told)

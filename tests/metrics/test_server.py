@@ -8,19 +8,17 @@ from dataclasses import replace
 
 import pytest
 import trio
-from prometheus_client.openmetrics.exposition import generate_latest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as old_text
 
 from kpf_supervise.events.board import Board
 from kpf_supervise.forwarding.listener import bind
 from kpf_supervise.metrics import server
-from kpf_supervise.metrics.collect import Facts
+from kpf_supervise.metrics.collect import Facts, families
 from kpf_supervise.model import TEMPLATE, Status
 from kpf_supervise.serving import http
+from tests.metrics.reading import OPEN, parsed
 from tests.metrics.test_collect import busy, facts
 
-OPEN = "application/openmetrics-text;version=1.0.0"
 PROMETHEUS = (
     f"{OPEN};escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;q=0.4,*/*;q=0.1"
 )
@@ -60,7 +58,7 @@ async def test_openmetrics_for_who_understands_it(accept: str) -> None:
         status, headers, body = await ask(port, f"Accept: {accept}")
         assert (status, headers["content-type"][:28]) == (200, "application/openmetrics-text")
         assert body.endswith("\n# EOF\n")
-        assert "kpf_forward_held_seconds" in {each.name for each in text_string_to_metric_families(body)}
+        assert "kpf_forward_held_seconds" in parsed(body)
         assert not board.history
 
 
@@ -92,7 +90,7 @@ async def test_a_large_answer_in_slices_is_the_same(monkeypatch: pytest.MonkeyPa
     many = facts(*(numbered(number) for number in range(10)))
     encode, _ = server.encoder(OPEN)
     sliced = await server.written(many, encode)
-    whole = generate_latest(server._Only(*server.families(many)))
+    whole = encode(server._Only(*families(many)))
     assert sliced.decode() == whole.decode()
 
 
