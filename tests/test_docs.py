@@ -117,7 +117,8 @@ def test_the_configurations_are_right() -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
     assert blocks
     for block in blocks:
-        parse(block, "docs")
+        if not block.startswith("scrape_configs:"):  # Prometheus' own
+            parse(block, "docs")
 
 
 def test_the_file_that_a_wrong_call_shows_is_right() -> None:
