@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -34,7 +35,7 @@ class Scrape:
         self.families = parsed(choose_encoder(OPEN)[0](registry).decode())
 
     def collect(self) -> Iterable[Metric]:
-        return families(self._told)
+        return families(self._told, sys.maxsize)
 
     def value(self, sample: str, **labels: str) -> float | None:
         """None: there is no such sample."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as old_text
 from kpf_supervise.events.board import Board
 from kpf_supervise.forwarding.listener import bind
 from kpf_supervise.metrics import server
-from kpf_supervise.metrics.collect import Facts, families
+from kpf_supervise.metrics.collect import PART, Facts, families
 from kpf_supervise.model import TEMPLATE, Status
 from kpf_supervise.serving import http
 from tests.metrics.reading import OPEN, parsed
@@ -85,12 +86,11 @@ async def test_the_older_text_for_everybody_else(accept: str) -> None:
         assert not board.history
 
 
-async def test_a_large_answer_in_slices_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "SLICE", 3)
-    many = facts(*(numbered(number) for number in range(10)))
+async def test_a_large_answer_in_parts_is_the_same() -> None:
+    many = facts(*(numbered(number) for number in range(2 * PART + 1)))
     encode, _ = server.encoder(OPEN)
     sliced = await server.written(many, encode)
-    whole = encode(server._Only(*families(many)))
+    whole = encode(server._Only(*families(many, sys.maxsize)))
     assert sliced.decode() == whole.decode()
 
 

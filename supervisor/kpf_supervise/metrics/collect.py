@@ -26,6 +26,7 @@ from kpf_supervise.discovery.sight import Left
 from kpf_supervise.model import State, Status
 from kpf_supervise.text import one_line
 
+PART = 20  # forwards whose metrics are made at once: a few milliseconds, in which nothing else runs
 _LEFT = [each.word for each in Left]
 _LASTING = ("port-forward", "proxy")  # the kubectls that go on running
 
@@ -40,8 +41,9 @@ class Facts:
     started: float  # when the program was started, in seconds since the epoch
 
 
-def families(facts: Facts) -> Iterator[Metric]:
-    """All metrics. A dormant forward is part of `kpf_forwards` only, until it is used: there may be a thousand."""
+def families(facts: Facts, most: int = PART) -> Iterator[Metric]:
+    """All metrics; those of the forwards in parts of at most so many forwards each, one after the other. A dormant
+    forward is part of `kpf_forwards` only, until it is used: there may be a thousand."""
     versions = {"version": __version__, "python": platform.python_version()}
     yield InfoMetricFamily("kpf_build", "The version of kpf-supervise that runs, and its Python.", value=versions)
     yield GaugeMetricFamily(
@@ -59,7 +61,8 @@ def families(facts: Facts) -> Iterator[Metric]:
     yield forwards
     used = [(one_line(status.forward.id), status) for status in facts.statuses if _is_used(status)]
     for each in _OF_FORWARDS:
-        yield each.of(used)
+        for begin in range(0, max(len(used), 1), most):
+            yield each.of(used[begin : begin + most])
 
 
 def _is_used(status: Status) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from copy import copy
 from http import HTTPStatus
 
 import h11
 import trio
 from prometheus_client.core import Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from kpf_supervise.events.board import Board
@@ -22,7 +21,6 @@ from kpf_supervise.serving.newcomers import Newcomers
 from kpf_supervise.text import shorten
 
 MOST = 20  # clients; one more, and the oldest is closed
-SLICE = 250  # samples that are written at once: a few milliseconds, in which nothing else runs
 _TEXT = "text/plain; charset=utf-8"
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -80,20 +78,18 @@ def encoder(accept: str) -> tuple[Encoder, str]:
     try:
         return choose_encoder(accept)
     except (TypeError, ValueError):
-        return generate_latest, CONTENT_TYPE_PLAIN_0_0_4
+        return choose_encoder("")
 
 
 async def written(facts: Facts, encode: Encoder) -> bytes:
     """All metrics. Others have their turn meanwhile: a thousand forwards are megabytes."""
-    end = encode(_Only())
+    end, before = encode(_Only()), ""
     pieces = []
-    for family in families(facts):
-        for begin in range(0, max(len(family.samples), 1), SLICE):
-            part = copy(family)
-            part.samples = family.samples[begin : begin + SLICE]
-            lines = encode(_Only(part)).removesuffix(end).splitlines(keepends=True)
-            pieces += [line for line in lines if begin == 0 or not line.startswith(b"#")]
-            await trio.lowlevel.checkpoint()
+    for part in families(facts):
+        lines = encode(_Only(part)).removesuffix(end).splitlines(keepends=True)
+        pieces += [line for line in lines if part.name != before or not line.startswith(b"#")]
+        before = part.name
+        await trio.lowlevel.checkpoint()
     return b"".join([*pieces, end])
 
 
