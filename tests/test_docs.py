@@ -170,6 +170,7 @@ def test_every_output_of_env_is_shown() -> None:
         (["--check", "nosuch.yaml"], 2, "nosuch.yaml: cannot be read: No such file or directory"),
         ([], 2, "Name the configuration file"),
         (["--nosuch"], 2, "No such option"),
+        (["--metrics", "web.shop:80", "f.yaml"], 2, "Invalid value for '--metrics'"),
         (["--schema"], 0, schema()["title"]),
         (["--version"], 0, "kpf-supervise, version "),
         (["-h"], 0, "Exit codes: 0 done; 1 it failed; 2 usage or configuration; with"),
