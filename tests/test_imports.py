@@ -18,6 +18,7 @@ ROOMS = [
     "version",
     "text",
     "origin",
+    "counters",
     "model",
     "primitives",
     "config",
@@ -32,7 +33,9 @@ ROOMS = [
     "sources",
     "instance",
     "protocols",
+    "serving",
     "proxying",
+    "metrics",
     "control",
     "panel",
     "kpfctl",
@@ -43,6 +46,7 @@ ROOMS = [
 PURE = [
     "text",
     "origin",
+    "counters",
     "model",
     "config.contents",
     "config.errors",
@@ -115,6 +119,8 @@ PURE = [
     "protocols.services",
     "protocols.pac",
     "protocols.told",
+    "metrics.collect",
+    "metrics.pages",
     "control.jsonrpc",
     "control.methods",
     "kpfctl.ids",
@@ -209,9 +215,32 @@ def test_asyncio_is_only_in_the_process_of_the_panel_and_trio_is_not() -> None:
         ours = {FOLDER / f"{name.replace('.', '/')}.py" for name in imports(file) & KNOWN}
         todo |= ours - reached
     assert of_panel <= reached
-    allowed = {"text", "origin", "model", "primitives", "config", "events", "control", "instance", "panel", "kubectl"}
+    allowed = {
+        "text",
+        "origin",
+        "counters",
+        "model",
+        "primitives",
+        "config",
+        "events",
+        "control",
+        "instance",
+        "panel",
+        "kubectl",
+    }
     rooms = {module(file).partition(".")[0] for file in reached}
     assert rooms <= allowed, rooms
+
+
+def test_the_library_of_the_metrics_is_imported_only_where_metrics_are_wanted() -> None:
+    """At a start, it would take a tenth of the time."""
+    users = {"metrics.collect", "metrics.server"}
+    for file in {file for room in ROOMS for file in files(room)}:
+        found = {each for each in ast.parse(file.read_text()).body if isinstance(each, ast.Import | ast.ImportFrom)}
+        words = {word for each in found for word in ast.unparse(each).replace("kpf_supervise.", "").split()}
+        if module(file) not in users:
+            assert not {word.partition(".")[0] for word in words} & {"prometheus_client"}, file.name
+            assert not words & users, file.name
 
 
 def test_every_file_fits_in_the_head() -> None:

@@ -30,6 +30,7 @@ from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.instance.systemd import tell_service_manager
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
 from kpf_supervise.kubectl.process import lines, running
+from kpf_supervise.metrics.keeper import MetricsKeeper
 from kpf_supervise.model import Cluster
 from kpf_supervise.panel.child import run_panel
 from kpf_supervise.primitives.boundary import unbroken
@@ -52,6 +53,7 @@ class Job:
     kubectl: str
     log_format: str = "text"
     proxy: tuple[str, int] | None = None  # address and port on which it listens, instead of the file's
+    metrics: tuple[str, int] | None = None  # the same for the metrics
     sandbox: bool = False  # the embedded cluster replaces every cluster that the forwards name
     socket: Path | None = None  # the control socket; None: one in the user's runtime folder
     persist: bool = False
@@ -203,11 +205,15 @@ async def _keep(
         await nursery.start(supervisor.run)
         supervisor.logins.on_terminal = owns_terminal()
         sources = Sources(supervisor.watches, board, supervisor.put)
-        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, sources, board, job.proxy)
+        desired = DesiredState(
+            job.config, job.path, job.persist, cluster, supervisor, sources, board, job.proxy, job.metrics
+        )
         await desired.begin()
         nursery.start_soon(sources.run)
         proxy = ProxyKeeper(supervisor, board, nursery)
-        desired.applied = partial(proxy.follow, desired)
+        metrics = MetricsKeeper(supervisor, board, guard, nursery)
+        desired.applied += [partial(proxy.follow, desired), partial(metrics.follow, desired)]
+        await metrics.follow(desired)
         if not await proxy.follow(desired) and (command is not None or not job.config.lists_anything):
             ending.code = 1  # nobody could do anything with it
             ending.scope.cancel()

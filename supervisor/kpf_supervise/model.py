@@ -1,5 +1,5 @@
 """The domain model as plain values, and the table of states. Imports nothing from this project but
-`text` and `origin`."""
+`text`, `origin` and `counters`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from kpf_supervise.counters import Counters
 from kpf_supervise.origin import Origin
 from kpf_supervise.text import one_line
 
@@ -265,11 +266,11 @@ class Status:
     attempts: int | None = None
     retry_at: float | None = None  # seconds since the epoch
     command: str | None = None  # of the last child, quoted for a shell
-    restarts: int = 0  # tunnels lost or retired so far
     connections: int = 0
     held: int = 0
     bytes_in: int = 0  # from the client to the pod
     bytes_out: int = 0  # from the pod to the client
+    counters: Counters = field(default_factory=Counters)
     open: list[Connection] = field(default_factory=list)  # oldest first
     log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG))  # events and kubectl's lines, oldest first
 
@@ -277,6 +278,11 @@ class Status:
     def pod(self) -> str | None:
         """The one whose tunnel was ready last."""
         return self.pods[-1] if self.pods else None
+
+    @property
+    def restarts(self) -> int:
+        """Tunnels lost or retired so far."""
+        return sum(self.counters.losses.values())
 
     @property
     def declared(self) -> bool:

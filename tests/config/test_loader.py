@@ -129,6 +129,42 @@ def test_mistakes_of_the_proxy(text: str, said: str) -> None:
     assert line.startswith(said)
 
 
+WEB_8080 = "forwards: {web: {target: svc/web, ports: 8080}}"
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ("9464", ("localhost", 9464)),
+        ("localhost:9464", ("localhost", 9464)),
+        ("127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("0.0.0.0:8080", ("0.0.0.0", 8080)),
+        ('"[::1]:9464"', ("::1", 9464)),
+    ],
+)
+def test_where_the_metrics_are_served(written: str, place: tuple[str, int]) -> None:
+    other = WEB_8080.replace("8080", "80")
+    assert parse(f"metrics: {written}\n{other}", "f").metrics == place
+    in_schema = TOP["metrics"]["anyOf"][1]["pattern"]
+    assert re.search(in_schema, written.strip('"'))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("metrics: true", 'f:1:10: metrics: "true" is not a port. Write a number, such as 1080.'),
+        ("metrics:", "f:1:9: metrics: no value. Write one, or remove the key."),
+        ("metrics: 0", 'f:1:10: metrics: the port "0" is out of range. Use 1 to 65535.'),
+        ("metrics: web.shop:80", 'f:1:10: metrics: "web.shop" is not an IP address. Write localhost, or an address'),
+        ("metrics: {port: 1}", "f:1:10: metrics: a group of keys where a single value belongs."),
+        ("metrics: 8080", "f:1:10: metrics: local port 8080 is taken by forwards.web.ports in line 2. Choose another"),
+    ],
+)
+def test_mistakes_of_the_metrics(text: str, said: str) -> None:
+    (line,) = lines(f"{text}\n{WEB_8080}")
+    assert line.startswith(said)
+
+
 def test_kubeconfig_from_home_and_kubectl_on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "kube").touch()
@@ -276,7 +312,7 @@ def test_schema_describes_each_option() -> None:
 
 def test_schema_knows_what_is_read() -> None:
     flat = {*FORWARD, *(f"reconnect.{name}" for name in RECONNECT)}
-    top = {"persist", "credentials", "kubectl", "socket", "kubeconfig", "direct"}
+    top = {"persist", "metrics", "credentials", "kubectl", "socket", "kubeconfig", "direct"}
     assert flat - {"ports", "reconnect", "kubeconfig"} | top == set(OPTIONS)
     assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "each", "enabled"}
 

@@ -75,6 +75,7 @@ class Supervisor:
     path = None
     mistakes: list[str] = []  # noqa: RUF012
     proxy = None
+    metrics = None
     logins = NoLogins()
 
     def __init__(self) -> None:

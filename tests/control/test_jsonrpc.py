@@ -106,6 +106,7 @@ class Nothing:
     path = None
     mistakes: list[str] = []  # noqa: RUF012
     proxy = None
+    metrics = None
 
     async def stop(self, ids: list[str]) -> None:
         await trio.lowlevel.checkpoint()

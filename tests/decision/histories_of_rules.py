@@ -10,7 +10,7 @@ web-1 is deleted
 new connects
 29.9 s pass
 0.1 s pass
-    new is let go
+    new is let go: hold-over
 """,
     "attempts are used up, and a client begins a new round": """
 #1 ends: other
@@ -71,7 +71,7 @@ new connects
 #2 ends: forbidden
     #2 ended: kubectl said that it no longer forwards, or ended
     tell failed: kubectl ended: forbidden
-    new is let go
+    new is let go: failed
 late connects
 1 s pass
     tell connecting: starting kubectl for pod/web-1, port 8080

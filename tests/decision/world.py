@@ -190,11 +190,12 @@ class World:
                 tunnel.connections += 1
                 tunnel.newest = client.number
                 self._note(f"{self.names[client]} gets {self.name(tunnel)}")
-            case LetGo(client):
+            case LetGo(client, why):
                 self.held.remove(client)
-                self._note(f"{self.names[client]} is let go")
+                self._note(f"{self.names[client]} is let go: {why}")
                 self._left()
-            case Tell(trigger=trigger, kind=kind, message=message):
+            case Tell(trigger=trigger, kind=kind, message=message, left=left):
+                assert left is None or kind == "moved"
                 self.state = TRANSITIONS[self.state][trigger]
                 self._note(f"tell {kind or self.state}: {message.partition('. ')[0].replace(' (0.00 s)', '')}")
             case Notice(message):

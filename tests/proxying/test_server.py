@@ -17,9 +17,10 @@ from kpf_supervise.events.board import Board
 from kpf_supervise.forwarding.listener import bind
 from kpf_supervise.model import TEMPLATE
 from kpf_supervise.protocols.refusal import Refused, Why
-from kpf_supervise.proxying import conversation, server
+from kpf_supervise.proxying import server
 from kpf_supervise.proxying.directory import Directory
 from kpf_supervise.proxying.ways import Directly, Way
+from kpf_supervise.serving import http
 
 
 class NoCluster:
@@ -56,7 +57,7 @@ async def ask(port: int, data: bytes = b"GET / HTTP/1.0\r\n\r\n") -> bytes:
 @pytest.mark.parametrize("half", [b"", b"\x05", b"\x05\x01\x00\x05\x01", b"G", b"GET / HTTP/1.1\r\nHost: local"])
 async def test_half_a_greeting_ends_after_a_time(half: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "FIRST", 0.2)
-    monkeypatch.setattr(conversation, "FIRST", 0.2)
+    monkeypatch.setattr(http, "FIRST", 0.2)
     async with serving() as (port, _, board):
         assert await ask(port, half) in (b"", b"\x05\x00")
         assert (await ask(port)).startswith(b"HTTP/1.1 200 OK")
@@ -64,7 +65,7 @@ async def test_half_a_greeting_ends_after_a_time(half: bytes, monkeypatch: pytes
 
 
 async def test_bytes_that_trickle_do_not_keep_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversation, "FIRST", 0.3)
+    monkeypatch.setattr(http, "FIRST", 0.3)
     async with serving() as (port, _, _), await trio.open_tcp_stream("127.0.0.1", port) as stream:
         begun = trio.current_time()
         async with trio.open_nursery() as nursery:

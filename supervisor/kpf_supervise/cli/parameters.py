@@ -18,7 +18,7 @@ def read_duration(context: click.Context, parameter: click.Parameter, value: str
 
 
 def read_listen(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
-    """The address and the port on which the proxy listens."""
+    """The address and the port on which something listens beside the forwards."""
     from kpf_supervise.config.errors import Mistake
     from kpf_supervise.config.values import parse_listen
 

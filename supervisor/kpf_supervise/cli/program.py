@@ -64,6 +64,12 @@ kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no f
     help="Reach every name of the cluster, such as web.shop, on this one local port: SOCKS5 and HTTP. Needs no CONFIG.",
 )
 @click.option(
+    "--metrics",
+    callback=read_listen,
+    metavar="[ADDRESS:]PORT",
+    help="Serve metrics for Prometheus (OpenMetrics) on this local port, under /metrics.",
+)
+@click.option(
     "--kubectl", metavar="PATH", help="The kubectl to run. Default: the file's, then $KUBECTL, then the one on PATH."
 )
 @click.option(
@@ -102,6 +108,7 @@ def main(
     imported: Path | None,
     sandbox: bool,
     proxy: tuple[str, int] | None,
+    metrics: tuple[str, int] | None,
     kubectl: str | None,
     log_format: str,
     ready_timeout: float,
@@ -178,6 +185,7 @@ def main(
         log_format=log_format,
         sandbox=sandbox,
         proxy=proxy,
+        metrics=metrics,
         socket=socket or settings.socket,
         persist=persist or settings.persist,
         command=command,

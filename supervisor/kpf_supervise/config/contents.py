@@ -48,6 +48,7 @@ class Config:
     services: tuple[ServiceGroup, ...] = ()
     template: Forward = TEMPLATE  # with the file's defaults; for forwards that are started over the control socket
     proxy: Proxy | None = None
+    metrics: tuple[str, int] | None = None  # address and port on which they are served
     kubectl: str | None = None  # a name on PATH or a path; None: not set
     socket: Path | None = None  # None: not set
     persist: bool = False

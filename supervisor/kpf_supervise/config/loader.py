@@ -104,6 +104,9 @@ class _Reader:
         services = read_services(self, top["services"], base, _template) if "services" in top else []
         forwards = [forward for name, item in named.items() for forward in self.forwards(name, item, base)]
         proxy = read_proxy(self, top["proxy"], base, _template) if "proxy" in top else None
+        if (metrics := whole.get("metrics", BAD)) is not BAD:
+            with self.noting(top["metrics"].problem):
+                self.claim(top["metrics"], metrics[1], metrics[0])
         if self.problems:
             raise ConfigError(self.problems)
         plain = (forward for forward in forwards if forward not in self.each)

@@ -25,6 +25,7 @@ from kpf_supervise.config.values import (
     parse_idle_timeout,
     parse_kubeconfig,
     parse_kubectl,
+    parse_listen,
     parse_namespace,
     parse_positive_duration,
     parse_selector_target,
@@ -150,6 +151,17 @@ TOP_OPTIONS = CLUSTER_OPTIONS | {
     ),
     "socket": _text(
         parse_socket, "The control socket, relative to this file. Default: one in the user's runtime folder.", True
+    ),
+    "metrics": Option(
+        parse_listen,
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": r"^(.+:)?[0-9]{1,5}$"},
+            ],
+            "description": "Serve metrics for Prometheus on this local port, [ADDRESS:]PORT. Default address: "
+            "localhost.",
+        },
     ),
     "persist": _flag("Restore what was started and stopped with kpfctl at the next start."),
     "credentials": _choice(

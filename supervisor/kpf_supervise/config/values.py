@@ -142,7 +142,7 @@ def parse_proxy_port(text: str) -> int:
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """`[ADDRESS:]PORT` of a command line."""
+    """`[ADDRESS:]PORT`."""
     address, _, port = text.rpartition(":")
     return parse_address(address.removeprefix("[").removesuffix("]") or "localhost"), parse_proxy_port(port)
 

@@ -125,4 +125,5 @@ class Handlers:
             "config": str(self.desired.path.absolute()) if self.desired.path else None,
             "mistakes": self.desired.mistakes,  # in the file as it is now
             "proxy": {"address": proxy.address, "port": proxy.port} if (proxy := self.desired.proxy) else None,
+            "metrics": {"address": metrics[0], "port": metrics[1]} if (metrics := self.desired.metrics) else None,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kpf_supervise.counters import Unserved
 from kpf_supervise.decision.facts import Admit, Failed, HeldClient, LetGo, Resting, Waiting
 from kpf_supervise.decision.step import Step
 from kpf_supervise.decision.tunnel_states import Reason, TunnelRecord, TunnelState
@@ -25,8 +26,10 @@ def held_clients(step: Step) -> None:
             tunnel = min(serving, key=load.__getitem__)
             load[tunnel] = (load[tunnel][0] + 1, client.number)
             step.actions.append(Admit(client, tunnel))
-        elif _is_closed(step, client) or step.now >= client.since + step.facts.settings.hold:
-            step.actions.append(LetGo(client))
+        elif _is_closed(step, client):
+            step.actions.append(LetGo(client, Unserved.FAILED))
+        elif step.now >= client.since + step.facts.settings.hold:
+            step.actions.append(LetGo(client, Unserved.HOLD_OVER))
         elif old is not None and step.now >= client.since + _FALLBACK:
             step.actions.append(Admit(client, old))
         else:

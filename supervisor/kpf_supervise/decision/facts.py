@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from kpf_supervise.counters import Unserved
 from kpf_supervise.decision.tunnel_states import Endpoint, Reason, TunnelRecord, TunnelState
 from kpf_supervise.discovery.pods import Pod
-from kpf_supervise.discovery.sight import Sight
+from kpf_supervise.discovery.sight import Departure, Left, Sight
 from kpf_supervise.model import Forward, Problem, Reconnect, State, Trigger
 from kpf_supervise.primitives.backoff import Tries
 
@@ -23,7 +24,7 @@ class HeldClient:
     since: float  # when it connected
     number: int  # of all connections of the forward, from 1 on
     tunnel: TunnelRecord | None = None  # that it was given to
-    let_go: bool = False
+    let_go: Unserved | None = None  # why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +155,7 @@ class Memory:
     family: tuple[str, str] | None = None  # the controller of a pod given by name
     pod: Pod | None = None  # in use, or last used
     served: Pod | None = None  # on which the last tunnel became ready
-    left: str = ""  # why that one is left, as it was seen when the next tunnel was started
+    left: Departure | None = None  # why that one is left, as it was seen when the next tunnel was started
     refused: frozenset[Incarnation] = frozenset()  # pods that refused connections
     pauses: Mapping[Incarnation | None, Pause] = field(default_factory=lambda: MappingProxyType({}))
     pods: int = 0  # how many connections go to, as it was told last
@@ -244,6 +245,7 @@ class LetGo:
     """Close a held connection."""
 
     client: HeldClient
+    why: Unserved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +259,7 @@ class Tell:
     attempt: int | None = None
     attempts: int | None = None
     delay: float | None = None
+    left: Left | None = None  # why the forward has moved to another pod
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ def _starting(step: Step, phase: Starting) -> Phase | Loss:
     if ready:
         sentences.starting(step, ready[-1].endpoint)  # where it was told that it waits for a sign-in
         sentences.ready(step, ready[-1])
-        step.remember(served=ready[-1].endpoint.pod, left="", retired="", failed_rounds=0)
+        step.remember(served=ready[-1].endpoint.pod, left=None, retired="", failed_rounds=0)
         end_pauses(step, ready)
         return Serving()
     failed, step.failed = step.failed, []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kpf_supervise.decision.step import Step
 from kpf_supervise.decision.tunnel_states import Endpoint, Reason, TunnelRecord, TunnelState
+from kpf_supervise.discovery.sight import Departure
 from kpf_supervise.model import Problem, State, Trigger
 
 
@@ -49,23 +50,25 @@ def starting(step: Step, endpoint: Endpoint) -> None:
         step.tell(Trigger.CONNECT, f"starting kubectl for {endpoint.what}, port {endpoint.remote}")
 
 
-def why_left(step: Step, endpoint: Endpoint) -> str:
+def why_left(step: Step, endpoint: Endpoint) -> Departure | None:
     """Why the forward leaves the old pod. Determined at the start: the old pod may be gone when the new one serves."""
     left = step.memory.served
     if left is None or endpoint.pod is None or left.incarnation == endpoint.pod.incarnation:
-        return ""
-    return f"{left.name} {step.sight.why_left(left)}"
+        return None
+    return Departure(left.name, step.sight.why_left(left))
 
 
 def ready(step: Step, tunnel: TunnelRecord) -> None:
     took = (tunnel.ready or tunnel.started) - tunnel.started
     where = f"{tunnel.endpoint.label}:{tunnel.endpoint.remote} ({took:.2f} s){_of_pods(step, ', ')}"
+    left = step.memory.left
+    why = left.why if left is not None else None
     if step.reason(tunnel) is not None:
         step.tell(Trigger.READY, f"{tunnel.endpoint.label}:{tunnel.endpoint.remote} answers after all")
     elif step.memory.retired:
-        step.tell(Trigger.READY, f"{step.memory.retired} → a fresh kubectl on {where}", kind="moved")
-    elif step.memory.left:
-        step.tell(Trigger.READY, f"{step.memory.left} → {where}", kind="moved")
+        step.tell(Trigger.READY, f"{step.memory.retired} → a fresh kubectl on {where}", kind="moved", left=why)
+    elif left is not None:
+        step.tell(Trigger.READY, f"{left} → {where}", kind="moved", left=why)
     else:
         step.tell(Trigger.READY, f"{step.facts.local} → {step.facts.settings.target}, pod {where}")
 

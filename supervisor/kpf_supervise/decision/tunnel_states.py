@@ -71,6 +71,11 @@ class Reason(Enum):
     CROWDED = "too many kubectls wait for clients that read nothing"
     SURPLUS = "it is not needed any more"
 
+    @property
+    def word(self) -> str:
+        """For programs; none is also a Cause's with another meaning."""
+        return "slow-client" if self is Reason.STALLED else self.name.lower().replace("_", "-")
+
 
 class Check(Enum):
     """The check of a SUSPECT tunnel by a connection of our own."""
@@ -176,6 +181,11 @@ class TunnelRecord:
     def fault(self) -> Problem | None:
         """Why it can no longer be used, in kubectl's own words, or None."""
         return self.exited or self.said
+
+    def cause(self, reason: Reason | None) -> str:
+        """Why it stops serving, as a word for programs: a Cause if it has a fault, else a Reason."""
+        fault = self.fault if reason in (None, Reason.FAULT) else None
+        return fault.cause.value if fault is not None else (reason or Reason.FAULT).word
 
     def stalled(self, now: float) -> float:
         """Seconds for which a client has read nothing. All connections of its kubectl wait meanwhile, in every version:

@@ -5,12 +5,38 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from kpf_supervise.discovery.choice import Choice, Destination, choose, concerns, ready
 from kpf_supervise.discovery.objects import ObjectSet
 from kpf_supervise.discovery.pods import Pod, PodSet
 from kpf_supervise.kubectl.command_line import command
 from kpf_supervise.model import FINAL, Cause, Cluster, Problem, Target
+
+
+class Left(StrEnum):
+    """Why a pod is left."""
+
+    DELETED = "was deleted"
+    TERMINATING = "is terminating"
+    RESTARTED = "restarted"
+    NOT_READY = "is not ready"
+
+    @property
+    def word(self) -> str:
+        """For programs."""
+        return self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """From a pod."""
+
+    pod: str
+    why: Left
+
+    def __str__(self) -> str:
+        return f"{self.pod} {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +85,13 @@ class Sight:
         """The pods that connections may be spread over, the preferred ones first."""
         return ready(self.where, self.pods, current, family) if self.where is not None else []
 
-    def why_left(self, pod: Pod) -> str:
+    def why_left(self, pod: Pod) -> Left:
         now = self.pods.named(pod.name)
         if now is None or now.uid != pod.uid:
-            return "was deleted"
+            return Left.DELETED
         if now.terminating:
-            return "is terminating"
-        return "restarted" if now.restarts != pod.restarts else "is not ready"
+            return Left.TERMINATING
+        return Left.RESTARTED if now.restarts != pod.restarts else Left.NOT_READY
 
     def lingers(self, pod: Pod | None) -> bool:
         """Whether the pod's processes still run, even if it is no longer chosen."""

@@ -44,8 +44,10 @@ class Board:
 
     def add(self, forward: Forward, origin: Origin = Origin.FILE) -> Status:
         status = Status(forward=forward, origin=origin, since=time.time())
-        if forward.id in self._statuses:  # the same forward with other settings
-            status.log.extend(self._statuses[forward.id].log)
+        before = self._statuses.get(forward.id)
+        if before is not None:  # the same forward with other settings
+            status.log.extend(before.log)
+            status.counters, status.bytes_in, status.bytes_out = before.counters, before.bytes_in, before.bytes_out
         self._statuses[forward.id] = status
         self._publish(Event(time=time.time(), forward=forward.id, kind=ADDED, message="listed"))
         return status

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import trio
 
+from kpf_supervise.counters import Unserved, count
 from kpf_supervise.decision.facts import HeldClient
 from kpf_supervise.decision.tunnel_states import TunnelState
 from kpf_supervise.forwarding.client import Client
@@ -64,9 +65,9 @@ class ConnectionAcceptor:
             tunnel.newest = client.number
             held.decided.set()
 
-    def let_go(self, client: HeldClient) -> None:
+    def let_go(self, client: HeldClient, why: Unserved) -> None:
         for held in self._take(client):
-            held.let_go = True
+            held.let_go = why
             held.decided.set()
 
     def _take(self, client: HeldClient) -> list[_Held]:
@@ -80,6 +81,7 @@ class ConnectionAcceptor:
         """Hold until there is a tunnel, then relay. Repeat if that tunnel never served it. Closes the connection."""
         self.clients += 1
         self.arrived += 1
+        self._status.counters.connections += 1
         since, number = trio.current_time(), self.arrived
         self._status.open.append(client.facts)
         try:
@@ -110,6 +112,7 @@ class ConnectionAcceptor:
 
     async def _hold(self, client: Client, held: _Held) -> Tunnel | None:
         """Wait until it is given a tunnel. None if the client left, or is let go."""
+        begun = trio.current_time()
         self.held.append(held)
         self._decide()
         if not held.decided.is_set():
@@ -126,7 +129,11 @@ class ConnectionAcceptor:
             finally:
                 if self._take(held):
                     self._changed()
-        if held.let_go:
+        counters = self._status.counters
+        counters.held.observe(trio.current_time() - begun)
+        if held.tunnel is None:
+            count(counters.unserved, held.let_go or Unserved.LEFT)
+        if held.let_go is not None:
             await client.turn_away(self._status.problem or Problem(Cause.NO_READY_POD, self._last_words()))
         return held.tunnel
 

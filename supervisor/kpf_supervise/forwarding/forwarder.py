@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from kpf_supervise.counters import count
 from kpf_supervise.decision.decide import decide
 from kpf_supervise.decision.facts import (
     Action,
@@ -163,13 +164,15 @@ class Forwarder:
                     self._tunnels.remove(tunnel)
             case Admit(client, Tunnel() as tunnel):
                 self._acceptor.admit(client, tunnel)
-            case LetGo(client):
-                self._acceptor.let_go(client)
+            case LetGo(client, why):
+                self._acceptor.let_go(client, why)
 
     def _tell(self, action: Tell) -> None:
         cluster, self.status.namespace = self._resolver.place
         self.status.context = cluster.context
         self._show_pods()
+        if action.left is not None:
+            count(self.status.counters.moves, action.left.word)
         self._tools.board.changed(
             self.status,
             action.trigger,
@@ -187,7 +190,7 @@ class Forwarder:
 
     def _become(self, tunnel: Tunnel, action: Become) -> None:
         if tunnel.state is TunnelState.SERVING and action.state is not TunnelState.SERVING:
-            self.status.restarts += 1
+            count(self.status.counters.losses, tunnel.cause(action.reason))
         tunnel.become(action.state, action.reason, action.because, action.renewed)
         if action.state is TunnelState.SERVING:  # by now kubectl's version is known
             version = self._tools.contexts.version

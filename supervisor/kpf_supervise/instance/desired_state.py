@@ -34,12 +34,14 @@ class DesiredState:
         sources: Sources,
         board: Board,
         listen: tuple[str, int] | None = None,
+        metrics: tuple[str, int] | None = None,
     ) -> None:
         self.path = path
         self._config = config
         self._cluster = cluster  # replaces the cluster of every forward
         self._listen = listen  # address and port of the proxy, from the command line
-        self.applied: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint  # called after each edit
+        self._metrics = metrics  # address and port of the metrics, from the command line
+        self.applied: list[Callable[[], Awaitable[object]]] = []  # called after each edit
         self._supervisor = supervisor
         self._sources = sources
         self._board = board
@@ -82,7 +84,8 @@ class DesiredState:
         self._config = config
         await self._supervisor.apply({Origin.FILE: self._placed(config.forwards)})
         self._follow_sources()
-        await self.applied()
+        for follow in self.applied:
+            await follow()
         self.save()
 
     @property
@@ -95,6 +98,11 @@ class DesiredState:
             return None
         address, port = listen or (said.address, said.port)
         return replace(said, address=address, port=port, template=self._placed([said.template])[0])
+
+    @property
+    def metrics(self) -> tuple[str, int] | None:
+        """Address and port, as the command line or the file says."""
+        return self._metrics or self._config.metrics
 
     def template(self) -> Forward:
         """A forward with the defaults of the file."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import trio
@@ -25,6 +25,7 @@ class OrphanGuard:
 
     def __init__(self, group: int = 0) -> None:
         self.group = group
+        self.children: dict[trio.Process, Sequence[str]] = {}  # those that run, with their commands
         self._joining = 0
         self._groups: list[tuple[trio.Process, int]] = []  # all guards so far, each with its pipe's write end
 

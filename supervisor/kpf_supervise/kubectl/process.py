@@ -59,6 +59,7 @@ async def running(
         ) from error
     assert process.stdout is not None
     assert process.stderr is not None
+    guard.children[process] = command
     try:
         yield process
     finally:
@@ -71,6 +72,7 @@ async def running(
                 if process.poll() is None:
                     process.kill()
                     await process.wait()
+            del guard.children[process]
             for child in children:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(child, signal.SIGKILL)

@@ -66,7 +66,7 @@ Route = Tunnel | OwnPage | Passage
 
 def route(request: h11.Request, addresses: Collection[str], port: int) -> Route:
     """What is to be done for a request, by a proxy that listens on these addresses and this port. Raises Refused."""
-    _check_site(request)
+    check_site(request)
     target = request.target.decode("ascii", "replace")
     if request.method == b"CONNECT":
         host, wanted = split_authority(target)
@@ -80,7 +80,7 @@ def route(request: h11.Request, addresses: Collection[str], port: int) -> Route:
         authority, path = _split(rest, request.method)
         host, wanted = split_authority(authority, _HTTP)
         return _passage(request, host, wanted, path, authority)
-    authority = _header(request.headers, b"host").decode("ascii", "replace")
+    authority = authority_of(request)
     host, wanted = split_authority(authority or "localhost", _HTTP)
     plain = host.lower().removesuffix(".")
     if plain.endswith(".localhost"):
@@ -104,7 +104,12 @@ def _split(rest: str, method: bytes) -> tuple[str, str]:
     return rest[:end], path if path.startswith(("/", "*")) else f"/{path}"
 
 
-def _check_site(request: h11.Request) -> None:
+def authority_of(request: h11.Request) -> str:
+    """The Host header; "" without one."""
+    return _header(request.headers, b"host").decode("ascii", "replace")
+
+
+def check_site(request: h11.Request) -> None:
     """A page of another site must not reach what only this machine is meant to. One that this machine serves may, such
     as a frontend in development: to a browser it is another site, too. Raises Refused."""
     if _header(request.headers, b"sec-fetch-site").lower() == b"cross-site" and not _is_local(_origin(request)):

@@ -12,14 +12,10 @@ import trio
 
 from kpf_supervise.protocols import http
 from kpf_supervise.protocols.refusal import Refused, Why, http_headers
-from kpf_supervise.proxying.exchange import HEADER, PIECE, Broken, Exchange, Left, NoAnswer
+from kpf_supervise.proxying.exchange import Broken, Exchange, Left, NoAnswer
 from kpf_supervise.proxying.ways import Answers, Upstream, Way
+from kpf_supervise.serving.http import HttpClient
 from kpf_supervise.text import shorten
-
-FIRST = 10.0  # seconds for the first request, and for the rest of each head
-KEPT = 60.0  # seconds between two requests
-_GOODBYE = 1.0  # seconds for a client to take the last answer
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 Find = Callable[[str, int | None], Awaitable[Way]]
 OwnPages = Callable[[http.OwnPage], Awaitable[tuple[str, str]]]
@@ -39,54 +35,31 @@ class Conversation:
         told: Callable[[Refused], None],
     ) -> None:
         self._stream = stream
-        self._client = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER)
-        if data:
-            self._client.receive_data(data)
+        self._http = HttpClient(stream, data)
         self._listens_on = listens_on
         self._find, self._own_page, self._told = find, own_page, told
         self._kept: tuple[tuple[str, int | None], Upstream] | None = None  # of the last request
-        self._left = False  # the client is gone
-        self._bodiless = False  # the last request was HEAD
 
     async def run(self, greeted: Callable[[], None]) -> None:
         """Serve one request after another until the connection is to end. `greeted` is called after the first one was
         read. Raises trio.BrokenResourceError if the client has left."""
+
+        async def serve(request: h11.Request) -> None:
+            greeted()
+            await self._serve(request)
+
         try:
-            limit = FIRST
-            while (request := await self._next_request(limit)) is not None:
-                greeted()
-                await self._serve(request)
-                client, limit = self._client, KEPT
-                if self._left or client.our_state is not h11.DONE or client.their_state is not h11.DONE:
-                    break
-                client.start_next_cycle()
-            if self._client.our_state is not h11.SWITCHED_PROTOCOL and not self._left:
-                await self._say_goodbye()
-        except h11.RemoteProtocolError as error:
-            await self._refuse(
-                Refused(_why(error.error_status_hint), f"the client's request is not HTTP: {shorten(str(error))}.")
-            )
-            await self._say_goodbye()
+            await self._http.run(serve, self._malformed)
         finally:
             await self._drop()
 
-    async def _next_request(self, limit: float) -> h11.Request | None:
-        """None if the client has ended its side, or takes too long. Raises h11.RemoteProtocolError."""
-        with trio.move_on_after(limit) as patience:
-            while True:
-                event = self._client.next_event()
-                if isinstance(event, h11.Request):
-                    return event
-                if event is not h11.NEED_DATA:
-                    return None
-                data = await self._stream.receive_some(PIECE)
-                patience.deadline = min(patience.deadline, trio.current_time() + FIRST)
-                self._client.receive_data(data)
-        return None
+    async def _malformed(self, status: int, why: str) -> None:
+        """What h11 says of a request that it can't read."""
+        known = {431: Why.TOO_LARGE, 501: Why.COMMAND}.get(status, Why.MALFORMED)
+        await self._refuse(Refused(known, f"the client's request is not HTTP: {shorten(why)}."))
 
     async def _serve(self, request: h11.Request) -> None:
         """Answer one request, whatever becomes of it."""
-        self._bodiless = request.method == b"HEAD"
         try:
             match http.route(request, *self._listens_on):
                 case http.Tunnel(host, port):
@@ -106,11 +79,11 @@ class Conversation:
 
     async def _tunnel(self, host: str, port: int) -> None:
         """Raises Refused."""
-        rest = self._client.trailing_data[0]
+        rest = self._http.connection.trailing_data[0]
         with await self._find(host, port) as way:
             opened = b"HTTP/1.1 200 Connection established\r\n\r\n"
             await way.tunnel(self._stream, rest, Answers(opened=opened, refused=_last_answer))
-        self._left = True
+        self._http.left = True
 
     async def _show(self, request: h11.Request, page: http.OwnPage) -> None:
         """A refusal is not told beside: nobody was to be connected."""
@@ -123,44 +96,26 @@ class Conversation:
             return
         body = text.encode()
         headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
-        await self._answer(h11.Response(status_code=200, headers=headers, reason=b"OK"), body)
+        await self._http.answer(h11.Response(status_code=200, headers=headers, reason=b"OK"), body)
 
     async def _refuse(self, refused: Refused) -> None:
         self._told(refused)
         await self._say(refused)
 
     async def _say(self, refused: Refused) -> None:
-        """Answer with the reason, if an answer can still begin."""
-        if self._client.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            return
+        """Answer with the reason."""
         body = f"{refused.sentence}\n".encode()
         status = refused.why.status
         answer = h11.Response(
             status_code=status, headers=http_headers(refused, len(body)), reason=status.phrase.encode()
         )
-        await self._answer(answer, body)
-
-    async def _answer(self, answer: h11.Response, body: bytes) -> None:
-        if self._client.their_state is h11.SEND_BODY:
-            self._client.next_event()  # a request without a body has ended; another one ends the connection
-        if self._client.their_state is not h11.DONE:
-            headers = [*answer.headers.raw_items(), (b"Connection", b"close")]
-            answer = h11.Response(status_code=answer.status_code, headers=headers, reason=answer.reason)
-        events: list[h11.Event] = [answer, *([] if self._bodiless else [h11.Data(data=body)]), h11.EndOfMessage()]
-        await self._stream.send_all(b"".join(self._client.send(event) or b"" for event in events))
-
-    async def _say_goodbye(self) -> None:
-        """Bytes that nobody has read would reset the connection, and the client would not see the last answer."""
-        with trio.move_on_after(_GOODBYE), suppress(*_GONE):
-            await self._stream.send_eof()
-            while await self._stream.receive_some(PIECE):
-                pass
+        await self._http.answer(answer, body)
 
     def _break_off(self) -> None:
         """End the connection so that the client does not take what it has got for the whole answer."""
         with suppress(OSError):
             self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._left = True
+        self._http.left = True
 
     async def _drop(self) -> None:
         if self._kept is not None:
@@ -185,14 +140,14 @@ class Conversation:
             upstream, used = await self._connect(way, passage)
             reusable = False
             try:
-                reusable = await Exchange(self._client, self._stream, upstream.stream, passage).run()
+                reusable = await Exchange(self._http.connection, self._stream, upstream.stream, passage).run()
                 return
             except NoAnswer:
                 if upstream.refused is not None:
                     raise upstream.refused from None
                 tries -= not used
             except Left:
-                self._left = True
+                self._http.left = True
                 return
             finally:
                 if reusable:
@@ -200,12 +155,6 @@ class Conversation:
                 else:
                     await upstream.aclose()
         raise Refused(Why.BROKEN, "the pod ended the connection without an answer.")
-
-
-def _why(status: int) -> Why:
-    """What h11 says of a request that it can't read."""
-    known = {431: Why.TOO_LARGE, 501: Why.COMMAND}
-    return known.get(status, Why.MALFORMED)
 
 
 def _last_answer(refused: Refused) -> bytes:

@@ -8,9 +8,8 @@ import trio
 from kpf_supervise.forwarding.client import still_there
 from kpf_supervise.protocols import http
 from kpf_supervise.proxying.ways import relay
+from kpf_supervise.serving.http import HEADER, PIECE
 
-HEADER = 64 * 1024  # bytes of a head, at most
-PIECE = 256 * 1024  # bytes per read, at most
 _SWITCHING = 101
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 

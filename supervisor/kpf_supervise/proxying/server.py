@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -15,9 +14,11 @@ from kpf_supervise.protocols import pac, socks
 from kpf_supervise.protocols.http import OwnPage
 from kpf_supervise.protocols.refusal import Refused, Why
 from kpf_supervise.protocols.told import Sparing
-from kpf_supervise.proxying.conversation import FIRST, Conversation
+from kpf_supervise.proxying.conversation import Conversation
 from kpf_supervise.proxying.directory import Directory
 from kpf_supervise.proxying.ways import Answers
+from kpf_supervise.serving.http import FIRST
+from kpf_supervise.serving.newcomers import Newcomers
 
 MOST = 2000  # clients that have asked for nothing yet; one more, and the oldest of them is closed
 _PIECE = 4096  # bytes per read of a greeting
@@ -39,7 +40,7 @@ class ProxyServer:
         self._directory = directory
         self._board = board
         self._sparing = Sparing()
-        self._new: dict[trio.CancelScope, None] = {}  # of clients that have asked for nothing yet, oldest first
+        self._new = Newcomers(MOST)
 
     async def run(self, listening: Listening) -> None:
         """Accept until cancelled, then close the listeners, and the connections that no forward has taken."""
@@ -48,31 +49,14 @@ class ProxyServer:
     async def _accepted(self, stream: trio.SocketStream) -> None:
         """A bug ends one connection."""
         try:
-            with self._waiting() as greeted:
-                await self._serve(stream, greeted)
+            with self._new.waiting() as scope:
+                await self._serve(stream, partial(self._new.greeted, scope))
         except* _GONE:
             pass  # the client has left
         except* Exception as bugs:
             self._board.bug(bugs, "a connection to the proxy")
 
-    @contextmanager
-    def _waiting(self) -> Iterator[trio.CancelScope]:
-        """Count the client as new until it is `greeted`."""
-        while len(self._new) >= MOST:
-            oldest = next(iter(self._new))
-            del self._new[oldest]
-            oldest.cancel()
-        with trio.CancelScope() as scope:
-            self._new[scope] = None
-            try:
-                yield scope
-            finally:
-                self._new.pop(scope, None)
-
-    async def _serve(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-        def greeted() -> None:
-            self._new.pop(scope, None)
-
+    async def _serve(self, stream: trio.SocketStream, greeted: Callable[[], None]) -> None:
         data, asked = b"", None
         with trio.move_on_after(FIRST):
             data = bytes(await stream.receive_some(_PIECE))

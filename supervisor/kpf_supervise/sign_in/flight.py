@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import trio
 
+from kpf_supervise.counters import count
 from kpf_supervise.model import Cause, ForwardError, Problem
 from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.primitives.signal import Signal
@@ -35,6 +36,7 @@ class SignIn:
         asks: bool = True,
     ) -> None:
         self.listeners: set[Callable[[], None]] = set()
+        self.outcomes: dict[str, int] = {}  # how many have succeeded, and failed
         self.latest = 0  # the generation of the last credential
         self.asked = False  # the last sign-in may have asked somebody
         self.since: float | None = None  # when the sign-in that runs began, in seconds since the epoch
@@ -94,6 +96,7 @@ class SignIn:
             self.since = None
             self.asked = self._asks and trio.current_time() - self.begun >= _ASKED
             self._outcome = failure.problem if failure is not None else None
+            count(self.outcomes, "failed" if failure is not None else "succeeded")
             if failure is not None and not self.generation:  # else there is another one meanwhile
                 self.wants_terminal = isinstance(failure, PluginFailed) and failure.wants_terminal
                 self._fail(failure.problem)
@@ -102,6 +105,7 @@ class SignIn:
 
     def take(self, credential: Credential) -> None:
         """There is a new one, from a sign-in elsewhere."""
+        count(self.outcomes, "succeeded")
         self._take(credential)
         self._ended.tell()
         self.changed()

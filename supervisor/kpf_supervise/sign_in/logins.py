@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
@@ -74,6 +74,11 @@ class Logins:
         """Those in use, of one context or all, whose plugin we run: one for each sign-in."""
         wanted = [each for each in self._known.values() if name is None or name in each.contexts]
         return list({each.sign_in: each for each in reversed(wanted) if each.shared}.values())[::-1]
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many sign-ins have succeeded, and failed."""
+        return sum((Counter(each.outcomes) for each in self._sign_ins.values()), Counter())
 
     def permit(self) -> None:
         """Failed sign-ins may be begun again: the user has changed something, or is there."""
