@@ -120,7 +120,7 @@ def test_what_is_counted_of_the_instance() -> None:
     ) == (3, 0)
     assert [scrape.value("kpf_forwards", state=state) for state in ("active", "stopped", "failed")] == [1, 1, 0]
     (build,) = scrape.families["kpf_build"].samples
-    assert set(build.labels) == {"version", "python"}
+    assert set(build.labels) == {"version", "commit", "python"}
 
 
 def test_the_names_follow_the_rules() -> None:

@@ -39,13 +39,14 @@ class Facts:
     commands: Iterable[Sequence[str]]  # of the children that run
     sign_ins: Mapping[str, int]  # by outcome
     started: float  # when the program was started, in seconds since the epoch
+    commit: str = ""  # that it was built from
 
 
 def families(facts: Facts, most: int = PART) -> Iterator[Metric]:
     """All metrics; those of the forwards in parts of at most so many forwards each, one after the other. A dormant
     forward is part of `kpf_forwards` only, until it is used: there may be a thousand."""
-    versions = {"version": __version__, "python": platform.python_version()}
-    yield InfoMetricFamily("kpf_build", "The version of kpf-supervise that runs, and its Python.", value=versions)
+    build = {"version": __version__, "commit": facts.commit, "python": platform.python_version()}
+    yield InfoMetricFamily("kpf_build", "The kpf-supervise that runs, and its Python.", value=build)
     yield GaugeMetricFamily(
         "process_start_time_seconds", "When it was started, since the epoch.", facts.started, unit="seconds"
     )

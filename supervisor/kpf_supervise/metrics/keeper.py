@@ -10,6 +10,7 @@ from kpf_supervise.instance.desired_state import DesiredState
 from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.serving.port import Place, SidePort
+from kpf_supervise.version import commit
 
 
 class MetricsKeeper:
@@ -40,7 +41,7 @@ class MetricsKeeper:
         from kpf_supervise.metrics.collect import Facts
         from kpf_supervise.metrics.server import MetricsServer
 
-        started = psutil.Process().create_time()
+        started, built_from = psutil.Process().create_time(), await trio.to_thread.run_sync(commit)
 
         def facts() -> Facts:
             return Facts(
@@ -48,6 +49,7 @@ class MetricsKeeper:
                 commands=list(self._guard.children.values()),
                 sign_ins=self._supervisor.logins.outcomes,
                 started=started,
+                commit=built_from,
             )
 
         server = MetricsServer(facts, self._board)
