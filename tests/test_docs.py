@@ -15,12 +15,12 @@ from click.testing import CliRunner
 import kpf_supervise
 from kpf_supervise.cli.program import main
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.loader import parse
 from kpf_supervise.config.schema import FORWARD, RECONNECT, TOP, schema
 from kpf_supervise.control.methods import METHODS
 from kpf_supervise.events import serialize
 from kpf_supervise.kpfctl import program
 from kpf_supervise.kpfctl.group import main as ctl
+from kpf_supervise.loading.loader import parse
 from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
 from kpf_supervise.panel.keys import KEYS, MOVES
 from tests.faults.matrix import FAULTS, row

@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.loader import parse
 from kpf_supervise.importing import writing
 from kpf_supervise.importing.conversion import convert
+from kpf_supervise.loading.loader import parse
 from tests.importing.examples import EXAMPLES
 
 CASES = int(os.environ.get("HISTORIES", "200"))  # always the same ones, unless a number is given

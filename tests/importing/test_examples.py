@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from kpf_supervise.config.loader import parse
 from kpf_supervise.importing.conversion import convert
+from kpf_supervise.loading.loader import parse
 from tests.importing.examples import EXAMPLES
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kpf_supervise.config.loader import load
+from kpf_supervise.loading.loader import load
 from kpf_supervise.model import Cluster
 from kpf_supervise.panel.saving import NotSaved, append, lines_of
 from tests.panel.instance import forward

@@ -121,8 +121,8 @@ def main(
     """
     from kpf_supervise.config.contents import Config
     from kpf_supervise.config.errors import ConfigError
-    from kpf_supervise.config.loader import load
     from kpf_supervise.config.schema import schema as schema_of_file
+    from kpf_supervise.loading.loader import load
 
     if schema:
         click.echo(json.dumps(schema_of_file(), indent=2))

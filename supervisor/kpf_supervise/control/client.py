@@ -150,7 +150,7 @@ def running() -> list[Path]:
 def _said_in(config: Path) -> Path | None:
     """The socket that the file itself names; None if it names none or is wrong."""
     from kpf_supervise.config.errors import ConfigError
-    from kpf_supervise.config.loader import load
+    from kpf_supervise.loading.loader import load
 
     try:
         return load(config).socket

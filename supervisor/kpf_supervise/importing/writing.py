@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kpf_supervise.config.errors import ConfigError, FileMistake
-from kpf_supervise.config.loader import LARGEST, parse
 from kpf_supervise.importing.found import VARIABLE, Entry, Found
+from kpf_supervise.loading.loader import LARGEST, parse
 from kpf_supervise.text import redact
 
 _PLAIN = re.compile(r"(?!(true|false|null|yes|no|on|off|y|n)$)[a-z][a-z0-9._/-]*", re.IGNORECASE)

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.file import read
-from kpf_supervise.config.loader import LARGEST, parse
+from kpf_supervise.loading.file import read
+from kpf_supervise.loading.loader import LARGEST, parse
 from kpf_supervise.text import shorten
 
 # What a forward that was started beside the file may have of its own.

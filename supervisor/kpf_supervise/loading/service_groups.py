@@ -9,9 +9,9 @@ from typing import Any
 
 from kpf_supervise.config.contents import ServiceGroup
 from kpf_supervise.config.errors import Mistake
-from kpf_supervise.config.reader import Reader
 from kpf_supervise.config.schema import SERVICES
-from kpf_supervise.config.yaml_nodes import Item, is_empty, kind
+from kpf_supervise.loading.reader import Reader
+from kpf_supervise.loading.yaml_nodes import Item, is_empty, kind
 from kpf_supervise.model import Forward
 from kpf_supervise.text import quote
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.loader import EXAMPLE, load
-from tests.config.test_mistakes import lines, unwrapped
+from kpf_supervise.loading.loader import EXAMPLE, load
+from tests.loading.test_mistakes import lines, unwrapped
 
 FILES = """
 - target: web

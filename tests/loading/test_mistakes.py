@@ -7,7 +7,7 @@ import re
 import pytest
 
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.loader import parse
+from kpf_supervise.loading.loader import parse
 
 
 def lines(text: str, name: str = "f") -> list[str]:

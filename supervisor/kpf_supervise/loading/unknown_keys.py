@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.schema import DEFAULTS, FORWARD, PROXY, RECONNECT, SERVICES, TOP
 from kpf_supervise.config.target_kinds import KINDS
-from kpf_supervise.config.yaml_nodes import Item
-from kpf_supervise.config.yaml_nodes import kind as kind_of
+from kpf_supervise.loading.yaml_nodes import Item
+from kpf_supervise.loading.yaml_nodes import kind as kind_of
 from kpf_supervise.text import quote, shorten
 
 

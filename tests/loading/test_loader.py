@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from kpf_supervise.config.contents import PROXIED, Config, Proxy
-from kpf_supervise.config.loader import load, parse
 from kpf_supervise.config.options import OF_FILE, OPTIONS
 from kpf_supervise.config.schema import DEFAULTS, FORWARD, RECONNECT, SERVICES, TOP, schema
+from kpf_supervise.loading.loader import load, parse
 from kpf_supervise.model import Cluster, Forward, Reconnect, Target
-from tests.config.test_mistakes import lines, with_option
+from tests.loading.test_mistakes import lines, with_option
 
 EXAMPLE = Path(__file__).parent.parent.parent / "config.example.yaml"
 

@@ -14,16 +14,16 @@ from typing import Any
 
 from kpf_supervise.config.contents import Config
 from kpf_supervise.config.errors import ConfigError, FileMistake, Mistake
-from kpf_supervise.config.file import NotAFile, mark, read
 from kpf_supervise.config.habits import check_port_group, check_variable
 from kpf_supervise.config.options import OF_FILE, OF_FORWARD, OPTIONS, Option
-from kpf_supervise.config.proxy import read_proxy
 from kpf_supervise.config.schema import DEFAULTS, FORWARD, RECONNECT, TOP
-from kpf_supervise.config.service_groups import read_services
-from kpf_supervise.config.unknown_keys import unknown_key
 from kpf_supervise.config.values import parse_forward_name, parse_port
-from kpf_supervise.config.yaml_nodes import Item, compose, elements, entries, scalar, singles
-from kpf_supervise.config.yaml_nodes import kind as kind_of
+from kpf_supervise.loading.file import NotAFile, mark, read
+from kpf_supervise.loading.proxy import read_proxy
+from kpf_supervise.loading.service_groups import read_services
+from kpf_supervise.loading.unknown_keys import unknown_key
+from kpf_supervise.loading.yaml_nodes import Item, compose, elements, entries, scalar, singles
+from kpf_supervise.loading.yaml_nodes import kind as kind_of
 from kpf_supervise.model import TEMPLATE, Cluster, Forward, Reconnect
 
 Port = tuple[int | None, int | str]  # (local, None for any free port; remote)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from kpf_supervise.config.errors import FileMistake, Mistake
-from kpf_supervise.config.yaml_nodes import Item
+from kpf_supervise.loading.yaml_nodes import Item
 
 
 class Reader(Protocol):
