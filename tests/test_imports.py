@@ -56,6 +56,8 @@ PURE = [
     "loading.yaml_nodes",
     "loading.reader",
     "loading.unknown_keys",
+    "loading.interpolation",
+    "loading.forwards",
     "loading.service_groups",
     "loading.proxy",
     "loading.loader",

@@ -16,7 +16,7 @@ def test_example(name: str) -> None:
     given, printed = EXAMPLES[name]
     made = convert(given.encode(), "it")
     assert made.text == printed
-    ids = {forward.id.partition("/")[0] for forward in parse(made.text, "kpf.yaml").forwards}
+    ids = {forward.id.partition("/")[0] for forward in parse(made.text, "kpf.yaml", {}).forwards}
     assert len(ids) == made.forwards
 
 

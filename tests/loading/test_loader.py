@@ -256,6 +256,22 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     assert load(path).forwards[0].id == "a"
 
 
+def test_a_list_of_entries_with_a_name_is_the_same(tmp_path: Path) -> None:
+    by_name = "forwards:\n  b: {target: svc/b, ports: [80, 81], each: true}\n  a: {target: svc/a, ports: 82, groups: x}"
+    as_list = """
+x-common: &common {groups: [x, y, x]}
+forwards:
+- {name: b, target: svc/b, ports: [80, 81], each: true}
+- <<: *common
+  name: a
+  target: svc/a
+  ports: 82
+  groups: x
+"""
+    assert parse(as_list, "f") == parse(by_name, "f")
+    assert parse(as_list.replace("  groups: x\n", ""), "f").forwards[0].groups == ("x", "y")
+
+
 # The schema
 
 
@@ -277,8 +293,8 @@ def test_schema_describes_each_option() -> None:
 def test_schema_knows_what_is_read() -> None:
     flat = {*FORWARD, *(f"reconnect.{name}" for name in RECONNECT)}
     top = {"persist", "credentials", "kubectl", "socket", "kubeconfig", "direct"}
-    assert flat - {"ports", "reconnect", "kubeconfig"} | top == set(OPTIONS)
-    assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "each", "enabled"}
+    assert flat - {"ports", "reconnect", "kubeconfig", "groups"} | top == set(OPTIONS)
+    assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "each", "enabled", "groups"}
 
 
 def test_schema_has_the_defaults_of_the_model() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,29 +14,26 @@ from typing import Any
 
 from kpf_supervise.config.contents import Config
 from kpf_supervise.config.errors import ConfigError, FileMistake, Mistake
-from kpf_supervise.config.habits import check_port_group, check_variable
-from kpf_supervise.config.options import OF_FILE, OF_FORWARD, OPTIONS, Option
-from kpf_supervise.config.schema import DEFAULTS, FORWARD, RECONNECT, TOP
-from kpf_supervise.config.values import parse_forward_name, parse_port
+from kpf_supervise.config.options import OF_FILE, OPTIONS, Option
+from kpf_supervise.config.schema import DEFAULTS, OWN, RECONNECT, TOP
 from kpf_supervise.loading.file import NotAFile, mark, read
+from kpf_supervise.loading.forwards import EXAMPLE, Declared, read_forwards, template
+from kpf_supervise.loading.interpolation import expand
 from kpf_supervise.loading.proxy import read_proxy
+from kpf_supervise.loading.reader import BAD
 from kpf_supervise.loading.service_groups import read_services
 from kpf_supervise.loading.unknown_keys import unknown_key
-from kpf_supervise.loading.yaml_nodes import Item, compose, elements, entries, scalar, singles
+from kpf_supervise.loading.yaml_nodes import Item, compose, elements, entries, scalar
 from kpf_supervise.loading.yaml_nodes import kind as kind_of
-from kpf_supervise.model import TEMPLATE, Cluster, Forward, Reconnect
+from kpf_supervise.model import Reconnect
 
-Port = tuple[int | None, int | str]  # (local, None for any free port; remote)
-EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
 LARGEST = 200_000  # bytes; PyYAML reads about 100 kB/s
-BALANCED = 4  # kubectls at most, if the file names no number
 REQUIRED = ("forwards", "target", "selector", "ports")
-BAD: Any = object()  # replaces a value already reported as wrong, so that no further checks use it
 
 
 def load(path: Path, pipe: bool = False) -> Config:
-    """The configuration in the file at `path`. With `pipe`, it may be a pipe (see `file.read`). Raises ConfigError with
-    all mistakes."""
+    """The configuration in the file at `path`, with the variables of this process. With `pipe`, it may be a pipe (see
+    `file.read`). Raises ConfigError with all mistakes."""
     whole = partial(FileMistake, str(path), 0, 0, "")
     try:
         data, found = read(path, LARGEST + 1, pipe)
@@ -55,28 +52,29 @@ def load(path: Path, pipe: bool = False) -> Config:
         raise ConfigError(
             [FileMistake(str(path), line, column, "", "not UTF-8 text", "Save the file as UTF-8.")]
         ) from None
-    return replace(parse(text, str(path)), mark=mark(found) if stat.S_ISREG(found.st_mode) else None)
+    return replace(parse(text, str(path), os.environ), mark=mark(found) if stat.S_ISREG(found.st_mode) else None)
 
 
-def parse(text: str, name: str) -> Config:
-    """The configuration in `text`; `name` is the file's path, for error messages and relative paths.
+def parse(text: str, name: str, environment: Mapping[str, str] | None = None) -> Config:
+    """The configuration in `text`; `name` is the file's path, for error messages and relative paths. Variables in its
+    values are those of `environment`; if that is None, each value is taken as it stands.
 
     Raises ConfigError with all mistakes.
     """
     root = compose(text, name)
     if root is None:
         raise ConfigError([FileMistake(name, 1, 1, "", "the file is empty", EXAMPLE)])
-    return _Reader(Path(name).parent).config(root)
+    return _Reader(Path(name).parent, environment).config(root)
 
 
 class _Reader:
     """Reads one file. Collects the problems, and raises them at the end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None) -> None:
         self.problems: list[FileMistake] = []
         self.claims: dict[tuple[int, int], dict[IPv4Address | IPv6Address, Item]] = {}  # by port and IP version
-        self.each: list[Forward] = []  # with a forward for each pod
         self.folder = folder
+        self.environment = environment
 
     @contextmanager
     def noting(self, place: Callable[[Mistake], FileMistake]) -> Iterator[None]:
@@ -91,23 +89,17 @@ class _Reader:
         whole = {key: base.pop(key) for key in OF_FILE if key in base}
         if "defaults" in top and kind_of(top["defaults"].node) != "nothing":
             base = self.options(self.group(top["defaults"], DEFAULTS, "Write it as in defaults: {hold: 1m}."), base)
-        named: dict[str, Item] = {}
+        declared: list[Declared] = []
         if "forwards" in top:
-            fix = "Write each forward below its name: web: {target: service/web, ports: 8080}."
-            if kind_of(top["forwards"].node) == "nothing":
-                fix = EXAMPLE.replace("Write", "Write each below its name,")
-                self.problems.append(top["forwards"].problem(Mistake("no forwards are declared", fix)))
-            else:
-                named = self.group(top["forwards"], None, fix)
-        elif top and not top.keys() & {"services", "proxy"}:
+            declared = read_forwards(self, top["forwards"], base)
+        elif (top or not self.problems) and not top.keys() & {"services", "proxy"}:
             self.problems.append(root.problem(Mistake("no forwards", "Write them below the line forwards:.")))
-        services = read_services(self, top["services"], base, _template) if "services" in top else []
-        forwards = [forward for name, item in named.items() for forward in self.forwards(name, item, base)]
-        proxy = read_proxy(self, top["proxy"], base, _template) if "proxy" in top else None
+        services = read_services(self, top["services"], base, template) if "services" in top else []
+        proxy = read_proxy(self, top["proxy"], base, template) if "proxy" in top else None
         if self.problems:
             raise ConfigError(self.problems)
-        plain = (forward for forward in forwards if forward not in self.each)
-        return Config(tuple(plain), tuple(self.each), tuple(services), _template(base), proxy, **whole)
+        plain, each = (tuple(it for one in declared if one.each is of for it in one.forwards) for of in (False, True))
+        return Config(plain, each, tuple(services), template(base), proxy, **whole)
 
     def group(self, item: Item, known: Collection[str] | None, fix: str) -> dict[str, Item]:
         """The entries of a mapping whose keys are `known` (None: all are). Unknown keys are reported. One that stands
@@ -117,6 +109,8 @@ class _Reader:
             written = entries(item, fix, self.problems)
         found = {key: entry for key, entry in written.items() if known is None or key in known}
         for key in written.keys() - found.keys():
+            if known is TOP and key.startswith(OWN):
+                continue
             mistake, meant, entry = unknown_key(key, known or (), written[key])
             self.problems.append(entry.key_problem(mistake))
             if meant in REQUIRED:
@@ -134,15 +128,13 @@ class _Reader:
         """The result of `parse` for a single value. If the value is invalid, notes a problem and returns BAD."""
         with self.noting(item.problem):
             text = scalar(item)
-            check_variable(text)
-            return parse(text)
-        return BAD
-
-    def port(self, item: Item, of_service: bool) -> Any:
-        """Like `read`, for one port."""
-        with self.noting(item.problem):
-            check_port_group(singles(item))
-            return self.read(item, partial(parse_port, of_service=of_service))
+            if self.environment is None or "$" not in text:
+                return parse(text)
+            expanded = expand(text, self.environment)
+            try:
+                return parse(expanded.text)
+            except Mistake as mistake:
+                raise expanded.told(mistake) from None
         return BAD
 
     def parser(self, option: Option) -> Callable[[str], Any]:
@@ -163,52 +155,6 @@ class _Reader:
             self.problems.append(group["reconnect"].problem(mistake))
         return values
 
-    def forwards(self, name: str, item: Item, base: dict[str, Any]) -> list[Forward]:
-        """The forwards declared under one name, one for each port."""
-        with self.noting(item.key_problem):
-            parse_forward_name(name)
-        group = self.group(item, FORWARD, "Give it a target and ports.")
-        if kind_of(item.node) != "a group of keys":
-            return []
-        values = self.options(group, base)
-        target: Any = values.get("target", values.get("selector"))
-        if "target" in group and "selector" in group:
-            mistake = Mistake("a selector beside a target", "Keep one of the two.")
-            self.problems.append(group["selector"].key_problem(mistake))
-        elif target is None:
-            mistake = Mistake("neither a target nor a selector", "Add one, such as target: service/web.")
-            self.problems.append(item.key_problem(mistake))
-        if "ports" not in group:
-            self.problems.append(item.key_problem(Mistake("no ports", 'Add them, such as ports: "8080:http".')))
-            return []
-        ports = self.ports(group["ports"], target, values.get("address", "localhost"))
-        shared = _shared(values)
-        if values.get("each") is True and target is not BAD and target is not None and target.kind == "pod":
-            mistake = Mistake("each: true with a target that is one pod", "Name a workload, a service or a selector.")
-            self.problems.append(group["each"].problem(mistake))
-        found = [
-            Forward(id=id, target=target, local=local, remote=remote, **shared)
-            for id, (local, remote) in zip(_ids(name, ports), ports, strict=True)
-        ]
-        self.each += found if values.get("each") is True else []
-        return found
-
-    def ports(self, item: Item, target: Any, address: Any) -> list[Port]:
-        """The ports of one forward. Claims its local ports."""
-        of_service = target is BAD or target is None or target.kind == "service"
-        ports: list[Port] = []
-        for element in self.elements(item):
-            port = self.port(element, of_service)
-            if port is BAD:
-                continue
-            with self.noting(element.problem):
-                if port[0] is None and port in ports:
-                    raise Mistake("the same port once more", "Remove it, or give it a local port.")
-                if port[0] is not None and address is not BAD:
-                    self.claim(element, port[0], address)
-            ports.append(port)
-        return ports
-
     def claim(self, item: Item, local: int, address: str) -> None:
         """Note that `item` uses a local port. Raises Mistake if an earlier item uses it on an overlapping address."""
         holders: list[Item] = []
@@ -224,29 +170,3 @@ class _Reader:
                 f"local port {local} is taken by {first.path} in line {first.node.start_mark.line + 1}",
                 "Choose another local port for one of them.",
             )
-
-
-def _template(values: dict[str, Any]) -> Forward:
-    return replace(TEMPLATE, **_shared(values))
-
-
-def _shared(values: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a Forward, other than its target and ports, from flat options."""
-    if values.get("balance") is True:
-        values = {"children": BALANCED} | values
-    times = {key.removeprefix("reconnect."): value for key, value in values.items() if key.startswith("reconnect.")}
-    return {key: values[key] for key in OF_FORWARD if key in values} | {
-        "cluster": Cluster(values.get("kubeconfig"), values.get("context")),
-        "reconnect": Reconnect(**times),
-    }
-
-
-def _ids(name: str, ports: list[Port]) -> list[str]:
-    """`name`, or for several ports `name/REMOTE`, or `name/LOCAL:REMOTE` where some share the same remote port."""
-    if len(ports) == 1:
-        return [name]
-    shared = Counter(remote for _, remote in ports)
-    return [
-        f"{name}/{local}:{remote}" if local is not None and shared[remote] > 1 else f"{name}/{remote}"
-        for local, remote in ports
-    ]

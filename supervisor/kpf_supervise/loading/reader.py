@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from kpf_supervise.config.errors import FileMistake, Mistake
 from kpf_supervise.loading.yaml_nodes import Item
 
+BAD: Any = object()  # replaces a value already reported as wrong, so that no further checks use it
+
 
 class Reader(Protocol):
     """Collects the mistakes in `problems`; see `loader`."""
