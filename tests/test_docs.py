@@ -28,6 +28,7 @@ from tests.faults.matrix import FAULTS, row
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(kpf_supervise.__file__).parent
 PAGES = {page.name: page.read_text() for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))}
+EXAMPLE = str(ROOT / "config.example.yaml")
 DOCS = "\n".join(PAGES.values())
 
 
@@ -165,10 +166,11 @@ def test_every_output_of_env_is_shown() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["--check", str(ROOT / "config.example.yaml")], 0, "valid; it declares 4 forwards"),
+        (["--check", EXAMPLE], 0, "valid; it declares 4 forwards"),
         (["--check", "nosuch.yaml"], 2, "nosuch.yaml: cannot be read: No such file or directory"),
         ([], 2, "Name the configuration file"),
         (["--nosuch"], 2, "No such option"),
+        (["--check", EXAMPLE, "--group", "a"], 2, 'no forward of the file is in the group "a". It has none: write gr'),
         (["--schema"], 0, schema()["title"]),
         (["--version"], 0, "kpf-supervise, version "),
         (["-h"], 0, "Exit codes: 0 done; 1 it failed; 2 usage or configuration; with"),

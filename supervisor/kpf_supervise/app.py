@@ -52,6 +52,7 @@ class Job:
     kubectl: str
     log_format: str = "text"
     proxy: tuple[str, int] | None = None  # address and port on which it listens, instead of the file's
+    groups: Sequence[str] = ()  # of the file; only their forwards are started. None: all are
     sandbox: bool = False  # the embedded cluster replaces every cluster that the forwards name
     socket: Path | None = None  # the control socket; None: one in the user's runtime folder
     persist: bool = False
@@ -203,7 +204,9 @@ async def _keep(
         await nursery.start(supervisor.run)
         supervisor.logins.on_terminal = owns_terminal()
         sources = Sources(supervisor.watches, board, supervisor.put)
-        desired = DesiredState(job.config, job.path, job.persist, cluster, supervisor, sources, board, job.proxy)
+        desired = DesiredState(
+            job.config, job.path, job.persist, cluster, supervisor, sources, board, job.proxy, job.groups
+        )
         await desired.begin()
         nursery.start_soon(sources.run)
         proxy = ProxyKeeper(supervisor, board, nursery)

@@ -272,6 +272,29 @@ forwards:
     assert parse(as_list.replace("  groups: x\n", ""), "f").forwards[0].groups == ("x", "y")
 
 
+GROUPED = """
+forwards:
+  a: {target: svc/a, ports: 80, groups: [x, y]}
+  b: {target: svc/b, ports: 81, groups: y}
+  c: {target: svc/c, ports: 82}
+  d: {target: svc/d, ports: 83, groups: x, enabled: false}
+  e: {target: svc/e, ports: 84, groups: y, each: true}
+services: [{namespace: n, groups: z}, {namespace: m}]
+"""
+
+
+def test_only_a_group_is_started() -> None:
+    config = parse(GROUPED, "f")
+    assert config.groups == ["x", "y", "z"]
+    assert config.only([]) == config
+    for groups, enabled, others in [("x", "a", ([], [])), ("xy", "ab", (["e"], [])), ("z", "", ([], ["n"]))]:
+        chosen = config.only(groups)
+        assert [each.id for each in chosen.forwards] == ["a", "b", "c", "d"]
+        assert [each.id for each in chosen.forwards if each.enabled] == list(enabled)
+        found = [each.id for each in chosen.each], [each.template.namespace for each in chosen.services]
+        assert found == others
+
+
 # The schema
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -34,9 +34,12 @@ class DesiredState:
         sources: Sources,
         board: Board,
         listen: tuple[str, int] | None = None,
+        groups: Sequence[str] = (),
     ) -> None:
         self.path = path
-        self._config = config
+        self._groups = groups  # only these are started; of later versions of the file, too
+        self._said = config
+        self._config = config.only(groups)
         self._cluster = cluster  # replaces the cluster of every forward
         self._listen = listen  # address and port of the proxy, from the command line
         self.applied: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint  # called after each edit
@@ -77,10 +80,12 @@ class DesiredState:
     async def _apply(self, config: Config) -> None:
         if self.path is not None:
             same = "is unchanged: all settings are as they were"
-            what = same if config == self._config else "has changed, and is applied"
+            what = same if config == self._said else "has changed, and is applied"
             self._board.notice(f"{self.path.name} {what}")
-        self._config = config
-        await self._supervisor.apply({Origin.FILE: self._placed(config.forwards)})
+            for group in (each for each in self._groups if each not in config.groups):
+                self._board.notice(f"no forward of {self.path.name} is in the group {group}")
+        self._said, self._config = config, config.only(self._groups)
+        await self._supervisor.apply({Origin.FILE: self._placed(self._config.forwards)})
         self._follow_sources()
         await self.applied()
         self.save()
