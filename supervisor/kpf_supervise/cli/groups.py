@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
@@ -22,9 +23,10 @@ def complete_groups(context: click.Context, parameter: click.Parameter, incomple
     from kpf_supervise.config.errors import ConfigError
     from kpf_supervise.loading.loader import load
 
-    path = context.params.get("config")
+    words = [context.params.get("config"), *context.args]  # click leaves arguments there before an option's value
+    path = next(filter(None, words), None)
     try:
-        known = load(path).groups if path is not None else []
+        known = load(Path(path)).groups if path is not None else []
     except ConfigError:
         return []
     return [CompletionItem(group) for group in known if group.startswith(incomplete)]
