@@ -90,12 +90,12 @@ def _declared(reader: Reader, named: _Named, base: dict[str, Any]) -> Declared:
     elif target is None:
         mistake = Mistake("neither a target nor a selector", "Add one, such as target: service/web.")
         reader.problems.append(item.key_problem(mistake))
-    each = values.get("each") is True
+    each, groups = values.get("each") is True, read_groups(reader, group)
     if "ports" not in group:
         reader.problems.append(item.key_problem(Mistake("no ports", 'Add them, such as ports: "8080:http".')))
         return Declared([], each)
     ports = _ports(reader, group["ports"], target, values.get("address", "localhost"))
-    shared = _shared(values) | {"groups": read_groups(reader, group)}
+    shared = _shared(values) | {"groups": groups}
     if each and target is not BAD and target is not None and target.kind == "pod":
         mistake = Mistake("each: true with a target that is one pod", "Name a workload, a service or a selector.")
         reader.problems.append(group["each"].problem(mistake))
