@@ -126,7 +126,10 @@ def _read(words: Sequence[str], selector: str | None, options: dict[str, Any]) -
         else:
             what, ports = parse_target(words[0]), words[1:]
         if not ports:
-            raise click.UsageError(f"Name the port to forward, for example: kpfctl start {words[0]} 8080:http")
+            raise click.UsageError(
+                f"Name the port to forward, for example: kpfctl start {words[0]} 8080:http. "
+                "What is listed as stopped is started with: kpfctl restart ID"
+            )
         pairs = [parse_port(port, of_service=what.kind == "service") for port in ports]
         if options["hold"] is not None:
             parse_duration(options["hold"])
