@@ -15,12 +15,12 @@ from click.testing import CliRunner
 import kpf_supervise
 from kpf_supervise.cli.program import main
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.loader import parse
 from kpf_supervise.config.schema import FORWARD, RECONNECT, TOP, schema
 from kpf_supervise.control.methods import METHODS
 from kpf_supervise.events import serialize
 from kpf_supervise.kpfctl import program
 from kpf_supervise.kpfctl.group import main as ctl
+from kpf_supervise.loading.loader import parse
 from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
 from kpf_supervise.panel.keys import KEYS, MOVES
 from tests.faults.matrix import FAULTS, row
@@ -28,6 +28,7 @@ from tests.faults.matrix import FAULTS, row
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(kpf_supervise.__file__).parent
 PAGES = {page.name: page.read_text() for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))}
+EXAMPLE = str(ROOT / "config.example.yaml")
 DOCS = "\n".join(PAGES.values())
 
 
@@ -118,7 +119,7 @@ def test_the_configurations_are_right() -> None:
     assert blocks
     for block in blocks:
         if not block.startswith("scrape_configs:"):  # Prometheus' own
-            parse(block, "docs")
+            parse(block, "docs", {"CONTEXT": "kind-dev"})
 
 
 def test_the_file_that_a_wrong_call_shows_is_right() -> None:
@@ -144,14 +145,14 @@ def test_the_mistakes_are_what_is_printed(tmp_path: Path) -> None:
 
 def test_the_answers_to_what_is_written_out_of_habit_are_those_of_the_program() -> None:
     table = PAGES["configuration.md"].partition("| written | answer |")[2].partition("\n\n")[0].splitlines()[2:]
-    assert len(table) == 10
+    assert len(table) == 9
     for line in table:
         written, answer = (cell.strip().strip("`") for cell in line.strip("|").split("|"))
         key = {"service": "target", "port": "ports"}.get(written.partition(":")[0], written.partition(":")[0])
         good = {"target": "target: service/a", "ports": "ports: 80"}
         lines = [written, *(text for name, text in good.items() if name != key)]
         with pytest.raises(ConfigError) as raised:
-            parse("\n    ".join(["forwards:\n  it:", *lines]), "f")
+            parse("\n    ".join(["forwards:\n  it:", *lines]), "f", {})
         (said,) = map(str, raised.value.problems)
         assert answer in said
 
@@ -166,11 +167,12 @@ def test_every_output_of_env_is_shown() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["--check", str(ROOT / "config.example.yaml")], 0, "valid; it declares 4 forwards"),
+        (["--check", EXAMPLE], 0, "valid; it declares 4 forwards"),
         (["--check", "nosuch.yaml"], 2, "nosuch.yaml: cannot be read: No such file or directory"),
         ([], 2, "Name the configuration file"),
         (["--nosuch"], 2, "No such option"),
         (["--metrics", "web.shop:80", "f.yaml"], 2, "Invalid value for '--metrics'"),
+        (["--check", EXAMPLE, "--group", "a"], 2, 'no forward of the file is in the group "a". It has none: write gr'),
         (["--schema"], 0, schema()["title"]),
         (["--version"], 0, "kpf-supervise 0."),
         (["-h"], 0, "Exit codes: 0 done; 1 it failed; 2 usage or configuration; with"),

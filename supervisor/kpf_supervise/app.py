@@ -54,6 +54,7 @@ class Job:
     log_format: str = "text"
     proxy: tuple[str, int] | None = None  # address and port on which it listens, instead of the file's
     metrics: tuple[str, int] | None = None  # the same for the metrics
+    groups: Sequence[str] = ()  # of the file; only their forwards are started. None: all are
     sandbox: bool = False  # the embedded cluster replaces every cluster that the forwards name
     socket: Path | None = None  # the control socket; None: one in the user's runtime folder
     persist: bool = False
@@ -206,7 +207,16 @@ async def _keep(
         supervisor.logins.on_terminal = owns_terminal()
         sources = Sources(supervisor.watches, board, supervisor.put)
         desired = DesiredState(
-            job.config, job.path, job.persist, cluster, supervisor, sources, board, job.proxy, job.metrics
+            job.config,
+            job.path,
+            job.persist,
+            cluster,
+            supervisor,
+            sources,
+            board,
+            proxy=job.proxy,
+            metrics=job.metrics,
+            groups=job.groups,
         )
         await desired.begin()
         nursery.start_soon(sources.run)

@@ -68,6 +68,7 @@ class Forward:
     reconnect: Reconnect = field(default_factory=Reconnect)
     notify: str = "none"  # none, bell or desktop
     enabled: bool = True
+    groups: tuple[str, ...] = ()  # names with which several forwards are meant
     alone: bool = False  # no other pod takes the place of the pod that is its target; it is waited for
     dormant: bool = False  # lazy, and nothing of it exists but its local port before the first connection
     proxied: bool = False  # clients come from the proxy, which listens on `address` and `local`

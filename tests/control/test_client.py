@@ -64,6 +64,18 @@ def listening(temporary: Path) -> Iterator[Path]:
         yield path
 
 
+def test_a_socket_that_a_file_names_with_a_variable_needs_it_here_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, named = tmp_path / "f.yaml", tmp_path / "kpf.sock"
+    config.write_text("socket: ${KPF_TEST}.sock\nforwards: {web: {target: svc/web, ports: 80}}\n")
+    with pytest.raises(NoAnswer, match=r"f\.yaml:1:9: socket: the variable KPF_TEST is not set\."):
+        find(None, config)
+    named.touch()
+    monkeypatch.setenv("KPF_TEST", "kpf")
+    assert find(None, config) == named
+
+
 def as_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, all that is there is somebody else's."""
     mine = os.getuid()

@@ -21,7 +21,7 @@ EKS = "arn:aws:eks:eu-1:7:cluster/shop"
 CONFIG = """
     forwards:
       web: {{target: service/web, ports: [":http", ":echo"], lazy: true}}
-      search: {{target: service/search, ports: ":9200", lazy: true}}
+      search: {{target: service/search, ports: ":9200", lazy: true, groups: backend}}
       twice: {{target: service/web, ports: ["{first}:http", "{second}:http"], lazy: true}}
     """
 SHELLS = {  # how it is started, and what sets completion up
@@ -63,6 +63,7 @@ async def test_tab_completes_what_was_begun(shell: str, tmp_path: Path) -> None:
             ("kpfctl des", "kpfctl describe "),
             ("kpfctl list --no-h", "kpfctl list --no-headers "),
             ("kpfctl stop sea", "kpfctl stop search "),
+            ("kpfctl stop --group ba", "kpfctl stop --group backend "),
             (f"kpfctl logs twice/{port}:h", f"kpfctl logs twice/{port}:http "),
             ("kpfctl restart search web/h", "kpfctl restart search web/http "),
             ("kpfctl start service/sea", "kpfctl start service/search "),
@@ -84,6 +85,7 @@ async def test_tab_completes_what_was_begun(shell: str, tmp_path: Path) -> None:
             ("kpfctl -f ~/config.yaml stop sea", "kpfctl -f ~/config.yaml stop search "),
             ("kpf-supervise --log-format js", "kpf-supervise --log-format json "),
             ("kpf-supervise conf", "kpf-supervise config.yaml "),
+            ("kpf-supervise config.yaml --group ba", "kpf-supervise config.yaml --group backend "),
         ]:
             terminal.type(f"{begun}\t.")  # the dot shows that a blank follows
             await terminal.shows(f"{completed}.")

@@ -19,13 +19,13 @@ from kpf_supervise.kpfctl import program
 from kpf_supervise.kpfctl.group import main as ctl
 from kpf_supervise.sandbox import Cluster, CredentialPlugin, objects, open_cluster, write_kubeconfig
 from tests.pasting import blocks, pasting, shown, without_comments
-from tests.program import PATIENCE
+from tests.program import PATIENCE, free_port
 from tests.soak import main as soak
 from tests.terminal import in_terminal
 from tests.test_docs import PAGES, ROOT
 
 README = ("README.md",)
-COMMAND_LINE = ("command-line.md", "configuration.md", "importing.md")
+COMMAND_LINE = ("command-line.md", "configuration.md", "importing.md", "teams.md")
 PROXY = ("proxy.md",)
 CONTROL = ("running-as-a-service.md", "kpfctl.md", "panel.md", "troubleshooting.md")
 NOT_RUN = {  # why → lines
@@ -198,6 +198,17 @@ async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> Non
         await shell.paste("kpf-supervise --import start.sh > forwards.yaml")
         assert (tmp_path / "forwards.yaml").read_text() == docs_file("importing.md")
         assert "valid; it declares 3 forwards" in await shell.paste("kpf-supervise --check forwards.yaml")
+        with_defaults = re.sub(r":-\d{4}", lambda _: f":-{free_port()}", docs_file("teams.md"))
+        shell.write("kpf.yaml", with_defaults)
+        assert "valid; it declares 3 forwards" in await shell.paste("kpf-supervise --check kpf.yaml")
+        for line, states in (
+            ("kpf-supervise kpf.yaml", {"web": "active", "db": "idle", "search": "idle"}),
+            ("kpf-supervise kpf.yaml --group backend", {"db": "idle", "search": "idle"}),
+            ("env WEB_PORT=0 NAMESPACE=dev kpf-supervise kpf.yaml", {"web": "active"}),
+        ):
+            async with shell.keep(line) as running:
+                for id, state in states.items():
+                    await running.says(rf"{id} +{state} ")
         await shell.paste("kpf-supervise --schema > kpf.schema.json")
         schema = json.loads((tmp_path / "kpf.schema.json").read_text())
         assert "forwards" in schema["properties"]
@@ -271,6 +282,11 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
             assert await shell.paste(found, then="kpfctl stop found") == "found\n"
             await shell.paste("kpfctl stop extra-http db")
             del more["extra-http"]
+            assert await states() == declared | more | {"db": "stopped"}
+
+            assert re.search(r"(?m)^db +stopped ", await shell.paste("kpfctl list --group backend"))
+            assert await shell.paste("kpfctl start --group backend --wait") == "db\n"
+            await shell.paste("kpfctl stop --group backend")
             assert await states() == declared | more | {"db": "stopped"}
 
             active = {name for name, state in (await states()).items() if state == "active"}

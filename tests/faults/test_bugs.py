@@ -89,7 +89,7 @@ async def test_in_a_watch(tmp_path: Path) -> None:
 
 async def test_in_the_look_for_edits(tmp_path: Path) -> None:
     edited = tmp_path / "config.yaml"
-    async with broken(tmp_path, "config.watcher", "_look", f"'more' in open({str(edited)!r}).read()") as (instance, _):
+    async with broken(tmp_path, "loading.watcher", "_look", f"'more' in open({str(edited)!r}).read()") as (instance, _):
         edited.write_text(edited.read_text() + '  more: {target: service/web, ports: ":80"}\n')
         await instance.until("notice")
         await instance.until("active", "more")

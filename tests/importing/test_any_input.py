@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.loader import parse
 from kpf_supervise.importing import writing
 from kpf_supervise.importing.conversion import convert
+from kpf_supervise.loading.loader import parse
 from tests.importing.examples import EXAMPLES
 
 CASES = int(os.environ.get("HISTORIES", "200"))  # always the same ones, unless a number is given
@@ -56,7 +56,7 @@ def checked(data: bytes) -> str:
     read = yaml.compose(made.text)
     top = {key.value: value for key, value in read.value} if read is not None else {}
     if made.forwards:
-        config = parse(made.text, "kpf.yaml")
+        config = parse(made.text, "kpf.yaml", {})
         names = {forward.id.partition("/")[0] for forward in config.forwards}
         assert len(names) + len(config.services) == made.forwards
         assert top.keys() <= {"forwards", "services", "context", "namespace"}
@@ -134,7 +134,7 @@ def test_many_forwards_with_clashes() -> None:
     made = convert(text.encode(), "it")
     assert made.forwards == 100
     assert len(made.lost) == 100 + 99
-    assert len(parse(made.text, "f").forwards) == 100
+    assert len(parse(made.text, "f", {}).forwards) == 100
 
 
 def test_more_than_can_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kpf_supervise.cli.program import main
-from kpf_supervise.config.loader import load
+from kpf_supervise.loading.loader import load
 
 
 def run(*words: str, given: bytes | None = None) -> Result:

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from kpf_supervise.config.loader import parse
 from kpf_supervise.importing.conversion import convert
+from kpf_supervise.loading.loader import parse
 from tests.importing.examples import EXAMPLES
 
 
@@ -16,7 +16,7 @@ def test_example(name: str) -> None:
     given, printed = EXAMPLES[name]
     made = convert(given.encode(), "it")
     assert made.text == printed
-    ids = {forward.id.partition("/")[0] for forward in parse(made.text, "kpf.yaml").forwards}
+    ids = {forward.id.partition("/")[0] for forward in parse(made.text, "kpf.yaml", {}).forwards}
     assert len(ids) == made.forwards
 
 

@@ -9,21 +9,21 @@ import pytest
 
 from kpf_supervise.control.client import Refused
 from kpf_supervise.kpfctl import program
-from kpf_supervise.kpfctl.completion import complete_ids
+from kpf_supervise.kpfctl.completion import complete_groups, complete_ids
 from kpf_supervise.kpfctl.group import main
-from kpf_supervise.kpfctl.ids import resolve, selected
+from kpf_supervise.kpfctl.ids import Words, resolve, selected
 
 FORWARDS: list[dict[str, Any]] = [
-    {"id": id, "localPort": port}
-    for id, port in [
-        ("web/http", 8080),
-        ("web/9090", 9090),
-        ("web/18080:http", 18080),
-        ("db", 5432),
-        ("5432", 7000),
-        ("api", 0),
-        ("api/http", 8081),
-        ("web-http", 8082),
+    {"id": id, "localPort": port, "groups": groups}
+    for id, port, groups in [
+        ("web/http", 8080, ["front", "all"]),
+        ("web/9090", 9090, ["front"]),
+        ("web/18080:http", 18080, []),
+        ("db", 5432, ["all"]),
+        ("5432", 7000, []),
+        ("api", 0, ["x"]),
+        ("api/http", 8081, []),
+        ("web-http", 8082, []),
     ]
 ]
 
@@ -46,21 +46,34 @@ FORWARDS: list[dict[str, Any]] = [
     ],
 )
 def test_words(words: str, ids: str) -> None:
-    assert resolve(words.split(), FORWARDS) == ids.split()
+    assert resolve(Words(words.split()), FORWARDS) == ids.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "groups", "ids"),
+    [
+        ("", "front", "web/http web/9090"),
+        ("", "front all", "web/http web/9090 db"),
+        ("5432 web/9090", "front", "5432 web/9090 web/http"),
+    ],
+)
+def test_groups(words: str, groups: str, ids: str) -> None:
+    assert resolve(Words(words.split(), groups.split()), FORWARDS) == ids.split()
 
 
 def test_all_words_that_mean_nothing_are_told() -> None:
     with pytest.raises(Refused) as raised:
-        resolve(["db", "wbe/http", "x*", "0", "*"], FORWARDS)
-    first, second, third = str(raised.value).splitlines()
+        resolve(Words(["db", "wbe/http", "x*", "0", "*"], ["all", "fornt"]), FORWARDS)
+    first, second, third, fourth = str(raised.value).splitlines()
     assert first == 'there is no forward "wbe/http". Did you mean web/http?'
     assert second.startswith('there is no forward "x*". There is: web/http, web/9090, ')
     assert third.startswith('there is no forward "0". ')
+    assert fourth == 'no forward is in the group "fornt". There is: all, front, x'
 
 
 def test_the_order_of_a_list_is_that_of_the_instance() -> None:
-    assert [each["id"] for each in selected(["db", "web/http"], FORWARDS)] == ["web/http", "db"]
-    assert selected([], FORWARDS) == FORWARDS
+    assert [each["id"] for each in selected(Words(["db", "web/http"]), FORWARDS)] == ["web/http", "db"]
+    assert selected(Words(), FORWARDS) == FORWARDS
 
 
 def test_every_verb_that_takes_ids_takes_them_as_words_and_completes_them() -> None:
@@ -71,3 +84,5 @@ def test_every_verb_that_takes_ids_takes_them_as_words_and_completes_them() -> N
         (ids,) = [each for each in main.commands[name].params if each.name == "ids"]
         assert isinstance(ids, click.Argument)
         assert (ids.nargs, ids._custom_shell_complete) == (-1, complete_ids)
+        (groups,) = [each for each in main.commands[name].params if each.name == "groups"]
+        assert groups._custom_shell_complete is complete_groups

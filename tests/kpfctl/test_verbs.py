@@ -78,6 +78,36 @@ def test_all_and_names_do_not_go_together(verb: str) -> None:
     assert (done.exit_code, "Name the forwards, or use --all" in done.stderr) == (2, True)
 
 
+def grouped(id: str, group: str, port: int | None = 1) -> Status:
+    found = status(id, State.ACTIVE if port else State.STOPPED)
+    return replace(found, port=port, forward=replace(found.forward, groups=(group,)))
+
+
+def test_every_verb_takes_groups() -> None:
+    instance = Instance(grouped("db", "back"), status("web"), grouped("api", "back", None))
+    assert run(instance, "list", "--group", "back", "-o", "name").stdout == "db\napi\n"
+    assert run(instance, "env", "--group", "back", "-o", "dotenv").stdout.splitlines()[0].startswith("KPF_DB_")
+    assert run(instance, "stop", "web", "--group", "back").exit_code == 0
+    assert run(instance, "restart", "--group", "back").exit_code == 0
+    stops = [("portforward:stop", id) for id in ("web", "db", "api")]
+    assert instance.calls == [*stops, ("restart", "db"), ("restart", "api")]
+    instance.calls.clear()
+    assert run(instance, "start", "--group", "back").stdout == "api\n"
+    assert instance.calls == [("restart", "api")]
+    for verb in ("logs", "describe"):
+        done = run(Instance(), verb)
+        assert (done.exit_code, "Name the forwards, or a group of them: --group NAME." in done.stderr) == (2, True)
+    done = run(instance, "stop", "--all", "--group", "back")
+    assert "--all means every forward. Leave out --group back, or --all." in done.stderr
+
+
+def test_a_list_of_a_group_is_followed_with_what_joins_it() -> None:
+    event = {"event": "added", "forward": "api", "portForward": serialize.port_forward(grouped("api", "back"))}
+    other = {"event": "active", "forward": "web", "portForward": serialize.port_forward(status("web"))}
+    instance = Instance(grouped("db", "back"), status("web"), events=[other, event])
+    assert run(instance, "list", "--group", "back", "-o", "name", "-w").stdout == "db\napi\n"
+
+
 def test_the_help_says_which_ids_may_be_left_out() -> None:
     for verb, ids in [("wait", "[ID...]"), ("stop", "ID... | --all"), ("restart", "ID... | --all")]:
         usage = run(Instance(), verb, "--help").stdout.splitlines()[0]
@@ -327,7 +357,10 @@ def test_of_a_lazy_forward_the_cluster_is_asked(words: str, answer: Any, said: s
     ("words", "said"),
     [
         ("service/web", "Name the port to forward, for example: kpfctl start service/web 8080:http"),
-        ("-l app=web", "Missing argument 'TARGET [LOCAL:]REMOTE...'"),
+        ("-l app=web", "Name the port to forward, for example: kpfctl start -l app=search 9200 --lazy"),
+        ("", "Name a TARGET, for example: kpfctl start service/web 8081:http 9091:9090 -n shop --wait"),
+        ("svc/web 80 --group a", "--group starts forwards as they are declared: leave out all else but --wait"),
+        ("--group a -n shop", "--group starts forwards as they are declared: leave out all else but --wait"),
         ("-l app=web pod/a", '"pod/a" is not a port'),
         ("-l app: 80", '"app:" is not a label key'),
         ("svc/web:80 80", '"svc/web:80" has a port in it. Write: kpfctl start service/web 80'),

@@ -256,7 +256,7 @@ async def test_details() -> None:
     instance.forwards["db"] |= {"command": "kubectl port-forward pod/db-0 :80", "restarts": 2, "held": 1, "pod": "db-0"}
     instance.answers["describe"] = {
         "own": ["hold"],
-        "settings": {"hold": "60s", "lazy": False, "reconnect": {"attempts": "unlimited"}},
+        "settings": {"hold": "60s", "lazy": False, "reconnect": {"attempts": "unlimited"}, "groups": ["a", "b"]},
         "connections": [
             {"peer": "127.0.0.1:4711", "since": "2023-11-14T22:13:20Z", "held": True, "bytesIn": 1500, "bytesOut": 0}
         ],
@@ -274,6 +274,7 @@ async def test_details() -> None:
             "next step    Ask",
             "hold: 60s",
             "reconnect: attempts unlimited",
+            "groups: a, b",
             "0 open, 1 held",
             "127.0.0.1:4711, ",
             " old, 1.5k in, 0 out, held",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kpf_supervise.config.loader import load
+from kpf_supervise.loading.loader import load
 from kpf_supervise.model import Cluster
 from kpf_supervise.panel.saving import NotSaved, append, lines_of
 from tests.panel.instance import forward
@@ -45,6 +45,32 @@ def test_the_lines_come_after_the_last_forward(text: str, indent: int, after: st
     added = "".join(f"{' ' * indent}{line}\n" for line in LINES)
     before = text.removesuffix(after)
     assert add(tmp_path, text) == before + ("" if before.endswith("\n") else "\n") + added + after
+
+
+def test_a_list_gets_an_entry_more(tmp_path: Path) -> None:
+    text = "forwards:\n- name: web\n  target: service/web\n  ports: 80\n\n# the end\nnamespace: shop\n"
+    before, after = text.split("\n\n")
+    added = "".join(f"{line}\n" for line in ("- name: api", *LINES[1:]))
+    assert add(tmp_path, text) == f"{before}\n{added}\n{after}"
+    (tmp_path / "shop.yaml").unlink()
+    indented = text.replace("- ", "  - ").replace("\n  target", "\n    target").replace("\n  ports", "\n    ports")
+    assert "\n  - name: api\n    target: service/api\n" in add(tmp_path, indented)
+
+
+def test_variables_stay_as_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'forwards:\n  web: {target: service/web, ports: "${WEB_PORT}:80", hold: "${HOLD:-1m}"}\n'
+    monkeypatch.setenv("WEB_PORT", "8080")
+    assert add(tmp_path, text).startswith(text)
+    monkeypatch.delenv("WEB_PORT")
+    with pytest.raises(NotSaved, match=r"can't be read here: .*:2:37: .* the variable WEB_PORT is not set"):
+        append(tmp_path / "shop.yaml", "more", ["more:", "  target: service/more", "  ports: 81"])
+
+
+def test_a_dollar_sign_of_a_value_is_no_variable(tmp_path: Path) -> None:
+    described = {"settings": {"context": "a$b"}, "own": ["context"]}
+    (tmp_path / "f").write_text("forwards:\n  web: {target: service/web, ports: 80}\n")
+    append(tmp_path / "f", "api", lines_of(forward("api") | {"remote": "80", "localPort": 9000}, described, None))
+    assert load(tmp_path / "f").forwards[1].cluster == Cluster(context="a$b")
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,10 @@ def test_events_are_kept_once_and_the_last_one_of_each_forward() -> None:
 
 
 def test_the_filter_wants_all_words() -> None:
-    made = view(forward("web/http"), forward("web/echo", pods=["web-5448"]), forward("db", State.FAILED))
-    for words, found in {"web": 2, "WEB 5448": 1, "failed": 1, "shop": 3, "nosuch": 0}.items():
+    made = view(
+        forward("web/http"), forward("web/echo", pods=["web-5448"]), forward("db", State.FAILED, groups=["back", "x"])
+    )
+    for words, found in {"web": 2, "WEB 5448": 1, "failed": 1, "shop": 3, "nosuch": 0, "back": 1}.items():
         made.filter = words
         assert len(made.rows()) == found, words
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from kpf_supervise.cli.groups import check_groups, complete_groups
 from kpf_supervise.cli.kubectl import chosen_kubectl, described_kubectl, not_runnable
 from kpf_supervise.cli.parameters import CommandAfterDashes, complete_files, read_duration, read_listen
 from kpf_supervise.version import described
@@ -55,6 +56,14 @@ kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no f
     help="Print a CONFIG made from kubectl port-forward lines (in scripts, Makefiles, Procfiles, process-compose) or "
     "from a file of kftray, kubeport, localport, skaffold or devspace. What can't be kept is a comment in it, and a "
     "line on stderr.",
+)
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_groups,
+    help="Start only the forwards of this group of CONFIG; may be repeated. The others are listed as stopped.",
 )
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
 @click.option(
@@ -106,6 +115,7 @@ def main(
     check: bool,
     schema: bool,
     imported: Path | None,
+    groups: tuple[str, ...],
     sandbox: bool,
     proxy: tuple[str, int] | None,
     metrics: tuple[str, int] | None,
@@ -133,8 +143,8 @@ def main(
         return
     from kpf_supervise.config.contents import Config
     from kpf_supervise.config.errors import ConfigError
-    from kpf_supervise.config.loader import load
     from kpf_supervise.config.schema import schema as schema_of_file
+    from kpf_supervise.loading.loader import load
 
     if schema:
         click.echo(json.dumps(schema_of_file(), indent=2))
@@ -152,6 +162,7 @@ def main(
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
+    check_groups(groups, settings.groups)
     if check:
         click.echo(f"{config}: valid; it declares {settings.summary}")
         return
@@ -176,13 +187,14 @@ def main(
     from kpf_supervise.instance.environment import alike
     from kpf_supervise.instance.paths import has_terminal
 
-    if command and (pair := alike(forward.id for forward in settings.forwards)):
+    if command and (pair := alike(each.id for each in settings.only(groups).forwards if each.enabled)):
         raise click.UsageError(f"{pair[0]} and {pair[1]} would share their KPF_… variables: rename one")
     job = Job(
         config=settings,
         path=config,
         kubectl=binary,
         log_format=log_format,
+        groups=groups,
         sandbox=sandbox,
         proxy=proxy,
         metrics=metrics,

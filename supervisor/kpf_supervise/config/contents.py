@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -55,6 +56,28 @@ class Config:
     credentials: str = "share"  # share or each: whether kubectls share what one run of a credential plugin gives
     # identity of the file it was read from: device, inode, modification time, size; None: a pipe, or no file
     mark: tuple[int, int, int, int] | None = field(default=None, compare=False)
+
+    @property
+    def groups(self) -> list[str]:
+        """All that are named, by name."""
+        services = (each.template for each in self.services)
+        return sorted({group for each in (*self.forwards, *self.each, *services) for group in each.groups})
+
+    def only(self, groups: Collection[str]) -> Config:
+        """The same, but only the forwards of these groups are started with the others: those that are not are listed.
+        What the cluster has to be asked for before it can be listed is left out. All of it without a group."""
+        if not groups:
+            return self
+
+        def chosen(forward: Forward) -> bool:
+            return not {*groups}.isdisjoint(forward.groups)
+
+        return replace(
+            self,
+            forwards=tuple(each if chosen(each) else replace(each, enabled=False) for each in self.forwards),
+            each=tuple(filter(chosen, self.each)),
+            services=tuple(each for each in self.services if chosen(each.template)),
+        )
 
     @property
     def summary(self) -> str:

@@ -12,7 +12,6 @@ from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.target_kinds import KINDS
 from kpf_supervise.text import quote, shorten
 
-VARIABLE = re.compile(r"\$\{[^}]*\}|^\$[A-Za-z_]\w*")
 WILDCARD = re.compile(r"[*?\[]")
 RANGE = re.compile(r"[0-9]+-[0-9]+")  # as part of a port
 PROTOCOL = re.compile(r"(?P<port>[^/]*)/(?P<protocol>tcp|udp|sctp)", re.IGNORECASE)
@@ -20,12 +19,6 @@ CLUSTER_NAME = re.compile(r"(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc
 SERVICE_NAME = re.compile(r"(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)")
 LOCAL = ("local", "localPort", "local_port", "host", "hostPort")
 REMOTE = ("remote", "remotePort", "remote_port", "port", "targetPort", "containerPort")
-
-
-def check_variable(text: str) -> None:
-    """As in compose files and shells."""
-    if found := VARIABLE.search(text):
-        raise Mistake(f"variables are not expanded: {quote(found[0])}", "Write the value itself.")
 
 
 class Meant(Mistake):

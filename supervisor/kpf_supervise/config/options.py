@@ -206,5 +206,6 @@ def written(forward: Forward) -> dict[str, Any]:
         "kubeconfig": str(forward.cluster.kubeconfig) if forward.cluster.kubeconfig else None,
         **{key: OPTIONS[key].write(getattr(forward, key)) for key in OF_FORWARD},
         "reconnect": {key: each.write(getattr(forward.reconnect, key)) for key, each in RECONNECT_OPTIONS.items()},
+        "groups": list(forward.groups) or None,
     }
     return {key: value for key, value in said.items() if value is not None}

@@ -37,6 +37,16 @@ def _group(description: str, properties: dict[str, Schema]) -> Schema:
     }
 
 
+def _forward(properties: dict[str, Schema], *required: str) -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(required),
+        "oneOf": [{"required": ["target"]}, {"required": ["selector"]}],
+        "properties": properties,
+    }
+
+
 _OF_SERVICES_ADDRESS = (
     'Where to listen: "localhost", one IP address, or "each": for each service its own in 127.0.0.0/8.'
 )
@@ -49,7 +59,16 @@ _PORTS = {
     "anyOf": [PORT, {"type": "array", "items": PORT, "minItems": 1}],
     "description": 'One port or a list, [LOCAL:]REMOTE: 5432, "8080:http"; ":80" takes any free local port.',
 }
-FORWARD = _properties(TARGET_OPTIONS, ports=_PORTS) | DEFAULTS | _properties(EACH_OPTION | ENABLED_OPTION, TEMPLATE)
+_NAME: Schema = {"type": "string", "pattern": f"^{FORWARD_NAME.pattern}$"}
+_GROUPS: dict[str, Schema] = {
+    "groups": {
+        "anyOf": [_NAME, {"type": "array", "items": _NAME, "minItems": 1}],
+        "description": "The groups that it belongs to, by name: for the options --group.",
+    }
+}
+_OWN_OPTIONS = _properties(EACH_OPTION | ENABLED_OPTION, TEMPLATE)
+FORWARD = _properties(TARGET_OPTIONS, ports=_PORTS) | DEFAULTS | _OWN_OPTIONS | _GROUPS
+NAMED_FORWARD = {"name": _NAME | {"description": "The name of the forward."}} | FORWARD
 _ADDRESS = {"address": {**DEFAULTS["address"], "description": _OF_SERVICES_ADDRESS}}
 _LOCAL: Schema = {
     "type": "string",
@@ -74,6 +93,7 @@ SERVICES = (
     | _ADDRESS
     | _LAZY
     | _properties(ENABLED_OPTION, TEMPLATE)
+    | _GROUPS
 )
 _SERVICE_GROUP = _group("The services of one namespace.", SERVICES)
 _PROXY_PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
@@ -100,28 +120,53 @@ TOP = _properties(
     },
     defaults=_group("Options for all forwards that don't set their own.", DEFAULTS),
     forwards={
-        "type": "object",
-        "description": "The forwards by name.",
+        "type": ["object", "array"],
+        "description": "The forwards by name, or a list of entries with a name.",
         "minProperties": 1,
-        "propertyNames": {"pattern": f"^{FORWARD_NAME.pattern}$"},
-        "additionalProperties": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["ports"],
-            "oneOf": [{"required": ["target"]}, {"required": ["selector"]}],
-            "properties": FORWARD,
-        },
+        "propertyNames": {"pattern": _NAME["pattern"]},
+        "additionalProperties": _forward(FORWARD, "ports"),
+        "minItems": 1,
+        "items": _forward(NAMED_FORWARD, "name", "ports"),
     },
 )
+OWN = "x-"  # a key at the top that begins with it is the user's own
+
+# Whatever value stands there then; the reader knows.
+_VARIABLE: Schema = {"type": "string", "pattern": r"\$"}
+
+
+def _with_variables(part: Schema) -> Schema:
+    """The same, but each single value may have a variable in it."""
+    if _restricted(part):
+        about: Schema = {key: part[key] for key in ("description", "default") if key in part}
+        plain = {key: value for key, value in part.items() if key not in about}
+        return {"anyOf": [plain, _VARIABLE], **about}
+    changed = dict(part)
+    if "anyOf" in part:
+        ways = part["anyOf"]
+        changed["anyOf"] = [each if _restricted(each) else _with_variables(each) for each in ways]
+        changed["anyOf"] += [_VARIABLE] if any(map(_restricted, ways)) else []
+    if "properties" in part:
+        changed["properties"] = {key: _with_variables(each) for key, each in part["properties"].items()}
+    for inner in ("items", "additionalProperties"):
+        if isinstance(part.get(inner), dict):
+            changed[inner] = _with_variables(part[inner])
+    return changed
+
+
+def _restricted(part: Schema) -> bool:
+    return part.get("type") in ("integer", "boolean") or bool(part.keys() & {"enum", "const", "pattern"})
 
 
 def schema() -> Schema:
     """The JSON Schema of the configuration file, for editors."""
-    return {
+    plain: Schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "kpf-supervise configuration",
         "type": "object",
         "additionalProperties": False,
         "anyOf": [{"required": ["forwards"]}, {"required": ["services"]}, {"required": ["proxy"]}],
         "properties": TOP,
+        "patternProperties": {f"^{OWN}": {}},
     }
+    return _with_variables(plain)

@@ -79,13 +79,17 @@ def parse_context(text: str) -> str:
     return text
 
 
-def parse_forward_name(text: str) -> str:
+def parse_forward_name(text: str, what: str = "a forward") -> str:
     if not FORWARD_NAME.fullmatch(text):
         raise Mistake(
-            f"{quote(text)} cannot name a forward",
+            f"{quote(text)} cannot name {what}",
             "Use letters, digits, '.', '_' and '-', a letter or digit first, 63 characters at most.",
         )
     return text
+
+
+def parse_group(text: str) -> str:
+    return parse_forward_name(text, "a group")
 
 
 def parse_port(text: str, *, of_service: bool = False) -> tuple[int | None, int | str]:

@@ -148,14 +148,20 @@ def running() -> list[Path]:
 
 
 def _said_in(config: Path) -> Path | None:
-    """The socket that the file itself names; None if it names none or is wrong."""
+    """The socket that the file itself names; None if it names none or can't be opened. Raises NoAnswer if it is wrong,
+    which it may be only here: a variable is set for the instance."""
     from kpf_supervise.config.errors import ConfigError
-    from kpf_supervise.config.loader import load
+    from kpf_supervise.loading.loader import load
 
     try:
         return load(config).socket
-    except ConfigError:
-        return None
+    except ConfigError as error:
+        first = error.problems[0]
+        if not first.line:
+            return None
+        raise NoAnswer(
+            f"no instance at the usual socket, and the one that the file names is unknown: {first}"
+        ) from None
 
 
 def _answers(path: Path) -> bool:

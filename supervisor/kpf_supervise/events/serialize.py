@@ -57,6 +57,7 @@ def port_forward(status: Status) -> dict[str, Any]:
         "enabled": forward.enabled,
         "proxied": forward.proxied,
         "declared": status.declared,
+        "groups": list(forward.groups),
     }
     return _clean(facts)
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from kpf_supervise.config.errors import ConfigError, FileMistake
-from kpf_supervise.config.yaml_nodes import compose
+from kpf_supervise.loading.yaml_nodes import compose
 
 Group = dict[str, Any]
 

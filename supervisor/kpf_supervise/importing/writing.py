@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kpf_supervise.config.errors import ConfigError, FileMistake
-from kpf_supervise.config.loader import LARGEST, parse
 from kpf_supervise.importing.found import VARIABLE, Entry, Found
+from kpf_supervise.loading.loader import LARGEST, parse
 from kpf_supervise.text import redact
 
 _PLAIN = re.compile(r"(?!(true|false|null|yes|no|on|off|y|n)$)[a-z][a-z0-9._/-]*", re.IGNORECASE)
@@ -100,7 +100,7 @@ class _Writer:
         """A local port that an earlier forward has becomes any free one."""
         lines = ["forwards:", *(line for id, entry in kept.items() for line in _block(id, entry))]
         try:
-            parse("\n".join(lines), _FILE)
+            parse("\n".join(lines), _FILE, {})
         except ConfigError as error:
             holders: dict[str, str] = {}
             for problem in error.problems:
@@ -177,7 +177,9 @@ def _scalar(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """In double quotes, on one line: what can't be printed is escaped."""
+    """In double quotes, on one line: what can't be printed is escaped. So is a dollar sign, unless the value is one for
+    a comment, with a variable in it."""
+    text = text if VARIABLE.search(text) else text.replace("$", "$$")
     return "".join(
         char if char.isprintable() else f"\\U{ord(char):08x}" if ord(char) > 0xFFFF else f"\\u{ord(char):04x}"
         for char in json.dumps(text, ensure_ascii=False)
@@ -210,7 +212,7 @@ def _variable(values: Iterable[Any]) -> str:
 def _why_not(value: Mapping[str, Any]) -> str:
     """Why the loader does not take these values; empty if it does."""
     try:
-        parse(_flow(value), _FILE)
+        parse(_flow(value), _FILE, {})
     except ConfigError as error:
         wrong = [problem for problem in error.problems if problem.message != "no forwards"]
         return " ".join(f"{each.message}. {each.fix}" for each in wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +10,12 @@ from pathlib import Path
 import trio
 
 from kpf_supervise.config.contents import Config, Proxy, proxied
-from kpf_supervise.config.watcher import FileWatcher
 from kpf_supervise.events.board import Board
 from kpf_supervise.instance.paths import name_of, state_folder
 from kpf_supervise.instance.state_file import SavedState, restore, save
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.instance.supervisor import Supervisor
+from kpf_supervise.loading.watcher import FileWatcher
 from kpf_supervise.model import Cluster, Forward
 from kpf_supervise.origin import SOURCES, Origin
 from kpf_supervise.sources.sources import Sources
@@ -33,13 +33,16 @@ class DesiredState:
         supervisor: Supervisor,
         sources: Sources,
         board: Board,
-        listen: tuple[str, int] | None = None,
+        proxy: tuple[str, int] | None = None,
         metrics: tuple[str, int] | None = None,
+        groups: Sequence[str] = (),
     ) -> None:
         self.path = path
-        self._config = config
+        self._groups = groups  # only these are started; of later versions of the file, too
+        self._said = config
+        self._config = config.only(groups)
         self._cluster = cluster  # replaces the cluster of every forward
-        self._listen = listen  # address and port of the proxy, from the command line
+        self._listen = proxy  # address and port of the proxy, from the command line
         self._metrics = metrics  # address and port of the metrics, from the command line
         self.applied: list[Callable[[], Awaitable[object]]] = []  # called after each edit
         self._supervisor = supervisor
@@ -79,10 +82,12 @@ class DesiredState:
     async def _apply(self, config: Config) -> None:
         if self.path is not None:
             same = "is unchanged: all settings are as they were"
-            what = same if config == self._config else "has changed, and is applied"
+            what = same if config == self._said else "has changed, and is applied"
             self._board.notice(f"{self.path.name} {what}")
-        self._config = config
-        await self._supervisor.apply({Origin.FILE: self._placed(config.forwards)})
+            for group in (each for each in self._groups if each not in config.groups):
+                self._board.notice(f"no forward of {self.path.name} is in the group {group}")
+        self._said, self._config = config, config.only(self._groups)
+        await self._supervisor.apply({Origin.FILE: self._placed(self._config.forwards)})
         self._follow_sources()
         for follow in self.applied:
             await follow()

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.file import read
-from kpf_supervise.config.loader import parse
 from kpf_supervise.config.options import written
+from kpf_supervise.loading.file import read
+from kpf_supervise.loading.loader import parse
 from kpf_supervise.model import Forward
 from kpf_supervise.text import shorten
 

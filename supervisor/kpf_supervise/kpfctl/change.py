@@ -20,55 +20,68 @@ from kpf_supervise.kpfctl.group import (
     some_ids,
     timeout_option,
 )
-from kpf_supervise.kpfctl.ids import Forwards, resolve
+from kpf_supervise.kpfctl.ids import Forwards, Words, resolve
 from kpf_supervise.panel.cells import reason
 
 _LONGEST_END = 30.0  # seconds
 
 
-@main.command(epilog=example("kpfctl stop web/http", "kpfctl stop 'web/*' 5432"))
+@main.command(epilog=example("kpfctl stop web/http", "kpfctl stop 'web/*' 5432", "kpfctl stop --group backend"))
 @some_ids
 @all_option
-def stop(ids: Sequence[str], every: bool) -> None:
+def stop(words: Words, every: bool) -> None:
     """Stop forwards and release their local ports. Forwards that the file declares stay listed as stopped. If one id is
     wrong, no forward is stopped."""
-    _check_ids(ids, every)
+    _check_words(words, every)
     with connect() as client:
         if every:
             client.call("stop_all")
-        for id in resolve(ids, client.call("portforward:list")):
+        for id in resolve(words, client.call("portforward:list")):
             client.call("portforward:stop", id=id)
 
 
 @main.command(epilog=example("kpfctl restart web/http", "kpfctl restart web"))
 @some_ids
 @all_option
-def restart(ids: Sequence[str], every: bool) -> None:
+def restart(words: Words, every: bool) -> None:
     """Restart forwards with a fresh kubectl, or start those that were stopped. The local port stays open: connections
     made meanwhile are held. If one id is wrong, no forward is restarted."""
-    _check_ids(ids, every)
+    _check_words(words, every)
     with connect() as client:
         forwards = client.call("portforward:list")
-        for id in [each["id"] for each in forwards] if every else resolve(ids, forwards):
+        for id in [each["id"] for each in forwards] if every else resolve(words, forwards):
             client.call("restart", id=id)
 
 
-def _check_ids(ids: Sequence[str], every: bool) -> None:
-    if ids and every:
-        raise click.UsageError(f"--all means every forward. Leave out {' '.join(ids)}, or --all.")
-    if not ids and not every:
+def _check_words(words: Words, every: bool) -> None:
+    if words and every:
+        raise click.UsageError(f"--all means every forward. Leave out {words}, or --all.")
+    if not words and not every:
         raise click.UsageError("Name the forwards, or use --all.")
 
 
-@main.command(epilog=example("kpfctl wait web/http db --timeout 1m"))
+def start_stopped(groups: Sequence[str], wait: bool, timeout: float, keep_waiting: bool) -> None:
+    """Start those forwards of the groups that do not listen, print their ids, and with `wait` do what the verb does."""
+    with connect() as client:
+        forwards = client.call("portforward:list")
+        ids = resolve(Words(groups=groups), forwards)
+        for id in [each["id"] for each in forwards if each["id"] in ids and not each["listening"]]:
+            client.call("restart", id=id)
+            click.echo(id)
+        if wait and (missing := until_active(client, ids, timeout, keep_waiting)):
+            tell_missing(missing)
+            sys.exit(1)
+
+
+@main.command(epilog=example("kpfctl wait web/http db --timeout 1m", "kpfctl wait --group backend"))
 @any_ids
 @timeout_option
 @keep_waiting_option
-def wait(ids: Sequence[str], timeout: float, keep_waiting: bool) -> None:
+def wait(words: Words, timeout: float, keep_waiting: bool) -> None:
     """Wait until forwards are active: those with an ID, or all that are not stopped. A lazy forward may be idle. At the
     timeout, or as soon as a failure is final, print which forwards are not active and why, and exit with 1."""
     with connect() as client:
-        meant = resolve(ids, client.call("portforward:list"))
+        meant = resolve(words, client.call("portforward:list"))
         if missing := until_active(client, meant, timeout, keep_waiting):
             tell_missing(missing)
             if not keep_waiting and any(each.get("final") for each in missing):

@@ -53,6 +53,13 @@ def complete_ids(context: click.Context, parameter: click.Parameter, incomplete:
     return _beginning((ids | groups).items(), incomplete)
 
 
+def complete_groups(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """With how many forwards each has."""
+    counts = Counter(group for each in _ask(context, "portforward:list") for group in each["groups"])
+    found = {group: f"{count} forward{'s' if count > 1 else ''}" for group, count in sorted(counts.items())}
+    return _beginning(found.items(), incomplete)
+
+
 def complete_logins(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """The contexts whose user signs in."""
     return _beginning([(each["context"], each["plugin"]) for each in _ask(context, "logins")], incomplete)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import click
 from kpf_supervise.control.client import Client, NoAnswer, Refused, running
 from kpf_supervise.events.serialize import line
 from kpf_supervise.kpfctl.group import connect, example, ids_to_show, main, no_headers_option
-from kpf_supervise.kpfctl.ids import resolve
+from kpf_supervise.kpfctl.ids import Words, resolve
 from kpf_supervise.kpfctl.rendering import print_table, takes_all
 from kpf_supervise.model import KUBECTL
 from kpf_supervise.panel.cells import NOTHING, age, amount, declared_by, local, where
@@ -24,11 +24,11 @@ _EVENTS = 10  # the last ones that are shown
 
 @main.command(epilog=example("kpfctl describe web/http", "kpfctl describe 8080"))
 @ids_to_show
-def describe(ids: Sequence[str]) -> None:
+def describe(words: Words) -> None:
     """Show everything about forwards: state and cause, pod, traffic, settings, kubectl's command, the last events."""
     with connect() as client:
         forwards = {each["id"]: each for each in client.call("portforward:list")}
-        for number, id in enumerate(resolve(ids, list(forwards.values()))):
+        for number, id in enumerate(resolve(words, list(forwards.values()))):
             if number:
                 click.echo()
             settings = client.call("describe", id=id)["settings"]

@@ -10,7 +10,7 @@ import click
 
 from kpf_supervise.instance import environment
 from kpf_supervise.kpfctl.group import any_ids, connect, example, main
-from kpf_supervise.kpfctl.ids import selected
+from kpf_supervise.kpfctl.ids import Words, selected
 
 _OUTPUTS = {
     "shell": environment.shell_lines,
@@ -38,13 +38,13 @@ _EXAMPLES = (
     help="Commands for sh, bash and zsh, or for fish; a .env file; a JSON object; or lines for a service of compose.",
 )
 @click.option("--proxy", is_flag=True, help="Print where the proxy is instead: ALL_PROXY, HTTP_PROXY and the others.")
-def env(ids: Sequence[str], output: str, proxy: bool) -> None:
+def env(words: Words, output: str, proxy: bool) -> None:
     """Print the addresses of forwards as variables: KPF_<NAME>_HOST, _PORT and _ADDR of those with an ID, or of every
     forward that listens."""
     if proxy:
         return _print(output, _of_proxy(output))
     with connect() as client:
-        found = selected(ids, client.call("portforward:list"))
+        found = selected(words, client.call("portforward:list"))
         listening = [each for each in found if each["listening"] and not each["proxied"]]
     if pair := environment.alike(each["id"] for each in listening):
         click.echo(f"kpfctl: {pair[0]} and {pair[1]} have the same variables; those of the last one are used", err=True)

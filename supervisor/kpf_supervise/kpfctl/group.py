@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.values import parse_timeout
 from kpf_supervise.control.client import TIMEOUT, Client, NoAnswer, Refused
-from kpf_supervise.kpfctl.completion import chosen_socket, complete_ids
+from kpf_supervise.kpfctl.completion import chosen_socket, complete_groups, complete_ids
+from kpf_supervise.kpfctl.ids import Words
 from kpf_supervise.version import described
-
-_Verb = TypeVar("_Verb", bound=Callable[..., Any])
 
 
 class _Program(click.Group):
@@ -91,8 +91,30 @@ keep_waiting_option = click.option(
 )
 
 
-def _ids(metavar: str, required: bool = False) -> Callable[[_Verb], _Verb]:
-    return click.argument("ids", nargs=-1, metavar=metavar, required=required, shell_complete=complete_ids)
+group_option = click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_groups,
+    help="The forwards of this group of the file; may be repeated.",
+)
+
+
+def _ids(metavar: str, required: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The verb gets them, and the groups, as its first parameter."""
+
+    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(verb)
+        def called(ids: Sequence[str], groups: Sequence[str], **options: Any) -> Any:
+            if required and not ids and not groups:
+                raise click.UsageError("Name the forwards, or a group of them: --group NAME.")
+            return verb(Words(ids, groups), **options)
+
+        argument = click.argument("ids", nargs=-1, metavar=metavar, shell_complete=complete_ids)
+        return argument(group_option(called))
+
+    return decorate
 
 
 any_ids = _ids("[ID...]")

@@ -27,6 +27,7 @@ COLUMNS: _Columns = {
 WIDE: _Columns = {
     "NAMESPACE": lambda each, _: each["namespace"] or NOTHING,
     "CONTEXT": lambda each, _: each["context"] or NOTHING,
+    "GROUPS": lambda each, _: ",".join(each["groups"]) or NOTHING,
     "RESTARTS": lambda each, _: str(each["restarts"]),
     "HELD": lambda each, _: str(each["held"]),
     "IN": lambda each, _: amount(each["bytesIn"]),

@@ -24,11 +24,11 @@ from kpf_supervise.kpfctl.group import (
     main,
     no_headers_option,
 )
-from kpf_supervise.kpfctl.ids import meant, resolve, selected
+from kpf_supervise.kpfctl.ids import Words, resolve, selected
 from kpf_supervise.kpfctl.rendering import COLUMNS, WIDE, document, print_table, row, table, takes_all
 from kpf_supervise.model import ADDED, KUBECTL, NOTICE, REMOVED
 
-_LIST = ("kpfctl list -o wide", "kpfctl ls 'web/*' --no-headers", "kpfctl list -w")
+_LIST = ("kpfctl list -o wide", "kpfctl ls 'web/*' --no-headers", "kpfctl list --group backend", "kpfctl list -w")
 
 
 @main.command("list", epilog=example(*_LIST))
@@ -38,10 +38,10 @@ _LIST = ("kpfctl list -o wide", "kpfctl ls 'web/*' --no-headers", "kpfctl list -
 )
 @click.option("-w", "--watch", is_flag=True, help="Then print one line per change, until Ctrl-C; with json, an object.")
 @no_headers_option
-def list_(ids: Sequence[str], output: str, watch: bool, no_headers: bool) -> None:
+def list_(words: Words, output: str, watch: bool, no_headers: bool) -> None:
     """List the forwards: all of them, or those with an ID. `ls` is short for it."""
     with connect() as client:
-        forwards = selected(ids, client.call("subscribe" if watch else "portforward:list"))
+        forwards = selected(words, client.call("subscribe" if watch else "portforward:list"))
         wide, widths = output == "wide", []
         if output in ("table", "wide"):
             head = [*COLUMNS, *(WIDE if wide else ()), "ERROR"]
@@ -53,7 +53,7 @@ def list_(ids: Sequence[str], output: str, watch: bool, no_headers: bool) -> Non
         known = {each["id"] for each in forwards}
         for event in client.events():
             forward, id = event["portForward"], event.get("forward")
-            if ids and id not in known and not (forward and any(meant(word, [forward]) for word in ids)):
+            if words and id not in known and not (forward and words.mean(forward)):
                 continue
             if forward is None or event["event"] in (KUBECTL, NOTICE):
                 if event["event"] == REMOVED:
@@ -82,10 +82,10 @@ def events(follow: bool, output: str) -> None:
 @ids_to_show
 @follow_option
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def logs(ids: Sequence[str], follow: bool, output: str) -> None:
+def logs(words: Words, follow: bool, output: str) -> None:
     """Show the latest events of forwards, with the lines that their kubectls wrote."""
     with connect() as client:
-        meant = resolve(ids, client.call("portforward:list"))
+        meant = resolve(words, client.call("portforward:list"))
         _tell(
             client, [("logs", {"id": id}) for id in meant], follow, output, lambda event: event.get("forward") in meant
         )

@@ -15,11 +15,12 @@ from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.habits import Meant
 from kpf_supervise.config.values import parse_children, parse_duration, parse_port, parse_selector_target, parse_target
 from kpf_supervise.control.client import Client, NoAnswer, Refused
-from kpf_supervise.kpfctl.change import tell_missing, until_active
+from kpf_supervise.kpfctl.change import start_stopped, tell_missing, until_active
 from kpf_supervise.kpfctl.completion import complete_contexts, complete_namespaces, complete_target_and_ports
 from kpf_supervise.kpfctl.group import (
     connect,
     example,
+    group_option,
     keep_waiting_option,
     main,
     timeout_option,
@@ -33,6 +34,7 @@ _KNOWN = ("active", "idle", "waiting", "reconnecting", "failed")  # states that 
 _EXAMPLES = (
     "kpfctl start service/web 8081:http 9091:9090 -n shop --wait",
     "kpfctl start -l app=search 9200 --lazy",
+    "kpfctl start --group backend --wait",
 )
 
 Port = tuple[int | None, int | str]
@@ -42,8 +44,7 @@ Port = tuple[int | None, int | str]
 @click.argument(
     "words",
     nargs=-1,
-    required=True,
-    metavar="TARGET [LOCAL:]REMOTE...",
+    metavar="TARGET [LOCAL:]REMOTE... | --group NAME",
     shell_complete=complete_target_and_ports,
 )
 @click.option("-l", "--selector", help="Instead of a TARGET: a label selector, as for kubectl -l.")
@@ -63,6 +64,7 @@ Port = tuple[int | None, int | str]
 @click.option("--hold", metavar="DURATION", help="How long a new connection waits for a pod. Default: the file's.")
 @click.option("--children", metavar="N", help="How many kubectls share its connections. Default: the file's.")
 @click.option("--lazy", is_flag=True, help="Start no kubectl before the first connection.")
+@group_option
 @click.option("--wait", is_flag=True, help="Return when they are active.")
 @timeout_option
 @keep_waiting_option
@@ -70,6 +72,7 @@ def start(
     words: Sequence[str],
     selector: str | None,
     name: str | None,
+    groups: Sequence[str],
     wait: bool,
     timeout: float,
     keep_waiting: bool,
@@ -79,7 +82,15 @@ def start(
     service/…, deployment/… and so on. Either all ports are forwarded, or none.
 
     What can't work, such as a service that does not exist or may not be read, is told at once and not started. With
-    --keep-waiting, it is started all the same."""
+    --keep-waiting, it is started all the same.
+
+    With --group instead of a TARGET, start those forwards of the file's group that are stopped, as they are declared.
+    """
+    if groups:
+        if words or selector or name or any(options.values()):
+            raise click.UsageError("--group starts forwards as they are declared: leave out all else but --wait.")
+        start_stopped(groups, wait, timeout, keep_waiting)
+        return
     what, pairs = _read(words, selector, options)
     with connect() as client:
         ids = _start(client, what, pairs, name, options)
@@ -106,13 +117,19 @@ def start(
 
 def _read(words: Sequence[str], selector: str | None, options: dict[str, Any]) -> tuple[Target, list[Port]]:
     """The target and the ports, and `options` as the instance wants them. Raises click.UsageError."""
+    if not words:
+        missing = "Name a TARGET" if selector is None else "Name the port to forward"
+        raise click.UsageError(f"{missing}, for example: {_EXAMPLES[selector is not None]}")
     try:
         if selector is not None:
             what, ports = parse_selector_target(selector), words
         else:
             what, ports = parse_target(words[0]), words[1:]
         if not ports:
-            raise click.UsageError(f"Name the port to forward, for example: kpfctl start {words[0]} 8080:http")
+            raise click.UsageError(
+                f"Name the port to forward, for example: kpfctl start {words[0]} 8080:http. "
+                "What is listed as stopped is started with: kpfctl restart ID"
+            )
         pairs = [parse_port(port, of_service=what.kind == "service") for port in ports]
         if options["hold"] is not None:
             parse_duration(options["hold"])

@@ -23,7 +23,7 @@ KEYS = (
     Key("r", "r", "restart", "restart it with a fresh kubectl", "Restart"),
     Key("n", "n", "begin", "begin a new forward: choose it from the cluster", "New"),
     Key("e", "e", "events", "all events, in full", "Events"),
-    Key("slash", "/", "filter", "filter by name, state, target, pod, namespace or port; Esc clears it", "Filter"),
+    Key("slash", "/", "filter", "filter by name, state, target, pod, namespace, group, port; Esc clears it", "Filter"),
     Key("S", "S", "stop_all", "stop all forwards; asks first if connections are open", "Stop all"),
     Key("question_mark", "?", "help", "all keys", "Help"),
     Key("q", "q", "quit", "quit; asks first if that ends open connections", "Quit"),

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.file import read
-from kpf_supervise.config.loader import LARGEST, parse
+from kpf_supervise.loading.file import read
+from kpf_supervise.loading.loader import LARGEST, parse
 from kpf_supervise.text import shorten
 
 # What a forward that was started beside the file may have of its own.
@@ -39,7 +39,8 @@ def lines_of(forward: dict[str, Any], described: dict[str, Any], context: str | 
 
 def _scalar(value: Any) -> str:
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if _needs_quotes(value) else value
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+        return f'"{escaped}"' if _needs_quotes(value) else value
     return "true" if value is True else "false" if value is False else str(value)
 
 
@@ -71,9 +72,11 @@ def inserted(text: str, lines: list[str]) -> str:
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
         raise NotSaved("the file's forwards are written in braces: add the lines yourself")
     value = next((value for key, value in root.value if key.value == "forwards"), None)
-    if not isinstance(value, yaml.MappingNode) or value.flow_style or not value.value:
+    if not isinstance(value, yaml.CollectionNode) or value.flow_style or not value.value:
         raise NotSaved("the file's forwards are not written one below the other: add the lines yourself")
-    indent = value.value[0][0].start_mark.column
+    if isinstance(value, yaml.SequenceNode):
+        lines = [f"- name: {lines[0].removesuffix(':')}", *lines[1:]]
+    indent = value.start_mark.column
     at = max(_last_line(value)) + 1
     known = text.splitlines(keepends=True)
     if known and not known[-1].endswith("\n"):
@@ -98,7 +101,11 @@ def _last_line(node: yaml.Node) -> Iterator[int]:
 
 def _check(before: str, after: str, name: str, id: str) -> None:
     """Raises NotSaved, or ConfigError."""
-    old, new = parse(before, name).forwards, parse(after, name).forwards
+    try:
+        old = parse(before, name, os.environ).forwards
+    except ConfigError as error:  # a variable may be set for the instance, and not here
+        raise NotSaved(f"the file can't be read here: {error.problems[0]}") from None
+    new = parse(after, name, os.environ).forwards
     if tuple(each for each in new if each.id != id) != old or len(new) != len(old) + 1:
         raise NotSaved(f"the file declares {id} already, or its other forwards would change: add the lines yourself")
 

@@ -17,7 +17,7 @@ GROUPINGS = ("", "namespace", "context", "state")
 URGENCY = ("failed", "reconnecting", "waiting", "connecting", "active", "idle", "stopped")
 _EVENTS = 1000  # as many as the instance keeps
 _HISTORY = 60  # rates that are kept of each forward
-_SEARCHED = ("id", "state", "target", "pods", "localPort", "namespace", "context")
+_SEARCHED = ("id", "state", "target", "pods", "localPort", "namespace", "context", "groups")
 
 _SORT_KEYS: dict[str, Callable[[Forward], Any]] = {
     "NAME": lambda each: each["id"],

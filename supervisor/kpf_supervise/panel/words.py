@@ -111,6 +111,8 @@ def _changed(settings: dict[str, Any]) -> Iterable[str]:
 def _written(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {each}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(value)
     return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.loader import EXAMPLE, load
-from tests.config.test_mistakes import lines, unwrapped
+from kpf_supervise.loading.forwards import EXAMPLE
+from kpf_supervise.loading.loader import load
+from tests.loading.test_mistakes import lines, unwrapped
 
 FILES = """
 - target: web
@@ -31,8 +32,76 @@ f:1:11: forwards: no forwards are declared. Write each below its name, for examp
 ====
 forwards: [web]
 --
-f:1:11: forwards: a list where a group of keys belongs. Write each forward below its name: web: {target: service/web,
+f:1:12: forwards[0]: a single value where a group of keys belongs. Write each as in - {name: web, target: service/web,
     ports: 8080}.
+====
+forwards: []
+--
+f:1:11: forwards: an empty list. Write at least one element.
+====
+forwards:
+  - {name: web, target: svc/web, ports: 80, hodl: 1s}
+  - {name: web, target: svc/db, ports: 81}
+  - {target: svc/api, ports: [82, http]}
+  - name: -x
+    prots: 83
+--
+f:2:45: forwards.web.hodl: unknown key "hodl". Did you mean hold?
+f:3:12: forwards.web.name: the name web is in line 2 already. Give one of them another name.
+f:4:5: forwards[2]: no name. Add one, such as name: web.
+f:4:35: forwards[2].ports[1]: "http" names the remote port and leaves the local one open. Write "8080:http", or
+    ":http" for any free local port.
+f:5:5: forwards.-x: neither a target nor a selector. Add one, such as target: service/web.
+f:5:11: forwards.-x.name: "-x" cannot name a forward. Use letters, digits, '.', '_' and '-', a letter or digit first,
+    63 characters at most.
+f:6:5: forwards.-x.prots: unknown key "prots". Did you mean ports?
+====
+x-common: &common
+  hold: 1x
+  lazi: true
+x-other: {this: [is, nobody's], business: }
+forwards:
+  web:
+    <<: *common
+    target: svc/web
+    ports: 80
+  db:
+    <<: *common
+    target: svc/db
+    ports: 81
+--
+f:2:9: forwards.web.hold: "1x" is not a duration. Write it as in 500ms, 30s, 10m or 1h30m.
+f:3:3: forwards.web.lazi: unknown key "lazi". Did you mean lazy?
+====
+x-only: {hold: 1m}
+--
+f:1:1: no forwards. Write them below the line forwards:.
+====
+forwards:
+  web: {x-own: 1, target: svc/web, ports: 80}
+--
+f:2:9: forwards.web.x-own: unknown key "x-own". Known here: target, selector, ports, context, namespace, kubeconfig,
+    address, hold, lazy, idle_timeout, balance, children, protocol, notify, reconnect, each, enabled, groups.
+====
+forwards: {web: {target: svc/web, ports: ${PORT}}}
+--
+f:1:43: a variable in brackets or braces, without quotes. Put it in quotes: "${NAME}".
+====
+forwards:
+  web:
+    target: svc/web
+    ports: ["80:80", ${PORT:-81}]
+--
+f:4:23: a variable in brackets or braces, without quotes. Put it in quotes: "${NAME}".
+====
+forwards:
+  web:
+    target: svc/web
+    name: web
+    ports: 80
+--
+f:4:5: forwards.web.name: name has no place here. The key above is the forward's name; name belongs to the entries of a
+    list.
 ====
 forwards:
   web:

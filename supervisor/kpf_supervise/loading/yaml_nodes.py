@@ -100,6 +100,8 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> FileMistake:
     opened = "end of stream" in says or "expected ':'" in says  # the cause is where it began, not where it was found
     mark = error.context_mark if opened else error.problem_mark
     assert mark is not None
+    if mark.buffer is not None and mark.buffer[max(mark.pointer - 1, 0) : mark.pointer + 1] == "${":
+        return _problem(mark, "", "a variable in brackets or braces, without quotes", 'Put it in quotes: "${NAME}".')
     message, fix = next((message, fix) for part, message, fix in SYNTAX if part in says)
     return _problem(mark, "", message, fix)
 

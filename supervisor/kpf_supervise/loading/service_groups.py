@@ -9,9 +9,10 @@ from typing import Any
 
 from kpf_supervise.config.contents import ServiceGroup
 from kpf_supervise.config.errors import Mistake
-from kpf_supervise.config.reader import Reader
 from kpf_supervise.config.schema import SERVICES
-from kpf_supervise.config.yaml_nodes import Item, is_empty, kind
+from kpf_supervise.loading.forwards import read_groups
+from kpf_supervise.loading.reader import Reader
+from kpf_supervise.loading.yaml_nodes import Item, is_empty, kind
 from kpf_supervise.model import Forward
 from kpf_supervise.text import quote
 
@@ -56,8 +57,8 @@ def _group(
 ) -> ServiceGroup:
     group = {} if is_empty(item) else reader.group(item, SERVICES, _SHAPE)
     address = group.get("address")
-    each_address = address is not None and address.node.value == EACH
-    plain = {key: entry for key, entry in group.items() if key not in ("local", "exclude")}
+    each_address = address is not None and reader.read(address, str) == EACH
+    plain = {key: entry for key, entry in group.items() if key not in ("local", "exclude", "groups")}
     if each_address:
         del plain["address"]
     values = {**base, "address": "127.0.0.1"} if each_address else base
@@ -67,7 +68,7 @@ def _group(
     patterns = [reader.read(each, parse_pattern) for each in reader.elements(group.get("exclude"))]
     template = forward(values)
     return ServiceGroup(
-        template=replace(template, dormant=template.lazy),
+        template=replace(template, dormant=template.lazy, groups=read_groups(reader, group)),
         selector=getattr(selector, "name", ""),
         exclude=tuple(patterns),
         offset=offset,

@@ -8,10 +8,10 @@ from typing import Any
 
 from kpf_supervise.config.contents import Proxy, proxied
 from kpf_supervise.config.errors import Mistake
-from kpf_supervise.config.reader import Reader
 from kpf_supervise.config.schema import PROXY
 from kpf_supervise.config.values import parse_namespace, parse_proxy_port
-from kpf_supervise.config.yaml_nodes import Item, kind
+from kpf_supervise.loading.reader import Reader
+from kpf_supervise.loading.yaml_nodes import Item, kind
 from kpf_supervise.model import Forward
 
 

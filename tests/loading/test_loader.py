@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from kpf_supervise.config.contents import PROXIED, Config, Proxy
-from kpf_supervise.config.loader import load, parse
 from kpf_supervise.config.options import OF_FILE, OPTIONS
 from kpf_supervise.config.schema import DEFAULTS, FORWARD, RECONNECT, SERVICES, TOP, schema
+from kpf_supervise.loading.loader import load, parse
 from kpf_supervise.model import Cluster, Forward, Reconnect, Target
-from tests.config.test_mistakes import lines, with_option
+from tests.loading.test_mistakes import lines, with_option
 
 EXAMPLE = Path(__file__).parent.parent.parent / "config.example.yaml"
 
@@ -292,6 +292,45 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     assert load(path).forwards[0].id == "a"
 
 
+def test_a_list_of_entries_with_a_name_is_the_same(tmp_path: Path) -> None:
+    by_name = "forwards:\n  b: {target: svc/b, ports: [80, 81], each: true}\n  a: {target: svc/a, ports: 82, groups: x}"
+    as_list = """
+x-common: &common {groups: [x, y, x]}
+forwards:
+- {name: b, target: svc/b, ports: [80, 81], each: true}
+- <<: *common
+  name: a
+  target: svc/a
+  ports: 82
+  groups: x
+"""
+    assert parse(as_list, "f") == parse(by_name, "f")
+    assert parse(as_list.replace("  groups: x\n", ""), "f").forwards[0].groups == ("x", "y")
+
+
+GROUPED = """
+forwards:
+  a: {target: svc/a, ports: 80, groups: [x, y]}
+  b: {target: svc/b, ports: 81, groups: y}
+  c: {target: svc/c, ports: 82}
+  d: {target: svc/d, ports: 83, groups: x, enabled: false}
+  e: {target: svc/e, ports: 84, groups: y, each: true}
+services: [{namespace: n, groups: z}, {namespace: m}]
+"""
+
+
+def test_only_a_group_is_started() -> None:
+    config = parse(GROUPED, "f")
+    assert config.groups == ["x", "y", "z"]
+    assert config.only([]) == config
+    for groups, enabled, others in [("x", "a", ([], [])), ("xy", "ab", (["e"], [])), ("z", "", ([], ["n"]))]:
+        chosen = config.only(groups)
+        assert [each.id for each in chosen.forwards] == ["a", "b", "c", "d"]
+        assert [each.id for each in chosen.forwards if each.enabled] == list(enabled)
+        found = [each.id for each in chosen.each], [each.template.namespace for each in chosen.services]
+        assert found == others
+
+
 # The schema
 
 
@@ -313,8 +352,8 @@ def test_schema_describes_each_option() -> None:
 def test_schema_knows_what_is_read() -> None:
     flat = {*FORWARD, *(f"reconnect.{name}" for name in RECONNECT)}
     top = {"persist", "metrics", "credentials", "kubectl", "socket", "kubeconfig", "direct"}
-    assert flat - {"ports", "reconnect", "kubeconfig"} | top == set(OPTIONS)
-    assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "each", "enabled"}
+    assert flat - {"ports", "reconnect", "kubeconfig", "groups"} | top == set(OPTIONS)
+    assert FORWARD.keys() - DEFAULTS.keys() == {"target", "selector", "ports", "each", "enabled", "groups"}
 
 
 def test_schema_has_the_defaults_of_the_model() -> None:

@@ -11,8 +11,8 @@ import trio
 
 from kpf_supervise.config.contents import Config
 from kpf_supervise.config.errors import ConfigError, FileMistake
-from kpf_supervise.config.file import mark
-from kpf_supervise.config.loader import load
+from kpf_supervise.loading.file import mark
+from kpf_supervise.loading.loader import load
 
 _LOOK = 0.5  # seconds between two checks; a stat costs microseconds, and it does not matter how the file is saved
 _PATIENCE = 5.0  # seconds that the disk or network file system may take to answer a read

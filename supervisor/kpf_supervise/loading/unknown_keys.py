@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.schema import DEFAULTS, FORWARD, PROXY, RECONNECT, SERVICES, TOP
 from kpf_supervise.config.target_kinds import KINDS
-from kpf_supervise.config.yaml_nodes import Item
-from kpf_supervise.config.yaml_nodes import kind as kind_of
+from kpf_supervise.loading.yaml_nodes import Item
+from kpf_supervise.loading.yaml_nodes import kind as kind_of
 from kpf_supervise.text import quote, shorten
 
 
@@ -28,6 +28,9 @@ def unknown_key(key: str, known: Collection[str], entry: Item) -> tuple[Mistake,
             return Mistake(f"{key} has no place here", f"It belongs {home}."), "", entry
     if "target" in known and (kind := KINDS.get(key.lower())):
         return _target_as_key(key, kind, entry)
+    if key == "name" and "target" in known:
+        fix = "The key above is the forward's name; name belongs to the entries of a list."
+        return Mistake("name has no place here", fix), "", entry
     near = get_close_matches(key, known, 1)
     if not near and key in PROXY:
         return Mistake(f"{key} has no place here", "It belongs under proxy."), "", entry

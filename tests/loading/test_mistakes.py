@@ -7,13 +7,13 @@ import re
 import pytest
 
 from kpf_supervise.config.errors import ConfigError
-from kpf_supervise.config.loader import parse
+from kpf_supervise.loading.loader import parse
 
 
 def lines(text: str, name: str = "f") -> list[str]:
     """What is said of `text`, line by line; nothing if it is good."""
     try:
-        parse(text, name)
+        parse(text, name, {})
     except ConfigError as error:
         return str(error).splitlines()
     return []
@@ -208,7 +208,8 @@ f:5:5: forwards.web.kubectl: kubectl has no place here. It belongs at the top of
 
 replicas: 2
 f:5:5: forwards.web.replicas: unknown key "replicas". Known here: target, selector, ports, context, namespace,
-    kubeconfig, address, hold, lazy, idle_timeout, balance, children, protocol, notify, reconnect, each, enabled.
+    kubeconfig, address, hold, lazy, idle_timeout, balance, children, protocol, notify, reconnect, each, enabled,
+    groups.
 
 children: 17
 f:5:15: forwards.web.children: "17" is not a number of children. Write a whole number from 1 to 16.
@@ -239,15 +240,6 @@ f:4:5: forwards.web.port: unknown key "port". Did you mean ports?
 port: 99999
 f:4:5: forwards.web.port: unknown key "port". Did you mean ports?
 f:4:11: forwards.web.port: the port "99999" is out of range. Use 1 to 65535.
-
-context: ${CTX}
-f:5:14: forwards.web.context: variables are not expanded: "${CTX}". Write the value itself.
-
-namespace: shop-${USER:-me}
-f:5:16: forwards.web.namespace: variables are not expanded: "${USER:-me}". Write the value itself.
-
-kubeconfig: $HOME/.kube/dev
-f:5:17: forwards.web.kubeconfig: variables are not expanded: "$HOME". Write the value itself.
 
 ports: 53:53/udp
 f:4:12: forwards.web.ports: "53:53/udp" is UDP, and kubectl can't forward UDP. It forwards TCP only: remove this port,

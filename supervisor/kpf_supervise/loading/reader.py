@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from kpf_supervise.config.errors import FileMistake, Mistake
-from kpf_supervise.config.yaml_nodes import Item
+from kpf_supervise.loading.yaml_nodes import Item
+
+BAD: Any = object()  # replaces a value already reported as wrong, so that no further checks use it
 
 
 class Reader(Protocol):
