@@ -167,7 +167,7 @@ def test_every_output_of_env_is_shown() -> None:
     [
         (["--check", str(ROOT / "config.example.yaml")], 0, "valid; it declares 4 forwards"),
         (["--check", "nosuch.yaml"], 2, "nosuch.yaml: cannot be read: No such file or directory"),
-        ([], 2, "Name the configuration file"),
+        ([], 2, "Say what to forward, as for kubectl port-forward"),
         (["--nosuch"], 2, "No such option"),
         (["--schema"], 0, schema()["title"]),
         (["--version"], 0, "kpf-supervise, version "),

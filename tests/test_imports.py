@@ -54,6 +54,7 @@ PURE = [
     "config.service_groups",
     "config.target_kinds",
     "config.values",
+    "config.words",
     "config.yaml_nodes",
     "config.unknown_keys",
     "config.loader",

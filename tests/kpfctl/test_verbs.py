@@ -328,7 +328,7 @@ def test_of_a_lazy_forward_the_cluster_is_asked(words: str, answer: Any, said: s
     [
         ("service/web", "Name the port to forward, for example: kpfctl start service/web 8080:http"),
         ("-l app=web", "Missing argument 'TARGET [LOCAL:]REMOTE...'"),
-        ("-l app=web pod/a", '"pod/a" is not a port'),
+        ("-l app=web pod/a", 'the target "pod/a" beside a selector. Keep one of the two'),
         ("-l app: 80", '"app:" is not a label key'),
         ("svc/web:80 80", '"svc/web:80" has a port in it. Write: kpfctl start service/web 80'),
         ("svc/web 80/udp", "kubectl can't forward UDP"),

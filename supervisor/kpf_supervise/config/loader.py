@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,11 +21,11 @@ from kpf_supervise.config.schema import DEFAULTS, FORWARD, RECONNECT, TOP
 from kpf_supervise.config.service_groups import read_services
 from kpf_supervise.config.unknown_keys import unknown_key
 from kpf_supervise.config.values import parse_forward_name, parse_port
+from kpf_supervise.config.words import Port, ids_of
 from kpf_supervise.config.yaml_nodes import Item, compose, elements, entries, scalar, singles
 from kpf_supervise.config.yaml_nodes import kind as kind_of
 from kpf_supervise.model import TEMPLATE, Cluster, Forward, Reconnect
 
-Port = tuple[int | None, int | str]  # (local, None for any free port; remote)
 EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
 LARGEST = 200_000  # bytes; PyYAML reads about 100 kB/s
 BALANCED = 4  # kubectls at most, if the file names no number
@@ -188,7 +187,7 @@ class _Reader:
             self.problems.append(group["each"].problem(mistake))
         found = [
             Forward(id=id, target=target, local=local, remote=remote, **shared)
-            for id, (local, remote) in zip(_ids(name, ports), ports, strict=True)
+            for id, (local, remote) in zip(ids_of(name, ports), ports, strict=True)
         ]
         self.each += found if values.get("each") is True else []
         return found
@@ -239,14 +238,3 @@ def _shared(values: dict[str, Any]) -> dict[str, Any]:
         "cluster": Cluster(values.get("kubeconfig"), values.get("context")),
         "reconnect": Reconnect(**times),
     }
-
-
-def _ids(name: str, ports: list[Port]) -> list[str]:
-    """`name`, or for several ports `name/REMOTE`, or `name/LOCAL:REMOTE` where some share the same remote port."""
-    if len(ports) == 1:
-        return [name]
-    shared = Counter(remote for _, remote in ports)
-    return [
-        f"{name}/{local}:{remote}" if local is not None and shared[remote] > 1 else f"{name}/{remote}"
-        for local, remote in ports
-    ]

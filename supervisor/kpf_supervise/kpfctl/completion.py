@@ -39,7 +39,7 @@ def _ask(context: click.Context, method: str, **params: Any) -> Any:
         return []
 
 
-def _beginning(items: Iterable[tuple[str, str]], incomplete: str) -> Items:
+def beginning(items: Iterable[tuple[str, str]], incomplete: str) -> Items:
     return [CompletionItem(value, help=help) for value, help in items if value.startswith(incomplete)]
 
 
@@ -50,21 +50,21 @@ def complete_ids(context: click.Context, parameter: click.Parameter, incomplete:
     ids = {each["id"]: each["state"] for each in forwards if each["id"] not in given}
     names = Counter(id.partition("/")[0] for id in ids)
     groups = {name: f"all {count} ports" for name, count in names.items() if name not in ids and count > 1}
-    return _beginning((ids | groups).items(), incomplete)
+    return beginning((ids | groups).items(), incomplete)
 
 
 def complete_logins(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """The contexts whose user signs in."""
-    return _beginning([(each["context"], each["plugin"]) for each in _ask(context, "logins")], incomplete)
+    return beginning([(each["context"], each["plugin"]) for each in _ask(context, "logins")], incomplete)
 
 
 def complete_contexts(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     found = _ask(context, "contexts")
-    return _beginning([(each["name"], "current" if each["current"] else "") for each in found], incomplete)
+    return beginning([(each["name"], "current" if each["current"] else "") for each in found], incomplete)
 
 
 def complete_namespaces(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    return _beginning([(name, "") for name in _ask(context, "namespaces")], incomplete)
+    return beginning([(name, "") for name in _ask(context, "namespaces")], incomplete)
 
 
 def complete_target_and_ports(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
@@ -74,11 +74,11 @@ def complete_target_and_ports(context: click.Context, parameter: click.Parameter
         words.insert(0, selector)
     if words:
         target = words[0]
-        return _beginning(_ports(_ask(context, "ports", target=target), target, incomplete), incomplete)
-    return _beginning(_targets(_ask(context, "targets"), incomplete), incomplete)
+        return beginning(ports(_ask(context, "ports", target=target), target, incomplete), incomplete)
+    return beginning(targets(_ask(context, "targets"), incomplete), incomplete)
 
 
-def _targets(found: list[dict[str, Any]], incomplete: str) -> Iterable[tuple[str, str]]:
+def targets(found: list[dict[str, Any]], incomplete: str) -> Iterable[tuple[str, str]]:
     """With the kind as it was typed: svc/ is completed to svc/web. Pods, which are many, come once their kind was
     begun."""
     typed, slash, _ = incomplete.partition("/")
@@ -90,7 +90,7 @@ def _targets(found: list[dict[str, Any]], incomplete: str) -> Iterable[tuple[str
         yield f"{shown}/{name}", ", ".join(port["name"] or str(port["port"]) for port in each["ports"])
 
 
-def _ports(found: list[dict[str, Any]], target: str, incomplete: str) -> Iterable[tuple[str, str]]:
+def ports(found: list[dict[str, Any]], target: str, incomplete: str) -> Iterable[tuple[str, str]]:
     """LOCAL:REMOTE with a local port that needs no root, and :REMOTE for any free one. A local port that was typed is
     kept."""
     typed, colon, _ = incomplete.partition(":")
