@@ -235,6 +235,7 @@ def test_describe_shows_all_that_is_known() -> None:
     instance = Instance(replace(status("web", State.FAILED, Cause.FORBIDDEN), port=8080), status("db"))
     settings = {"hold": "30s", "children": 1, "lazy": False, "reconnect": {"attempts": 3}}
     instance.answers["describe"] = {"settings": settings, "own": [], "connections": []}
+    instance.answers["info"] = {"config": None}
     instance.answers["logs"] = [
         {"time": "2026-11-23T12:00:00.000Z", "forward": "web", "event": "failed", "message": "it has failed"}
     ]
@@ -248,6 +249,7 @@ def test_describe_shows_all_that_is_known() -> None:
         "Local address: localhost:8080",
         "Target: pod/a, port 0",
         "Pod: –",
+        "Declared: by the command line",
         "hold: 30s",
         "lazy: false",
         'reconnect: {"attempts": 3}',

@@ -189,7 +189,8 @@ def about(info: dict[str, Any], forwards: Iterable[dict[str, Any]]) -> str:
     ports: dict[str, list[str]] = {}
     for each in forwards:
         if not each["proxied"]:
-            ports.setdefault(each["target"], []).append(f"{each['localPort'] or ''}:{each['remote']}")
+            target = f"-l {each['target']}" if each["resourceType"] == "selector" else each["target"]
+            ports.setdefault(target, []).append(f"{each['localPort'] or ''}:{each['remote']}")
     words = [" ".join([target, *of_target]) for target, of_target in ports.items()]
     if len(words) > _SHOWN:
         words[_SHOWN:] = [f"and {len(words) - _SHOWN} more"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kpf_supervise.config.target_kinds import KINDS
-from kpf_supervise.control.client import Client, NoAnswer, Refused, find
+from kpf_supervise.control.client import Client, NoAnswer, Refused, about, find, running
 
 _PATIENCE = 3.0  # seconds for an answer: somebody has pressed Tab, and waits
 _CONVENIENT = 1024  # the first local port that needs no root; 80 is proposed as 8080, 443 as 8443
@@ -41,6 +42,16 @@ def _ask(context: click.Context, method: str, **params: Any) -> Any:
 
 def beginning(items: Iterable[tuple[str, str]], incomplete: str) -> Items:
     return [CompletionItem(value, help=help) for value, help in items if value.startswith(incomplete)]
+
+
+def complete_sockets(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Those of the running instances, with what they forward; else any file."""
+    found: list[tuple[str, str]] = []
+    with suppress(NoAnswer):
+        for path in running():
+            with suppress(NoAnswer, Refused), Client(path, timeout=1) as client:
+                found.append((str(path), about(client.call("info"), client.call("portforward:list"))))
+    return beginning(found, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 def complete_ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
