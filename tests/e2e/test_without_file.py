@@ -189,8 +189,8 @@ async def test_kubectl_completes_the_plugins_words_and_never_signs_in(tmp_path: 
 @COMPLETES_PLUGINS
 async def test_a_cluster_that_does_not_answer_holds_up_nobody(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        server = {"server": f"https://127.0.0.1:{silent.getsockname()[1]}"}
+        server = {"server": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", silent=({"token": "t"}, server))
         begun = time.monotonic()
         assert await offered(plugged(tmp_path, kubeconfig), "service/") == [":0"]
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 15, "kubectl itself would wait without end"

@@ -20,7 +20,8 @@ _COMPLETE = "_KPF_SUPERVISE_COMPLETE"
 EPILOG = """
 \b
 Examples:
-  kpf-supervise forwards.yaml                     keep the forwards until Ctrl-C
+  kpf-supervise service/web 8080:http -n shop     as kubectl port-forward, until Ctrl-C
+  kpf-supervise forwards.yaml                     keep the forwards of a file
   kpf-supervise --check forwards.yaml             only check the file
   kpf-supervise --sandbox forwards.yaml           try it without a cluster
   kpf-supervise forwards.yaml -- make test        run a command while they are active
