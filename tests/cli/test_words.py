@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -14,9 +15,9 @@ from kpf_supervise.config.contents import Config
 from kpf_supervise.model import TEMPLATE, Cluster, Forward, Target
 
 
-def asked(line: str, needs_none: bool = False, **options: str | bool | None) -> Asked:
+def asked(line: str, needs_none: bool = False, **options: Any) -> Asked:
     before, dashes, after = f" {line} ".partition(" -- ")
-    return read(before.split(), after.split() if dashes else (), Options(**options), needs_none)  # type: ignore[arg-type]
+    return read(before.split(), after.split() if dashes else (), Options(**options), needs_none)
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ WEB = Target("service", "web")
     ],
 )
 def test_a_target_and_ports(
-    line: str, options: dict[str, str], forwards: list[tuple[str, Target, int | None, int | str]]
+    line: str, options: dict[str, Any], forwards: list[tuple[str, Target, int | None, int | str]]
 ) -> None:
     found = asked(line, **options)
     assert found.file is None
@@ -61,7 +62,7 @@ def test_a_target_and_ports(
 
 def test_the_options_are_those_of_a_forward_in_a_file(here: Path) -> None:
     (here / "kc").write_text("")
-    place = {"namespace": "shop", "context": "kind-dev", "kubeconfig": "kc"}
+    place: dict[str, Any] = {"namespace": "shop", "context": "kind-dev", "kubeconfig": "kc"}
     found = asked("service/web 80 -- make test", address="::1", lazy=True, **place)
     cluster = Cluster(here / "kc", "kind-dev")
     of_all = Forward(id="", target=TEMPLATE.target, remote=0, namespace="shop", cluster=cluster)
@@ -122,7 +123,7 @@ def test_a_file(line: str, file: str, command: list[str]) -> None:
         ("forwards.yaml", {"lazy": True}, "--lazy belongs to a TARGET on the command line"),
     ],
 )
-def test_what_is_wrong_is_told(line: str, options: dict[str, str], said: str) -> None:
+def test_what_is_wrong_is_told(line: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(click.UsageError) as raised:
         asked(line, **options)
     assert said in raised.value.message
