@@ -203,23 +203,25 @@ async def supervising(
     folder: Path,
     kubectl: Kubectl | None,
     kubeconfig: Path | None,
-    config: str,
+    config: str | None,
     *words: str,
     program: Sequence[str] = ("-m", "kpf_supervise"),
     **variables: str,
 ) -> AsyncIterator[Instance]:
-    """Run kpf-supervise with this configuration during the block, with `folder` as HOME. `program` are Python's
-    arguments."""
+    """Run kpf-supervise with this configuration during the block, with `folder` as HOME; without one (None), in
+    `folder`. `program` are Python's arguments."""
     file = folder / "config.yaml"
-    file.write_text(textwrap.dedent(config))
+    if config is not None:
+        file.write_text(textwrap.dedent(config))
     environment = surroundings(folder, kubeconfig, **variables)
-    options = ["--kubectl", kubectl.path] if kubectl else []
+    options = ["--log-format=json", *(["--kubectl", kubectl.path] if kubectl else [])]
     async with AsyncExitStack() as stack:
         # not in `folder`, because a socket's path must be short
         environment["XDG_RUNTIME_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="kpf"))
         nursery = await stack.enter_async_context(trio.open_nursery())
         process = await trio.lowlevel.open_process(
-            [sys.executable, *program, str(file), "--log-format=json", *options, *words],
+            [sys.executable, *program, *([str(file)] if config is not None else []), *options, *words],
+            cwd=folder if config is None else None,
             env=environment,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -169,7 +169,7 @@ def test_every_output_of_env_is_shown() -> None:
     [
         (["--check", EXAMPLE], 0, "valid; it declares 4 forwards"),
         (["--check", "nosuch.yaml"], 2, "nosuch.yaml: cannot be read: No such file or directory"),
-        ([], 2, "Name the configuration file"),
+        ([], 2, "Say what to forward, as for kubectl port-forward"),
         (["--nosuch"], 2, "No such option"),
         (["--metrics", "web.shop:80", "f.yaml"], 2, "Invalid value for '--metrics'"),
         (["--check", EXAMPLE, "--group", "a"], 2, 'no forward of the file is in the group "a". It has none: write gr'),

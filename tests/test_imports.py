@@ -57,6 +57,7 @@ PURE = [
     "config.selectors",
     "config.target_kinds",
     "config.values",
+    "config.words",
     "config.diff",
     "loading.yaml_nodes",
     "loading.reader",

@@ -50,6 +50,7 @@ class Job:
 
     config: Config
     path: Path | None  # the configuration file; its edits are applied
+    found: bool = False  # nobody has named the file
     kubectl: str
     log_format: str = "text"
     proxy: tuple[str, int] | None = None  # address and port on which it listens, instead of the file's
@@ -68,7 +69,7 @@ async def run(job: Job) -> int:
     """Keep the forwards until SIGINT, SIGTERM or SIGHUP, the end of the command, or a `shutdown` call on the control
     socket. Then all ports are free again, and no kubectl runs. Returns the exit code."""
     raise_limit()
-    path = job.socket or socket_of(job.path, str(os.getpid()) if job.command else "")
+    path = job.socket or socket_of(job.path, str(os.getpid()) if job.command or job.path is None else "")
     with ExitStack() as stack:
         control, unreachable = None, ""
         try:
@@ -76,7 +77,7 @@ async def run(job: Job) -> int:
         except Running as running:
             return _refuse(
                 f"an instance is running already: {running}. Control it with kpfctl, end it with: "
-                f"{shutdown_line(job.path, job.socket)}, or give this one a socket of its own: --socket PATH"
+                f"{shutdown_line(job.path, path)}, or give this one a socket of its own: --socket PATH"
             )
         except OSError as error:
             if job.socket is not None:
@@ -112,8 +113,10 @@ async def _run(job: Job, control: socket.socket | None, path: Path, unreachable:
                 await showing.start(_print, board, job.log_format)
             if unreachable:
                 board.notice(unreachable)
+            if job.found:
+                board.notice(f"the forwards are those of {job.path}: no file was named")
             with ending.scope, shortage_told(board.notice):
-                await _keep(job, board, command, ending, open_to_others)
+                await _keep(job, board, command, ending, open_to_others, path if control else None)
             panel.cancel()
             board.close()
             showing.cancel_scope.deadline = trio.current_time() + _LAST_LINES
@@ -194,6 +197,7 @@ async def _keep(
     command: Command | None,
     ending: _Ending,
     open_to_others: Callable[[Handlers, trio.Event], None],
+    control_path: Path | None,
 ) -> None:
     async with AsyncExitStack() as stack:
         guard = await stack.enter_async_context(open_orphan_guard())
@@ -236,7 +240,7 @@ async def _keep(
         open_to_others(Handlers(supervisor, board, desired, shut_down), terminal_free)
         asked = [*sources.clusters, *([desired.proxy.template.cluster] if desired.proxy else [])]
         nursery.start_soon(_use_terminal, supervisor, asked, job.panel, terminal_free)
-        say_up()
+        say_up(control_path)
         for what, run in (
             ("notifying the service manager", partial(tell_service_manager, board)),
             ("notifications", partial(notify, board, partial(ring_on, _STDERR))),

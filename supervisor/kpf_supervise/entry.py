@@ -12,6 +12,22 @@ def kpf_supervise() -> None:
     program()
 
 
+def kubectl_kpf() -> None:
+    """As a plugin: `kubectl kpf …`."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from kpf_supervise.cli.program import program
+
+    program("kubectl kpf")
+
+
+def kubectl_complete_kpf() -> None:
+    """What kubectl runs to complete the words after `kubectl kpf`."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from kpf_supervise.cli.plugin import complete
+
+    complete()
+
+
 def kpfctl() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from kpf_supervise.kpfctl.program import program

@@ -49,7 +49,7 @@ async def completing(shell: str, folder: Path) -> AsyncIterator[tuple[Terminal, 
         async with supervising(folder, NEWEST, cluster.kubeconfig, config) as instance:
             await instance.told(lambda: len([e for e in instance.events if e["event"] == "idle"]) == 5)
             environment = instance.environment
-            environment["PATH"] = f"{BIN}:{environment['PATH']}"
+            environment |= {"PATH": f"{BIN}:{environment['PATH']}", "KUBECTL": NEWEST.path}
             async with in_terminal(command, environment) as terminal:
                 terminal.type(f"{setup}; cd {folder}; echo set up | tr a-z A-Z\n")
                 await terminal.shows("SET UP")
@@ -86,6 +86,9 @@ async def test_tab_completes_what_was_begun(shell: str, tmp_path: Path) -> None:
             ("kpf-supervise --log-format js", "kpf-supervise --log-format json "),
             ("kpf-supervise conf", "kpf-supervise config.yaml "),
             ("kpf-supervise config.yaml --group ba", "kpf-supervise config.yaml --group backend "),
+            ("kpf-supervise svc/sea", "kpf-supervise svc/search "),
+            ("kpf-supervise service/web 8080:ht", "kpf-supervise service/web 8080:http "),
+            (f"kpf-supervise --context {EKS} -n kube-s", f"kpf-supervise --context {EKS} -n kube-system "),
         ]:
             terminal.type(f"{begun}\t.")  # the dot shows that a blank follows
             await terminal.shows(f"{completed}.")

@@ -141,6 +141,11 @@ async def test_the_readme(tmp_path: Path) -> None:
             assert [pod.partition("-")[0] for pod in reached] == ["web", "db", "search"]
         assert await demo.exit_code() == 0
 
+        async with shell.keep("kpf-supervise service/web 8080:http 9090 -n shop") as running:
+            for id in ("web/http", "web/9090"):
+                await running.says(rf"{id} +active ")
+        assert await running.exit_code() == 0
+
         shell.write("forwards.yaml", docs_file("README.md"))
         checked = await shell.paste("kpf-supervise --check forwards.yaml")
         assert checked == "forwards.yaml: valid; it declares 3 forwards\n"
@@ -178,6 +183,7 @@ async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> Non
         open_cluster(tmp_path) as cluster,
         pasting(tmp_path, cluster.kubeconfig, *COMMAND_LINE, but=SKIPPED) as shell,
     ):
+        await furnish(cluster)
         for name in ("config.example.yaml", "forwards.yaml"):
             shell.write(name, EXAMPLE)
         (tmp_path / "Makefile").write_text("test:\n\t@curl -s $$KPF_WEB_HTTP_ADDR\n")
@@ -189,7 +195,16 @@ async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> Non
             assert await running.exit_code() == 0
         async with shell.keep("kpf-supervise --proxy 1080") as running:
             await running.says("any name of the cluster is reached through")
+        for line, ids in (
+            ("kpf-supervise service/web 8080:http 9090 -n shop", ("web/http", "web/9090")),
+            ("kubectl kpf -l app=search 9200 -n shop", ("app-search",)),
+        ):
+            async with shell.keep(line) as running:
+                for id in ids:
+                    await running.says(rf"{id} +active ")
+            assert await running.exit_code() == 0
         for line in (
+            "kpf-supervise service/web :http -n shop -- sh -c 'curl -s $KPF_WEB_ADDR'",
             "kpf-supervise forwards.yaml -- make test",
             "kpf-supervise --sandbox config.example.yaml -- sh -c 'curl -s $KPF_WEB_HTTP_ADDR'",
         ):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kpf_supervise.control.unix_socket import control_socket
 from kpf_supervise.instance import paths
-from kpf_supervise.instance.paths import runtime_folder, socket_of
-from kpf_supervise.model import LONGEST_SOCKET
+from kpf_supervise.instance.paths import name_of, runtime_folder, socket_of
+from kpf_supervise.model import LONGEST_SOCKET, TEMPLATE, Cluster
 
 PID = "4194304"  # as long as one can be
 FILES = [Path("shop.yaml"), Path("a-name-as-long-as-names-of-files-may-be.yaml"), Path("🏪" * 40), Path("\udcff" * 30)]
@@ -42,6 +43,23 @@ def test_each_sockets_name_has_room(temporary: Path, file: Path | None) -> None:
 
 def test_the_configurations_of_one_folder_are_told_apart_by_what_is_left_of_their_names(temporary: Path) -> None:
     assert len({socket_of(file, more) for file in (None, *FILES) for more in ("", PID, "1")}) == 15
+
+
+def test_the_same_command_line_has_the_same_name_and_another_one_has_another() -> None:
+    web = replace(TEMPLATE, id="web/http", local=8080, remote="http")
+    names = {
+        name_of(None, forwards)
+        for forwards in (
+            [],
+            [web],
+            [web, web],
+            [replace(web, namespace="shop")],
+            [replace(web, cluster=Cluster(None, "a"))],
+        )
+    }
+    assert len(names) == 5
+    assert {name.partition("-")[0] for name in names} == {"no", "web"}
+    assert name_of(None, [replace(web)]) in names
 
 
 def test_the_socket_can_be_bound_there(temporary: Path) -> None:

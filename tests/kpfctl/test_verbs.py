@@ -265,6 +265,7 @@ def test_describe_shows_all_that_is_known() -> None:
     instance = Instance(replace(status("web", State.FAILED, Cause.FORBIDDEN), port=8080), status("db"))
     settings = {"hold": "30s", "children": 1, "lazy": False, "reconnect": {"attempts": 3}}
     instance.answers["describe"] = {"settings": settings, "own": [], "connections": []}
+    instance.answers["info"] = {"config": None}
     instance.answers["logs"] = [
         {"time": "2026-11-23T12:00:00.000Z", "forward": "web", "event": "failed", "message": "it has failed"}
     ]
@@ -278,6 +279,7 @@ def test_describe_shows_all_that_is_known() -> None:
         "Local address: localhost:8080",
         "Target: pod/a, port 0",
         "Pod: –",
+        "Declared: by the command line",
         "hold: 30s",
         "lazy: false",
         'reconnect: {"attempts": 3}',
@@ -361,7 +363,7 @@ def test_of_a_lazy_forward_the_cluster_is_asked(words: str, answer: Any, said: s
         ("", "Name a TARGET, for example: kpfctl start service/web 8081:http 9091:9090 -n shop --wait"),
         ("svc/web 80 --group a", "--group starts forwards as they are declared: leave out all else but --wait"),
         ("--group a -n shop", "--group starts forwards as they are declared: leave out all else but --wait"),
-        ("-l app=web pod/a", '"pod/a" is not a port'),
+        ("-l app=web pod/a", 'the target "pod/a" beside a selector. Keep one of the two'),
         ("-l app: 80", '"app:" is not a label key'),
         ("svc/web:80 80", '"svc/web:80" has a port in it. Write: kpfctl start service/web 80'),
         ("svc/web 80/udp", "kubectl can't forward UDP"),

@@ -454,7 +454,7 @@ async def test_without_a_file_nothing_is_written_or_edited() -> None:
     async with showing(instance) as screen:
         instance.answers["info"] |= {"config": None}
         instance.tell(None, "notice", "look")
-        await screen.shows("· sandbox ·")
+        await screen.shows("· no file ·")
         await screen.press("w")
         await screen.shows("there is no file to write into")
         await screen.press("E")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 from click.shell_completion import CompletionItem
 
@@ -28,16 +30,22 @@ def read_listen(context: click.Context, parameter: click.Parameter, value: str |
         raise click.BadParameter(str(mistake)) from None
 
 
-def complete_files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(incomplete, type="file")]
+def late(name: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """A function of the module `completion`, which is imported when the shell asks."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from kpf_supervise.cli import completion
+
+        found: list[CompletionItem] = getattr(completion, name)(context, parameter, incomplete)
+        return found
+
+    return complete
 
 
 class CommandAfterDashes(click.Command):
-    """Whatever follows `--` is the COMMAND, also where no CONFIG stands before it."""
+    """Whatever follows `--` is the parameter `command`; it is None without a `--`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         at = args.index("--") if "--" in args else len(args)
-        command = tuple(args[at + 1 :])
-        left = super().parse_args(ctx, args[:at])
-        ctx.params["command"] = (*ctx.params["command"], *command)
-        return left
+        ctx.params["command"] = tuple(args[at + 1 :]) if at < len(args) else None
+        return super().parse_args(ctx, args[:at])

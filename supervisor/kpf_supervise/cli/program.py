@@ -12,16 +12,17 @@ from pathlib import Path
 
 import click
 
-from kpf_supervise.cli.groups import check_groups, complete_groups
+from kpf_supervise.cli.groups import check_groups
 from kpf_supervise.cli.kubectl import chosen_kubectl, described_kubectl, not_runnable
-from kpf_supervise.cli.parameters import CommandAfterDashes, complete_files, read_duration, read_listen
+from kpf_supervise.cli.parameters import CommandAfterDashes, late, read_duration, read_listen
 from kpf_supervise.version import described
 
 _COMPLETE = "_KPF_SUPERVISE_COMPLETE"
 EPILOG = """
 \b
 Examples:
-  kpf-supervise forwards.yaml                     keep the forwards until Ctrl-C
+  kpf-supervise service/web 8080:http -n shop     as kubectl port-forward, until Ctrl-C
+  kpf-supervise forwards.yaml                     keep the forwards of a file
   kpf-supervise --check forwards.yaml             only check the file
   kpf-supervise --sandbox forwards.yaml           try it without a cluster
   kpf-supervise forwards.yaml -- make test        run a command while they are active
@@ -30,13 +31,6 @@ Examples:
 
 Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its own.
 """
-NO_FILE = """Name the configuration file, for example: kpf-supervise forwards.yaml. Write into it, for example:
-
-    forwards:
-      web: {target: service/web, ports: "8080:80"}
-      db: {target: statefulset/db, ports: 5432}
-
-kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no file."""
 
 
 @click.command(
@@ -44,8 +38,22 @@ kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no f
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.argument("config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG]")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]", shell_complete=complete_files)
+@click.argument(
+    "words",
+    nargs=-1,
+    metavar="[CONFIG | TARGET [LOCAL:]REMOTE...] [-- COMMAND...]",
+    shell_complete=late("complete_words"),
+)
+@click.option("-l", "--selector", help="Instead of a TARGET: a label selector, as for kubectl -l.")
+@click.option(
+    "-n", "--namespace", shell_complete=late("complete_namespaces"), help="Of the TARGET. Default: the context's."
+)
+@click.option(
+    "--context", shell_complete=late("complete_contexts"), help="The kubeconfig's context. Default: the current one."
+)
+@click.option("--kubeconfig", type=click.Path(), metavar="FILE", help="Default: $KUBECONFIG, else ~/.kube/config.")
+@click.option("--address", help='Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.')
+@click.option("--lazy", is_flag=True, help="Start no kubectl before the first connection.")
 @click.option("--check", is_flag=True, help="Check CONFIG, print all mistakes in it, and exit.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
 @click.option(
@@ -62,7 +70,7 @@ kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no f
     "groups",
     multiple=True,
     metavar="NAME",
-    shell_complete=complete_groups,
+    shell_complete=late("complete_groups"),
     help="Start only the forwards of this group of CONFIG; may be repeated. The others are listed as stopped.",
 )
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
@@ -110,8 +118,14 @@ kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no f
 @click.option("--detach", is_flag=True, help="Run in the background: return when the local ports are bound.")
 @click.option("-V", "--version", is_flag=True, help="Print the version, its commit, and kubectl's version.")
 def main(
-    config: Path | None,
-    command: tuple[str, ...],
+    words: tuple[str, ...],
+    command: tuple[str, ...] | None,
+    selector: str | None,
+    namespace: str | None,
+    context: str | None,
+    kubeconfig: str | None,
+    address: str | None,
+    lazy: bool,
     check: bool,
     schema: bool,
     imported: Path | None,
@@ -129,7 +143,8 @@ def main(
     no_panel: bool,
     version: bool,
 ) -> None:
-    """Keep the Kubernetes port-forwards that the YAML file CONFIG declares.
+    """Keep Kubernetes port-forwards: those that the YAML file CONFIG declares, or those of TARGET, which is written as
+    for kubectl port-forward. Without either, CONFIG is ./kpf.yaml, else ~/.config/kpf-supervise/config.yaml.
 
     Every local port stays usable while kpf-supervise runs: a connection made while a pod restarts is held, not
     refused, and goes to the next ready pod.
@@ -141,7 +156,7 @@ def main(
         click.echo(f"kpf-supervise {described()}")
         click.echo(f"kubectl {described_kubectl(chosen_kubectl(kubectl, None, None)[1])}")
         return
-    from kpf_supervise.config.contents import Config
+    from kpf_supervise.cli.words import Options, read
     from kpf_supervise.config.errors import ConfigError
     from kpf_supervise.config.schema import schema as schema_of_file
     from kpf_supervise.loading.loader import load
@@ -150,21 +165,22 @@ def main(
         click.echo(json.dumps(schema_of_file(), indent=2))
         return
     if imported is not None:
-        if config is not None or command:
+        if words or command:
             raise click.UsageError("--import takes one FILE, and no CONFIG or COMMAND")
         from kpf_supervise.cli.importing import print_imported
 
         sys.exit(print_imported(imported))
-    if config is None and not sandbox and proxy is None:
-        raise click.UsageError(NO_FILE)
+    options = Options(selector, namespace, context, kubeconfig, address, lazy)
+    asked = read(words, command or (), options, needs_none=sandbox or proxy is not None)
+    config, command = asked.file, asked.command
     try:
-        settings = load(config, pipe=True) if config is not None else Config(forwards=())
+        settings = load(config, pipe=True) if config is not None else asked.config
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
     check_groups(groups, settings.groups)
     if check:
-        click.echo(f"{config}: valid; it declares {settings.summary}")
+        click.echo(f"{config or 'the command line'}: valid; it declares {settings.summary}")
         return
 
     source, binary = chosen_kubectl(kubectl, config, settings.kubectl)
@@ -179,7 +195,8 @@ def main(
             raise click.UsageError("--detach reads CONFIG twice, and a pipe is read only once. Name a file")
         from kpf_supervise.instance.detach import detach as start_apart
 
-        sys.exit(start_apart([word for word in sys.argv[1:] if word != "--detach"], config, socket or settings.socket))
+        arguments = [word for word in sys.argv[1:] if word != "--detach"]
+        sys.exit(start_apart(arguments, config, settings.forwards))
 
     import trio
 
@@ -192,6 +209,7 @@ def main(
     job = Job(
         config=settings,
         path=config,
+        found=asked.found,
         kubectl=binary,
         log_format=log_format,
         groups=groups,
@@ -208,8 +226,9 @@ def main(
     sys.exit(trio.run(run, job))
 
 
-def program() -> None:
-    """Run the command. A signal before the run ends the program at once; after it, signals are ignored."""
+def program(name: str = "kpf-supervise") -> None:
+    """Run the command, which was called by this name. A signal before the run ends the program at once; after it,
+    signals are ignored."""
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in stops:
         signal.signal(number, lambda *_: os._exit(0))
@@ -218,7 +237,7 @@ def program() -> None:
     if _COMPLETE in os.environ:  # the shell asks
         import kpf_supervise.kpfctl.shells  # noqa: F401  tells click how to answer
     try:
-        main(complete_var=_COMPLETE)
+        main(prog_name=name, complete_var=_COMPLETE)
     finally:
         for number in stops:
             signal.signal(number, signal.SIG_IGN)

@@ -7,7 +7,7 @@ import os
 import shlex
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +17,7 @@ from kpf_supervise.control.unix_socket import check_owner
 from kpf_supervise.instance.paths import distrust, runtime_folder, socket_of
 
 TIMEOUT = 10.0  # seconds to wait for an instance's answer
+_SHOWN = 3  # targets of an instance that are named
 
 
 class NoAnswer(Exception):
@@ -178,10 +179,27 @@ def _named(path: Path) -> str:
     by_socket = f"  kpfctl --socket {shlex.quote(str(path))} …"
     try:
         with Client(path, timeout=1) as client:
-            info = client.call("info")
+            info, forwards = client.call("info"), client.call("portforward:list")
     except (NoAnswer, Refused):
         return f"{by_socket}  (does not answer)"
     config = info["config"]
     by_file = config is not None and socket_of(Path(config)) == path
     words = f"  kpfctl -f {shlex.quote(config)} …" if by_file else by_socket
-    return f"{words}  (pid {info['pid']}, {config or 'without a file'})"
+    return f"{words}  (pid {info['pid']}, {about(info, forwards)})"
+
+
+def about(info: dict[str, Any], forwards: Iterable[dict[str, Any]]) -> str:
+    """The file of an instance; without one, what it forwards, as on its command line."""
+    if info["config"] is not None:
+        return str(info["config"])
+    ports: dict[str, list[str]] = {}
+    for each in forwards:
+        if not each["proxied"]:
+            target = f"-l {each['target']}" if each["resourceType"] == "selector" else each["target"]
+            ports.setdefault(target, []).append(f"{each['localPort'] or ''}:{each['remote']}")
+    words = [" ".join([target, *of_target]) for target, of_target in ports.items()]
+    if len(words) > _SHOWN:
+        words[_SHOWN:] = [f"and {len(words) - _SHOWN} more"]
+    if proxy := info["proxy"]:
+        words.append(f"--proxy {proxy['port']}")
+    return ", ".join(words) or "without a file"

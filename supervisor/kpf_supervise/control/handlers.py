@@ -10,6 +10,7 @@ from typing import Any
 
 from kpf_supervise import __version__
 from kpf_supervise.config.errors import ConfigError
+from kpf_supervise.config.words import forward_name
 from kpf_supervise.control import cluster_methods, logins
 from kpf_supervise.control.jsonrpc import INVALID_PARAMS, NO_SUCH_FORWARD, NOT_DONE, Refusal
 from kpf_supervise.control.methods import arguments, no_such_forward, target_of
@@ -101,7 +102,7 @@ class Handlers:
 
     def _free_id(self, name: str) -> str:
         """The target's name, or the first of name-2, name-3 … that is not in use."""
-        base = "".join(char if char.isalnum() or char in "._-" else "-" for char in name).strip("-._")[:55] or "forward"
+        base = forward_name(name)
         number, found = 1, base
         while found in self.board.statuses:
             number += 1

@@ -49,7 +49,7 @@ class DesiredState:
         self._sources = sources
         self._board = board
         self._edits = FileWatcher(path, config.mark) if path else None
-        self._state = state_folder() / f"{name_of(path)}.json" if persist else None
+        self._state = state_folder() / f"{name_of(path, config.forwards)}.json" if persist else None
 
     @property
     def mistakes(self) -> list[str]:

@@ -7,9 +7,10 @@ import os
 import pwd
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from kpf_supervise.model import LONGEST_SOCKET
+from kpf_supervise.model import LONGEST_SOCKET, Forward
 
 _SHORT = Path("/tmp")  # also on macOS, whose own temporary folder has a path of 49 characters
 _SHORTEST_NAME = len("1f0c9a2e-4194304.sock")  # of a socket: the digest and a pid
@@ -41,21 +42,34 @@ def state_folder() -> Path:
     return (Path(given) if os.path.isabs(given) else Path.home() / ".local" / "state") / "kpf-supervise"
 
 
-def name_of(config: Path | None) -> str:
-    """The base name of the instance's files, such as `shop-1f0c9a2e`. All paths to one configuration give the same
-    name."""
-    return "sandbox" if config is None else f"{config.stem[:24]}-{_digest(config)}"
+def name_of(config: Path | None, forwards: Sequence[Forward] = ()) -> str:
+    """The base name of the instance's log and state, such as `shop-1f0c9a2e`. All paths to one configuration give the
+    same name. Without a configuration, it is that of the forwards: the same command line finds its state again."""
+    if config is not None:
+        return f"{config.stem[:24]}-{_digest(config)}"
+    if not forwards:
+        return "no-file"
+    facts = [
+        (each.id, each.target, each.local, each.remote, each.namespace, each.cluster.context, each.cluster.kubeconfig)
+        for each in forwards
+    ]
+    lines = "\n".join(" ".join(map(str, each)) for each in facts)
+    return f"{forwards[0].id.partition('/')[0][:24]}-{_digest_of(os.fsencode(lines))}"
 
 
 def _digest(config: Path) -> str:
-    return hashlib.sha256(os.fsencode(config.resolve())).hexdigest()[:8]
+    return _digest_of(os.fsencode(config.resolve()))
+
+
+def _digest_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:8]
 
 
 def socket_of(config: Path | None, more: str = "") -> Path:
     """The default control socket of this configuration's instance. `more` distinguishes several instances of one
-    configuration. The part from the file's name is cut to fit: the digest alone is unique."""
+    configuration, and those without any. The part from the file's name is cut to fit: the digest alone is unique."""
     folder = runtime_folder()
-    end = "-".join(filter(None, ("sandbox" if config is None else _digest(config), more))) + ".sock"
+    end = "-".join(filter(None, ("run" if config is None else _digest(config), more))) + ".sock"
     room = min(max(_room(folder) - len(end) - 1, 0), 24)
     stem = os.fsencode(config.stem)[:room].decode(errors="ignore") if config else ""
     return folder / "-".join(filter(None, (stem, end)))

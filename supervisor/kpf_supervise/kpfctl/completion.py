@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kpf_supervise.config.target_kinds import KINDS
-from kpf_supervise.control.client import Client, NoAnswer, Refused, find
+from kpf_supervise.control.client import Client, NoAnswer, Refused, about, find, running
 
 _PATIENCE = 3.0  # seconds for an answer: somebody has pressed Tab, and waits
 _CONVENIENT = 1024  # the first local port that needs no root; 80 is proposed as 8080, 443 as 8443
@@ -39,8 +40,18 @@ def _ask(context: click.Context, method: str, **params: Any) -> Any:
         return []
 
 
-def _beginning(items: Iterable[tuple[str, str]], incomplete: str) -> Items:
+def beginning(items: Iterable[tuple[str, str]], incomplete: str) -> Items:
     return [CompletionItem(value, help=help) for value, help in items if value.startswith(incomplete)]
+
+
+def complete_sockets(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Those of the running instances, with what they forward; else any file."""
+    found: list[tuple[str, str]] = []
+    with suppress(NoAnswer):
+        for path in running():
+            with suppress(NoAnswer, Refused), Client(path, timeout=1) as client:
+                found.append((str(path), about(client.call("info"), client.call("portforward:list"))))
+    return beginning(found, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 def complete_ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
@@ -50,28 +61,28 @@ def complete_ids(context: click.Context, parameter: click.Parameter, incomplete:
     ids = {each["id"]: each["state"] for each in forwards if each["id"] not in given}
     names = Counter(id.partition("/")[0] for id in ids)
     groups = {name: f"all {count} ports" for name, count in names.items() if name not in ids and count > 1}
-    return _beginning((ids | groups).items(), incomplete)
+    return beginning((ids | groups).items(), incomplete)
 
 
 def complete_groups(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """With how many forwards each has."""
     counts = Counter(group for each in _ask(context, "portforward:list") for group in each["groups"])
     found = {group: f"{count} forward{'s' if count > 1 else ''}" for group, count in sorted(counts.items())}
-    return _beginning(found.items(), incomplete)
+    return beginning(found.items(), incomplete)
 
 
 def complete_logins(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """The contexts whose user signs in."""
-    return _beginning([(each["context"], each["plugin"]) for each in _ask(context, "logins")], incomplete)
+    return beginning([(each["context"], each["plugin"]) for each in _ask(context, "logins")], incomplete)
 
 
 def complete_contexts(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     found = _ask(context, "contexts")
-    return _beginning([(each["name"], "current" if each["current"] else "") for each in found], incomplete)
+    return beginning([(each["name"], "current" if each["current"] else "") for each in found], incomplete)
 
 
 def complete_namespaces(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    return _beginning([(name, "") for name in _ask(context, "namespaces")], incomplete)
+    return beginning([(name, "") for name in _ask(context, "namespaces")], incomplete)
 
 
 def complete_target_and_ports(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
@@ -81,11 +92,11 @@ def complete_target_and_ports(context: click.Context, parameter: click.Parameter
         words.insert(0, selector)
     if words:
         target = words[0]
-        return _beginning(_ports(_ask(context, "ports", target=target), target, incomplete), incomplete)
-    return _beginning(_targets(_ask(context, "targets"), incomplete), incomplete)
+        return beginning(ports(_ask(context, "ports", target=target), target, incomplete), incomplete)
+    return beginning(targets(_ask(context, "targets"), incomplete), incomplete)
 
 
-def _targets(found: list[dict[str, Any]], incomplete: str) -> Iterable[tuple[str, str]]:
+def targets(found: list[dict[str, Any]], incomplete: str) -> Iterable[tuple[str, str]]:
     """With the kind as it was typed: svc/ is completed to svc/web. Pods, which are many, come once their kind was
     begun."""
     typed, slash, _ = incomplete.partition("/")
@@ -97,7 +108,7 @@ def _targets(found: list[dict[str, Any]], incomplete: str) -> Iterable[tuple[str
         yield f"{shown}/{name}", ", ".join(port["name"] or str(port["port"]) for port in each["ports"])
 
 
-def _ports(found: list[dict[str, Any]], target: str, incomplete: str) -> Iterable[tuple[str, str]]:
+def ports(found: list[dict[str, Any]], target: str, incomplete: str) -> Iterable[tuple[str, str]]:
     """LOCAL:REMOTE with a local port that needs no root, and :REMOTE for any free one. A local port that was typed is
     kept."""
     typed, colon, _ = incomplete.partition(":")

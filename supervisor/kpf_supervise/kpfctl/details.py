@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from kpf_supervise.control.client import Client, NoAnswer, Refused, running
+from kpf_supervise.control.client import Client, NoAnswer, Refused, about, running
 from kpf_supervise.events.serialize import line
 from kpf_supervise.kpfctl.group import connect, example, ids_to_show, main, no_headers_option
 from kpf_supervise.kpfctl.ids import Words, resolve
@@ -31,12 +31,12 @@ def describe(words: Words) -> None:
         for number, id in enumerate(resolve(words, list(forwards.values()))):
             if number:
                 click.echo()
-            settings = client.call("describe", id=id)["settings"]
-            for shown in _described(forwards[id], settings, client.call("logs", id=id)):
+            told = client.call("describe", id=id) | client.call("info")
+            for shown in _described(forwards[id], told, client.call("logs", id=id)):
                 click.echo(shown)
 
 
-def _described(forward: dict[str, Any], settings: dict[str, Any], log: list[dict[str, Any]]) -> Iterator[str]:
+def _described(forward: dict[str, Any], told: dict[str, Any], log: list[dict[str, Any]]) -> Iterator[str]:
     since = age(time.time() - datetime.fromisoformat(forward["since"]).timestamp())
     due = f", attempt {forward['attempt']} of {forward['attempts'] or '∞'}" if forward["attempt"] else ""
     facts = {
@@ -48,7 +48,7 @@ def _described(forward: dict[str, Any], settings: dict[str, Any], log: list[dict
         "Pod": where(forward),
         "Namespace": forward["namespace"],
         "Context": forward["context"],
-        "Declared": f"by {declared_by(forward)}",
+        "Declared": f"by {declared_by(forward, told['config'])}",
         "Connections": f"{forward['connections']}, and {forward['held']} held",
         "Traffic": f"{amount(forward['bytesIn'])} in, {amount(forward['bytesOut'])} out",
         "Restarts": str(forward["restarts"]),
@@ -58,7 +58,7 @@ def _described(forward: dict[str, Any], settings: dict[str, Any], log: list[dict
     for name, value in facts.items():
         yield f"  {name + ':':<15}{value or NOTHING}"
     yield "  Settings:"
-    for name, value in settings.items():
+    for name, value in told["settings"].items():
         yield f"    {name}: {value if isinstance(value, str) else json.dumps(value)}"
     yield "  Events:"
     for event in [event for event in log if event["event"] != KUBECTL][-_EVENTS:]:
@@ -74,7 +74,7 @@ def instances(output: str, no_headers: bool) -> None:
     if output == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=not takes_all()))
         return
-    rows = [[str(each["pid"] or NOTHING), _active(each), each["config"] or NOTHING, each["socket"]] for each in found]
+    rows = [[str(each["pid"] or NOTHING), _active(each), each["about"] or NOTHING, each["socket"]] for each in found]
     print_table(["PID", "ACTIVE", "CONFIG", "SOCKET"], rows, no_headers)
 
 
@@ -82,11 +82,11 @@ def _facts(path: Path) -> dict[str, Any]:
     """What the instance at this socket says of itself; its pid is None if it does not answer."""
     try:
         with Client(path, timeout=1) as client:
-            forwards = client.call("portforward:list")
-            counts = {"forwards": len(forwards), "active": sum(each["active"] for each in forwards)}
-            return {**client.call("info"), "socket": str(path), **counts}
+            forwards, info = client.call("portforward:list"), client.call("info")
     except (NoAnswer, Refused):
-        return {"pid": None, "version": None, "config": None, "socket": str(path), "forwards": None, "active": None}
+        return {**dict.fromkeys(("pid", "version", "config", "about", "forwards", "active")), "socket": str(path)}
+    counts = {"forwards": len(forwards), "active": sum(each["active"] for each in forwards)}
+    return {**info, "about": about(info, forwards), "socket": str(path), **counts}
 
 
 def _active(facts: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import click
 from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.values import parse_timeout
 from kpf_supervise.control.client import TIMEOUT, Client, NoAnswer, Refused
-from kpf_supervise.kpfctl.completion import chosen_socket, complete_groups, complete_ids
+from kpf_supervise.kpfctl.completion import chosen_socket, complete_groups, complete_ids, complete_sockets
 from kpf_supervise.kpfctl.ids import Words
 from kpf_supervise.version import described
 
@@ -37,7 +37,11 @@ def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--socket", type=click.Path(path_type=Path), metavar="PATH", help="The instance with this control socket."
+    "--socket",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    shell_complete=complete_sockets,
+    help="The instance with this control socket.",
 )
 @click.option("-f", "--file", type=click.Path(path_type=Path), metavar="CONFIG", help="The instance of this file.")
 @click.option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -12,8 +11,8 @@ from typing import Any
 import click
 
 from kpf_supervise.config.errors import Mistake
-from kpf_supervise.config.habits import Meant
-from kpf_supervise.config.values import parse_children, parse_duration, parse_port, parse_selector_target, parse_target
+from kpf_supervise.config.values import parse_children, parse_duration
+from kpf_supervise.config.words import Port, forward_name, read_words
 from kpf_supervise.control.client import Client, NoAnswer, Refused
 from kpf_supervise.kpfctl.change import start_stopped, tell_missing, until_active
 from kpf_supervise.kpfctl.completion import complete_contexts, complete_namespaces, complete_target_and_ports
@@ -36,8 +35,6 @@ _EXAMPLES = (
     "kpfctl start -l app=search 9200 --lazy",
     "kpfctl start --group backend --wait",
 )
-
-Port = tuple[int | None, int | str]
 
 
 @main.command(epilog=example(*_EXAMPLES))
@@ -121,22 +118,11 @@ def _read(words: Sequence[str], selector: str | None, options: dict[str, Any]) -
         missing = "Name a TARGET" if selector is None else "Name the port to forward"
         raise click.UsageError(f"{missing}, for example: {_EXAMPLES[selector is not None]}")
     try:
-        if selector is not None:
-            what, ports = parse_selector_target(selector), words
-        else:
-            what, ports = parse_target(words[0]), words[1:]
-        if not ports:
-            raise click.UsageError(
-                f"Name the port to forward, for example: kpfctl start {words[0]} 8080:http. "
-                "What is listed as stopped is started with: kpfctl restart ID"
-            )
-        pairs = [parse_port(port, of_service=what.kind == "service") for port in ports]
+        what, pairs = read_words(words, selector, "kpfctl start")
         if options["hold"] is not None:
             parse_duration(options["hold"])
         if options["children"] is not None:
             options["children"] = parse_children(options["children"])
-    except Meant as meant:
-        raise click.UsageError(f"{meant.message}. Write: kpfctl start {meant.words}") from None
     except Mistake as mistake:
         raise click.UsageError(str(mistake)) from None
     if options["kubeconfig"] is not None:
@@ -147,7 +133,7 @@ def _read(words: Sequence[str], selector: str | None, options: dict[str, Any]) -
 
 def _start(client: Client, what: Target, pairs: list[Port], name: str | None, options: dict[str, Any]) -> list[str]:
     """Start one forward for each port, or none. Returns the ids. Raises Refused."""
-    base = name or (re.sub(r"[^A-Za-z0-9._-]+", "-", what.name).strip("._-") if len(pairs) > 1 else None)
+    base = name or (forward_name(what.name) if len(pairs) > 1 else None)
     ids: list[str] = []
     try:
         for near, remote in pairs:

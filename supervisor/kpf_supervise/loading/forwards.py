@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -13,12 +12,12 @@ from kpf_supervise.config.habits import check_port_group
 from kpf_supervise.config.options import OF_FORWARD
 from kpf_supervise.config.schema import FORWARD, NAMED_FORWARD
 from kpf_supervise.config.values import parse_forward_name, parse_group, parse_port
+from kpf_supervise.config.words import Port, ids_of
 from kpf_supervise.loading.reader import BAD, Reader
 from kpf_supervise.loading.yaml_nodes import Item, kind, singles
 from kpf_supervise.model import TEMPLATE, Cluster, Forward, Reconnect
 from kpf_supervise.text import shorten
 
-Port = tuple[int | None, int | str]  # (local, None for any free port; remote)
 EXAMPLE = "Write for example forwards: {web: {target: service/web, ports: 8080}}."
 BALANCED = 4  # kubectls at most, if the file names no number
 _BELOW = "Write each forward below its name: web: {target: service/web, ports: 8080}."
@@ -101,7 +100,7 @@ def _declared(reader: Reader, named: _Named, base: dict[str, Any]) -> Declared:
         reader.problems.append(group["each"].problem(mistake))
     forwards = [
         Forward(id=id, target=target, local=local, remote=remote, **shared)
-        for id, (local, remote) in zip(_ids(name, ports), ports, strict=True)
+        for id, (local, remote) in zip(ids_of(name, ports), ports, strict=True)
     ]
     return Declared(forwards, each)
 
@@ -150,14 +149,3 @@ def _shared(values: dict[str, Any]) -> dict[str, Any]:
         "cluster": Cluster(values.get("kubeconfig"), values.get("context")),
         "reconnect": Reconnect(**times),
     }
-
-
-def _ids(name: str, ports: list[Port]) -> list[str]:
-    """`name`, or for several ports `name/REMOTE`, or `name/LOCAL:REMOTE` where some share the same remote port."""
-    if len(ports) == 1:
-        return [name]
-    shared = Counter(remote for _, remote in ports)
-    return [
-        f"{name}/{local}:{remote}" if local is not None and shared[remote] > 1 else f"{name}/{remote}"
-        for local, remote in ports
-    ]

@@ -159,7 +159,7 @@ class Actions(App[int], inherit_bindings=False):
         if forward is None or not self.view.path:
             self.say("there is no file to write into", wrong=True)
         elif forward["declared"]:
-            self.say(f"nothing to write: {forward['id']} is declared by {declared_by(forward)}")
+            self.say(f"nothing to write: {forward['id']} is declared by {declared_by(forward, self.view.path)}")
         else:
             await self._write(forward)
 

@@ -33,11 +33,13 @@ def amount(count: float) -> str:
     return f"{count:.1f}T"
 
 
-def declared_by(forward: dict[str, Any]) -> str:
-    """Who has it listed."""
+def declared_by(forward: dict[str, Any], file: str | None) -> str:
+    """Who has it listed, in the instance of this file."""
     if forward["proxied"]:
         return "a client of the proxy, for as long as it is used"
-    return "the file" if forward["declared"] else "kpfctl or the panel, not the file"
+    if not forward["declared"]:
+        return "kpfctl or the panel, not the file"
+    return "the file" if file else "the command line"
 
 
 def local(forward: dict[str, Any]) -> str:

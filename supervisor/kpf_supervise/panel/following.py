@@ -81,7 +81,7 @@ class Following(Actions, inherit_bindings=False):
     async def _look_at_file(self) -> None:
         info = await self.link.call("info")
         self.view.path = info["config"] or ""
-        self.view.title = os.path.basename(self.view.path) or "sandbox"
+        self.view.title = os.path.basename(self.view.path) or "no file"
         self.view.mistakes = info["mistakes"]
         self.change()
 
@@ -132,7 +132,7 @@ class Following(Actions, inherit_bindings=False):
             forward = self.view.forwards.get(id)
             if forward is None:
                 return [("it is no longer listed", "")]
-            return details(forward, self._described, self._kept, time.time())
+            return details(forward, self._described, self._kept, time.time(), self.view.path)
 
         commands = [
             ("c", "Copy address", self.action_copy_address),

@@ -67,8 +67,9 @@ def note(view: View, forward: Forward | None) -> Pieces:
     return pieces
 
 
-def details(forward: Forward, described: dict[str, Any], log: Iterable[Event], now: float) -> Pieces:
-    """All that is known of a forward. `described` is the answer of `describe`, empty until it is there."""
+def details(forward: Forward, described: dict[str, Any], log: Iterable[Event], now: float, file: str) -> Pieces:
+    """All that is known of a forward. `described` is the answer of `describe`, empty until it is there; `file` that of
+    the instance, if it has one."""
     each = forward
     events = list(log)
     connections = described.get("connections", [])
@@ -82,7 +83,7 @@ def details(forward: Forward, described: dict[str, Any], log: Iterable[Event], n
         "pod": where(each),
         "namespace": each["namespace"] or None,
         "context": each["context"],
-        "declared by": declared_by(each),
+        "declared by": declared_by(each, file),
         "settings": "\n".join(_changed(described.get("settings", {}))),
         "traffic": f"{amount(each['bytesIn'])} in, {amount(each['bytesOut'])} out",
         "connections": f"{each['connections']} open, {each['held']} held",
