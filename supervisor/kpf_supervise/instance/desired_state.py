@@ -43,7 +43,7 @@ class DesiredState:
         self._supervisor = supervisor
         self._sources = sources
         self._board = board
-        self._edits = FileWatcher(path, config.mark) if path else None
+        self._edits = FileWatcher(path, config.mark, board.notice) if path else None
         self._state = state_folder() / f"{name_of(path)}.json" if persist else None
 
     @property
@@ -65,7 +65,7 @@ class DesiredState:
         if self._edits is None:
             await trio.sleep_forever()
         else:
-            async with aclosing(self._edits.follow(self._board.notice)) as versions:
+            async with aclosing(self._edits.follow()) as versions:
                 async for config in versions:
                     await self._apply(config)
 
