@@ -114,7 +114,7 @@ class Panel(Following, inherit_bindings=False):
 
     def draw(self) -> None:
         self.waiting = False
-        if self.screen_stack and self.is_running:
+        if self.screen_stack and self.is_running and self.view.title:  # else nothing is known yet
             self._draw(time.time())
 
     def _draw(self, now: float) -> None:
