@@ -31,6 +31,7 @@ GOOD: dict[str, list[Any]] = {
     "context": ["kind-dev", "arn:aws:eks:a:1:cluster/b c"],
     "address": ["localhost", "::1", "fe80::1%eth0", "127.0.0.1"],
     "lazy": [True],
+    "counters": [True],
     "terminal": [True],
     "credential": ["{}"],
     "hold": ["30s", "0s"],

@@ -161,6 +161,7 @@ async def test_a_stopped_one_of_the_file_stays_so_until_its_lines_change(tmp_pat
             file.write_text("forwards: {one: {target: nosuch/web, ports: 80}}")
             with pytest.raises(Refused, match=r"nothing has changed\n.*config.yaml:1:26: forwards.one.target: "):
                 await peer.call("reload")
+            await instance.told(lambda: any("config.yaml:1:26: " in each["message"] for each in instance.events))
             assert (await peer.list())["one"]["active"]
 
 
@@ -227,10 +228,17 @@ async def test_subscribe_gives_a_snapshot_and_all_that_follows(tmp_path: Path) -
                 await other.call("portforward:stop", id="db-0")
                 assert (await peer.event("stopped"))["forward"] == "db-0"
                 assert (await peer.event("removed"))["portForward"] is None
-                log = await other.call("logs", id="one")
+                assert len(await other.call("subscribe", counters=True)) == 1
+                assert await get(instance.port("one"))
+                counted = None
+                while counted is None:  # messages of one second may come before its bytes
+                    told = (await other.next())["params"].get("portForwards", ())
+                    counted = next((each["id"] for each in told if each["bytesIn"]), None)
+                assert counted == "one"
+                log = await peer.call("logs", id="one")
                 assert [each["event"] for each in log] == ["connecting", "kubectl", "active"]
                 assert log[1]["message"].startswith("Forwarding from 127.0.0.1:")
-                assert {"removed", "kubectl"}.isdisjoint(each["event"] for each in await other.call("events"))
+                assert {"removed", "kubectl"}.isdisjoint(each["event"] for each in await peer.call("events"))
 
 
 async def test_shutdown_ends_the_instance_and_tells_when(kubectl: Kubectl, tmp_path: Path) -> None:

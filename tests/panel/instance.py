@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from kpf_supervise.control.client import Refused
 from kpf_supervise.events.serialize import port_forward
 from kpf_supervise.model import TEMPLATE, State, Status
+from kpf_supervise.panel.link import Lost
 from kpf_supervise.panel.program import Panel
 
 NOW = 1_700_000_000.0
@@ -38,7 +39,7 @@ class Instance:
     """Answers calls from `answers`, and keeps them in `calls`."""
 
     def __init__(self, *forwards: dict[str, Any]) -> None:
-        self.heard: Callable[[dict[str, Any]], None] = lambda _: None
+        self.heard: Callable[[str, dict[str, Any]], None] = lambda _, __: None
         self.forwards = {each["id"]: each for each in forwards}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refused = ""  # if set, every change is refused with this
@@ -62,7 +63,7 @@ class Instance:
 
     async def call(self, method: str, **params: Any) -> Any:
         if self.ended.is_set():
-            raise Refused("the instance has ended")
+            raise Lost("the instance has ended")
         if method in ("portforward:list", "subscribe"):
             return copy.deepcopy(list(self.forwards.values()))
         if method in self.answers:
@@ -77,7 +78,12 @@ class Instance:
 
     def tell(self, id: str | None, kind: str, message: str, **more: Any) -> None:
         """Send an event."""
-        self.heard(event(id, kind, message, **more) | {"portForward": copy.deepcopy(self.forwards.get(id or ""))})
+        facts = event(id, kind, message, **more)
+        self.heard("event", facts | {"portForward": copy.deepcopy(self.forwards.get(id or ""))})
+
+    def count(self, *ids: str) -> None:
+        """Tell that a second has passed, and the forwards whose counters have changed."""
+        self.heard("counters", {"seconds": 1.0, "portForwards": [copy.deepcopy(self.forwards[id]) for id in ids]})
 
 
 class Screen:
@@ -105,7 +111,8 @@ class Screen:
         await self.pilot.press(*keys)
 
     async def click(self, text: str) -> None:
-        """Click on the first place where this text stands."""
+        """Click on the first place where this text stands, once it is there."""
+        await self.shows(text)
         row = next(number for number, line in enumerate(self.lines) if text in line)
         await self.pilot.click(offset=(self.lines[row].index(text), row))
         await self.pilot.pause()

@@ -22,7 +22,7 @@ def table(view: View, width: int, layout: Layout | None = None) -> list[dict[str
 
 def view(*forwards: dict[str, object], **more: object) -> View:
     made = View(own=True)
-    made.listed(forwards, 0)
+    made.listed(forwards)
     for name, value in more.items():
         setattr(made, name, value)
     return made
@@ -67,21 +67,21 @@ def test_columns_do_not_become_narrower_while_forwards_come_and_go() -> None:
     made = view(forward("web", State.RECONNECTING, attempt=2, attempts=3, retryAt="2023-11-14T22:13:24.000Z"))
     before = layout.columns(made, made.rows(), 120, NOW)
     assert table(made, 120, layout)[0]["STATE"] == "◐ reconnecting 2/3 4s"
-    made.listed([forward("web")], 1)
+    made.listed([forward("web")])
     assert layout.columns(made, made.rows(), 120, NOW) == before
     numbers = {each.title: each.width for each in before if each.right}
-    made.listed([forward("web", bytesOut=123_456_789, connections=120)], 1)
+    made.listed([forward("web", bytesOut=123_456_789, connections=120)])
     assert {each.title: each.width for each in layout.columns(made, made.rows(), 120, NOW) if each.right} == numbers
 
 
 def test_traffic_is_a_line_and_a_rate() -> None:
     made = view(forward("web"))
     for total in (0, 4_000_000, 5_000_000, 5_000_000):
-        made.listed([forward("web", bytesOut=total)], 1)
+        made.counted([forward("web", bytesOut=total)], 1)
     (row,) = table(made, 200)
     assert row["TRAFFIC"].split() == ["█▂"]
     assert row["OUT"] == "5.0M"
-    made.listed([forward("web", bytesOut=7_500_000)], 1)
+    made.counted([forward("web", bytesOut=7_500_000)], 1)
     assert table(made, 200)[0]["OUT"] == "7.5M 2.5M/s"
     assert "TRAFFIC" not in table(made, 200, Layout(PLAIN_SIGNS))[0]
 

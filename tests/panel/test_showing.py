@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import time
+from types import SimpleNamespace
 
+import pytest
+from textual.geometry import Region
+
+from kpf_supervise.control.client import Refused
+from kpf_supervise.events.serialize import moment
 from kpf_supervise.model import State
+from kpf_supervise.panel import following, program
 from kpf_supervise.panel.ending import ENDED, GONE
 from kpf_supervise.panel.program import Panel
-from tests.panel.instance import Instance, event, forward, played, showing
+from tests.panel.instance import NOW, Instance, event, forward, played, showing
 
 FOREIGN = "[red]x[/red] [@click=app.quit]y[/] [link=http://a]"
 
@@ -23,7 +30,8 @@ async def test_mistakes_in_the_file_are_shown_whole_until_they_are_fixed() -> No
         assert text.count("until here") == 2
         assert screen.row("web")
         instance.answers["info"] |= {"mistakes": []}
-        await screen.until(lambda: "until here" not in screen.text)  # no event tells it
+        instance.tell(None, "notice", "shop.yaml is unchanged: all settings are as they were")
+        await screen.until(lambda: "until here" not in screen.text)
 
 
 @played
@@ -113,6 +121,66 @@ async def test_it_ends_with_the_instance_and_a_lost_connection_is_made_again() -
         await screen.shows("2 active")
         instance.ended.set()
         await screen.until(lambda: screen.panel.return_value == ENDED)
+
+
+@played
+async def test_rates_are_shown_and_ages_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(time=lambda: NOW, monotonic=time.monotonic)
+    for module in (following, program):
+        monkeypatch.setattr(module, "time", clock)
+    instance = Instance(forward("web", bytesOut=1000), forward("db", since=moment(NOW - 3600)))
+    async with showing(instance, size=(160, 30)) as screen:
+        await screen.until(lambda: "1m" in screen.row("web").split())
+        instance.forwards["web"] |= {"bytesOut": 2_501_000, "connections": 7}
+        instance.count("web")
+        await screen.until(lambda: {"7", "2.5M/s"} <= {*screen.row("web").split()})
+        instance.count()
+        await screen.until(lambda: "2.5M" in screen.row("web") and "/s" not in screen.row("web"))
+        drawn: list[Region] = []
+        monkeypatch.setattr(screen.panel.table, "refresh", drawn.append)
+        clock.time = lambda: NOW + 0.5
+        for _ in range(screen.panel.view.history["web"].maxlen or 0):  # until its line is gone
+            instance.count()
+        drawn.clear()
+        instance.count()
+        assert drawn == []  # nothing has changed
+        clock.time = lambda: NOW + 1
+        instance.count()
+        (region,) = drawn  # the age of one of them
+        assert (region.height, region.width < 10) == (1, True)
+        monkeypatch.undo()
+        screen.panel.table.refresh(region)
+        await screen.until(lambda: "1m1s" in screen.row("web").split())
+
+
+@played
+async def test_the_selected_row_stays_selected_when_others_pass_it() -> None:
+    instance = Instance(*(forward(f"f{number}") for number in range(60)))
+    async with showing(instance) as screen:
+        screen.panel.view.sort_by("CONN")
+        await screen.press("down")
+        assert (screen.panel.current or {})["id"] == "f1"
+        busy = [f"f{number}" for number in range(20, 60)]
+        for id in busy:
+            instance.forwards[id] |= {"connections": 1}
+        instance.count(*busy)
+        await screen.until(lambda: screen.rows()[:2] == ["f20", "f21"])
+        assert (screen.panel.current or {})["id"] == "f1"
+        await screen.until(lambda: bool(screen.row("f1")))  # it is in sight, too
+
+
+@played
+async def test_an_instance_of_another_version_ends_it_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = Instance(forward("web"))
+
+    async def call(method: str, **params: object) -> None:
+        raise Refused(f"{method} has no parameter {[*params]}")
+
+    monkeypatch.setattr(instance, "call", call)
+    panel = Panel(instance, own=False)
+    async with panel.run_test():
+        pass
+    assert (panel.return_value, "subscribe has no parameter ['counters']" in panel.trouble) == (ENDED, True)
 
 
 @played

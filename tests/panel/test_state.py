@@ -11,7 +11,7 @@ from tests.panel.instance import event, forward
 
 def view(*forwards: dict[str, object]) -> View:
     made = View(own=True)
-    made.listed(forwards, 0)
+    made.listed(forwards)
     return made
 
 
@@ -19,15 +19,26 @@ def titles(view: View) -> list[str]:
     return [row.title for row in view.rows()]
 
 
-def test_rates_and_their_history_from_list_to_list() -> None:
-    made = view(forward("web", bytesOut=1_000_000))
-    made.listed([forward("web", bytesOut=3_000_000)], 2.0)
+def test_rates_and_their_history() -> None:
+    made = view(forward("web", bytesOut=1_000_000), forward("db"))
+    assert made.counted([forward("web", bytesOut=3_000_000), forward("new", bytesOut=1)], 2.0)
     made.heard(event("web", "active", "it is") | {"portForward": forward("web", bytesOut=9)})
-    assert made.forwards["web"]["bytesOut"] == 3_000_000  # an event between two lists bends no rate
-    made.listed([forward("web", bytesOut=3_000_000)], 1.0)
-    assert (made.rates["web"], list(made.history["web"])) == ((0.0, 0.0), [1_000_000.0, 0.0])
-    made.listed([], 1.0)
-    assert (made.rates, made.history) == ({}, {})
+    assert made.forwards["web"]["bytesOut"] == 3_000_000  # an event in between bends no rate
+    assert made.rates == {"web": (0.0, 1_000_000.0)}
+    assert made.counted([], 1.0)  # the rate is another one
+    assert not made.counted([], 1.0)  # only time has passed
+    assert (made.rates, list(made.history["web"])) == ({}, [1_000_000.0, 0.0, 0.0])
+    for _ in range(60):
+        made.counted([], 1.0)
+    assert made.history == {}
+    assert list(made.forwards) == ["web", "db"]  # `added` tells what is new
+
+
+def test_a_forward_that_is_listed_again_is_the_last_one() -> None:
+    made = view(forward("web"), forward("db"))
+    for kind in ("removed", "added"):  # both are told when it is listed again already
+        made.heard(event("web", kind, "") | {"portForward": forward("web")})
+    assert list(made.forwards) == ["db", "web"]
 
 
 def test_events_are_kept_once_and_the_last_one_of_each_forward() -> None:
@@ -110,5 +121,5 @@ def test_what_is_marked_is_chosen_before_the_selected_row() -> None:
     assert [each["id"] for each in made.chosen(api)] == ["web", "db"]
     made.mark(db)
     assert made.marked == {"web"}
-    made.listed([forward("db")], 1)
+    made.listed([forward("db")])
     assert made.marked == set()

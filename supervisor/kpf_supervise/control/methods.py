@@ -127,7 +127,7 @@ METHODS: dict[str, dict[str, Parameter]] = {
     "shutdown": {},
     "logs": ID,
     "events": {},
-    "subscribe": {},
+    "subscribe": {"counters": Parameter(_flag, required=False)},
     "info": {},
     "describe": ID,
     "contexts": {"kubeconfig": CLUSTER["kubeconfig"]},

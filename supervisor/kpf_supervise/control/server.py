@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import trio
 
 from kpf_supervise.control import jsonrpc
+from kpf_supervise.control.counters import Counters
 from kpf_supervise.control.handlers import Handlers
 from kpf_supervise.control.jsonrpc import INTERNAL_ERROR, NOT_DONE, TOO_MANY, Lines, Refusal, Request
 from kpf_supervise.events import serialize
@@ -23,6 +25,7 @@ from kpf_supervise.text import quote
 _MOST = 100  # open connections; beyond that, the one that has been idle the longest is closed
 _PATIENCE = 5.0  # seconds that a peer has to receive what was sent
 _BRIEF = 0.1  # seconds that it has to receive the last message
+_COUNT = 1.0  # seconds between two looks at the counters
 _BEHIND = 10_000  # events that may be queued for a subscriber: a thousand services may be listed at once
 
 
@@ -68,7 +71,8 @@ class Connection:
         self._heard = heard
         self._sending = trio.Lock()
         self._events: trio.MemoryReceiveChannel[Event] | None = None
-        self._telling = False
+        self._counters: Counters | None = None
+        self._due: list[Callable[[], Awaitable[None]]] = []  # what begins once the answer is sent
         self._scope = trio.CancelScope()
         self._last_word: Refusal | None = None
 
@@ -115,9 +119,8 @@ class Connection:
         elif (answer := await self._reply(read)) is not None:
             await self._send(answer)
         self.answering = False
-        if self._events is not None and not self._telling:
-            self._telling = True
-            self._nursery.start_soon(self._tell, self._events)
+        while self._due:
+            self._nursery.start_soon(self._due.pop())
 
     async def _answer_batch(self, requests: list[Request | Refusal]) -> None:
         """Send one line. Each answer is made only after the peer has received the previous one: a batch of a thousand
@@ -138,14 +141,24 @@ class Connection:
             return jsonrpc.error(request)
         try:
             value = await self._handlers.call(request.method, request.params)
-            if request.method == "subscribe" and self._events is None:  # nothing was awaited since the snapshot
-                self._events = self._stack.enter_context(self._handlers.board.subscription(_BEHIND))
+            if request.method == "subscribe":  # nothing was awaited since the snapshot
+                self._subscribe(request.params.get("counters", False))
         except Refusal as refusal:
             return None if request.silent else jsonrpc.error(refusal, request.id)
         except Exception as error:  # a bug: an error of this request only
             told = Refusal(INTERNAL_ERROR, self._handlers.board.bug(error, f"the call {quote(request.method)}"))
             return None if request.silent else jsonrpc.error(told, request.id)
         return None if request.silent else jsonrpc.result(request.id, value)
+
+    def _subscribe(self, counters: bool) -> None:
+        """A second call of it only adds what is not sent yet."""
+        board = self._handlers.board
+        if self._events is None:
+            self._events = self._stack.enter_context(board.subscription(_BEHIND))
+            self._due.append(partial(self._tell, self._events))
+        if counters and self._counters is None:
+            self._counters = Counters(board.statuses, trio.current_time())
+            self._due.append(partial(self._count, self._counters))
 
     async def _tell(self, events: trio.MemoryReceiveChannel[Event]) -> None:
         """Send the events, each with the forward as it is now (null if it is no longer listed). A subscriber that is
@@ -156,6 +169,14 @@ class Connection:
             facts = serialize.event(event) | {"portForward": serialize.port_forward(status) if status else None}
             await self._send(jsonrpc.call("event", facts))
         self._scope.cancel()
+
+    async def _count(self, counters: Counters) -> None:
+        """Send the forwards whose counters have changed, once a second."""
+        while True:
+            await trio.sleep(_COUNT)
+            seconds, changed = counters.look(trio.current_time())
+            facts = {"seconds": round(seconds, 3), "portForwards": list(map(serialize.port_forward, changed))}
+            await self._send(jsonrpc.call("counters", facts))
 
     async def _send(self, message: Any) -> None:
         async with self._sending:

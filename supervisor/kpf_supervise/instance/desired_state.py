@@ -48,7 +48,7 @@ class DesiredState:
         self._supervisor = supervisor
         self._sources = sources
         self._board = board
-        self._edits = FileWatcher(path, config.mark) if path else None
+        self._edits = FileWatcher(path, config.mark, board.notice) if path else None
         self._state = state_folder() / f"{name_of(path, config.forwards)}.json" if persist else None
 
     @property
@@ -70,7 +70,7 @@ class DesiredState:
         if self._edits is None:
             await trio.sleep_forever()
         else:
-            async with aclosing(self._edits.follow(self._board.notice)) as versions:
+            async with aclosing(self._edits.follow()) as versions:
                 async for config in versions:
                     await self._apply(config)
 

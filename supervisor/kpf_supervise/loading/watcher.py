@@ -26,28 +26,35 @@ class FileWatcher:
 
     Each check runs in a worker thread, since a network file system that hangs blocks the calling thread. Only one check
     runs at a time. `mark` identifies the version read at the start; None: that was a pipe, which can't be edited.
+    `notice` is told why a version is not applied.
     """
 
-    def __init__(self, path: Path, mark: _Mark | None) -> None:
+    def __init__(self, path: Path, mark: _Mark | None, notice: Callable[[str], None]) -> None:
         self._path = path
+        self._notice = notice
         self.mistakes: list[str] = []  # of the version read last; empty if it is valid
         self._known = mark
         self._one = trio.CapacityLimiter(1)  # an abandoned thread keeps its token until it returns
 
     async def read(self) -> Config:
-        """The current configuration. Raises ConfigError, also if the read times out."""
-        with trio.move_on_after(_PATIENCE):
+        """The current configuration. Raises ConfigError, which `notice` is told, also if the read times out."""
+        found: Config | ConfigError
+        with trio.move_on_after(_PATIENCE) as patience:
             self._known, found = await self._apart(_attempt)
             self.mistakes = [str(each) for each in found.problems] if isinstance(found, ConfigError) else []
-            if isinstance(found, ConfigError):
-                raise found
-            return found
-        fix = "Check the disk or the network that it is on."
-        raise ConfigError([FileMistake(str(self._path), 0, 0, "", f"no answer to reading it in {_PATIENCE:g} s", fix)])
+        if patience.cancelled_caught:
+            fix = "Check the disk or the network that it is on."
+            said = f"no answer to reading it in {_PATIENCE:g} s"
+            found = ConfigError([FileMistake(str(self._path), 0, 0, "", said, fix)])
+        if isinstance(found, ConfigError):
+            for problem in found.problems:
+                self._notice(f"the file was not applied, nothing has changed: {problem}")
+            raise found
+        return found
 
-    async def follow(self, notice: Callable[[str], None]) -> AsyncGenerator[Config, None]:
+    async def follow(self) -> AsyncGenerator[Config, None]:
         """Yields each new valid version of the file once it was the same in two checks. Skips versions already read.
-        Never ends by itself. A file that is invalid or missing changes nothing, and `notice` gets the reason."""
+        Never ends by itself. A file that is invalid or missing changes nothing."""
         if self._known is None:
             await trio.sleep_forever()
         before: _Mark | None = self._known
@@ -57,9 +64,8 @@ class FileWatcher:
             if now != self._known and now == before:
                 try:
                     config = await self.read()
-                except ConfigError as error:
-                    for problem in error.problems:
-                        notice(f"the file was not applied, nothing has changed: {problem}")
+                except ConfigError:
+                    pass
                 else:
                     yield config
             before = now

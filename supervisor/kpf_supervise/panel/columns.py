@@ -59,12 +59,17 @@ class Layout:
 
     signs: Mapping[str, str] = field(default_factory=lambda: SIGNS)
     _widest: dict[str, int] = field(default_factory=dict)
+    _measured: dict[str, Forward] = field(default_factory=dict)  # by id, as they were then
     _width: int = 0
+    _prefix: tuple[bool, str] = (False, "")  # what stands before names depends on it
 
     def columns(self, view: View, rows: Iterable[Row], width: int, now: float) -> list[Column]:
         """The columns that fit `width` cells. NAME, STATE and LOCAL are always there, shortened if need be."""
+        prefix = (bool(view.marked), view.grouping)
         if width != self._width:
-            self._widest, self._width = {}, width
+            self._widest = {}
+        if (width, prefix) != (self._width, self._prefix):
+            self._measured, self._width, self._prefix = {}, width, prefix
         widths = self._texts(view, rows, now) | _NUMBERS
         widths |= {"TRAFFIC": _TRAFFIC if self.signs is SIGNS else 0}
         widths["ERROR"] = _ERROR if any(each["error"] for each in view.forwards.values()) else 0
@@ -91,7 +96,9 @@ class Layout:
         return [Column(title, widths[title]) for title in _ORDER if title in kept]
 
     def _texts(self, view: View, rows: Iterable[Row], now: float) -> dict[str, int]:
-        alone = [Row("", each["id"], (each,)) for each in view.forwards.values()]
+        measured, self._measured = self._measured, dict(view.forwards)
+        changed = (each for id, each in view.forwards.items() if measured.get(id) is not each)
+        alone = [Row("", each["id"], (each,)) for each in changed]
         for row in (*alone, *(row for row in rows if row.kind != "forward")):
             for title, most in _TEXTS.items():
                 text = "".join(self._name(row, view)) if title == "NAME" else self._text(title, row, view, now)

@@ -14,12 +14,13 @@ from kpf_supervise.control.client import Refused
 from kpf_supervise.events.summary import Digest
 from kpf_supervise.panel.actions import Actions
 from kpf_supervise.panel.ending import ENDED
-from kpf_supervise.panel.link import Instance
+from kpf_supervise.panel.link import Instance, Lost
 from kpf_supervise.panel.screens import EventsPage, TextPage
 from kpf_supervise.panel.state import Event, View
 from kpf_supervise.panel.words import Pieces, details
 
-_LIST = 1.0  # seconds between two reads of the counters, whose changes are not events
+_AGAIN = 1.0  # seconds between two reads of a forward's details, whose changes are not told
+_PAUSE = 0.25  # seconds before a connection that was lost is made again
 _FRAME = 0.01  # seconds in which changes are gathered before they are shown
 
 
@@ -33,7 +34,6 @@ class Following(Actions, inherit_bindings=False):
         self.link = link
         self.link.heard = self._heard
         self.waiting = False  # a drawing is due
-        self._listed_at = 0.0
         self._digest = Digest()
         self.page: TextPage | None = None  # the details of a forward
         self.page_of = ""
@@ -55,28 +55,24 @@ class Following(Actions, inherit_bindings=False):
                 return
             listening = asyncio.ensure_future(self.link.listen())
             try:
-                await self._poll()
-            except Refused:
+                with suppress(Lost):
+                    await self._fetch()
                 await listening
+            except Refused as refused:
+                self.trouble = f"the instance is of another version than this panel, start it again: {refused}"
+                self.exit(ENDED)
+                return
             finally:
                 listening.cancel()
+            await asyncio.sleep(_PAUSE)
 
-    async def _poll(self) -> None:
-        """Fetch the current state and the past events once, then the counters repeatedly. Raises Refused once the
-        connection is lost."""
-        self._listed_at = 0.0
-        await self._look_at_file()
-        self._listed(await self.link.call("subscribe"))
+    async def _fetch(self) -> None:
+        """Fetch the current state and the past events; what changes from then on is heard. Raises Refused."""
+        self.view.listed(await self.link.call("subscribe", counters=True))
         self.view.fetched(await self.link.call("events"))
         if isinstance(self.screen, EventsPage) and not self._log_of:
             self.screen.replace(self.view.events)
-        self.change()
-        while True:
-            await asyncio.sleep(_LIST)
-            await self.list_again()
-            await self._look_at_file()
-            if self.page is not None:
-                await self._look_at(self.page_of)
+        await self._look_at_file()
 
     async def _look_at_file(self) -> None:
         info = await self.link.call("info")
@@ -86,15 +82,20 @@ class Following(Actions, inherit_bindings=False):
         self.change()
 
     async def list_again(self) -> None:
-        self._listed(await self.link.call("portforward:list"))
+        """Know what is listed, if its event was not heard yet."""
+        for each in await self.link.call("portforward:list"):
+            self.view.forwards.setdefault(each["id"], each)
 
-    def _listed(self, forwards: list[dict[str, Any]]) -> None:
-        now = time.monotonic()
-        self.view.listed(forwards, now - self._listed_at if self._listed_at else 0.0)
-        self._listed_at = now
-        self.change()
+    def _heard(self, method: str, told: dict[str, Any]) -> None:
+        if method == "event":
+            self._happened(told)
+        elif method == "counters":
+            if self.view.counted(told["portForwards"], told["seconds"]):
+                self.change()
+            elif self.screen_stack and self.is_running:
+                self.table.pass_time(time.time())
 
-    def _heard(self, event: Event) -> None:
+    def _happened(self, event: Event) -> None:
         self.view.heard(event)
         top = self.screen
         if isinstance(top, EventsPage):
@@ -148,19 +149,16 @@ class Following(Actions, inherit_bindings=False):
             self.page, self.page_of = None, ""
 
         self.push_screen(self.page, closed)
-        self._look_at_details()
+        self._follow_details(id)
 
     @work(exclusive=True, group="details")
-    async def _look_at_details(self) -> None:
-        with suppress(Refused):
-            await self._look_at(self.page_of)
-            self.change()
-
-    async def _look_at(self, id: str) -> None:
-        if id in self.view.forwards:
-            with suppress(Refused):  # it was removed meanwhile
+    async def _follow_details(self, id: str) -> None:
+        while self.page_of == id:
+            with suppress(Refused):  # it was removed, or the connection is lost
                 self._described = await self.link.call("describe", id=id)
                 self._kept = await self.link.call("logs", id=id)
+            self.change()
+            await asyncio.sleep(_AGAIN)
 
     @work
     async def action_log(self) -> None:

@@ -16,10 +16,14 @@ from kpf_supervise.control.unix_socket import check_owner
 _LONGEST = 64 * 1024 * 1024  # bytes of a line; a list of a thousand forwards has less than one million
 
 
+class Lost(Refused):
+    """There is no connection."""
+
+
 class Instance(Protocol):
     """The connection to the instance."""
 
-    heard: Callable[[dict[str, Any]], None]
+    heard: Callable[[str, dict[str, Any]], None]
 
     async def connect(self) -> None: ...
     async def listen(self) -> None: ...
@@ -27,10 +31,11 @@ class Instance(Protocol):
 
 
 class Link:
-    """Speaks JSON-RPC with this user's instance at `path`: `connect`, then `listen`, which passes events to `heard`."""
+    """Speaks JSON-RPC with this user's instance at `path`: `connect`, then `listen`, which passes the method
+    and the parameters of each notification to `heard`."""
 
     def __init__(self, path: Path) -> None:
-        self.heard: Callable[[dict[str, Any]], None] = lambda _: None
+        self.heard: Callable[[str, dict[str, Any]], None] = lambda _, __: None
         self._path = path
         self._reader: asyncio.StreamReader
         self._ids = itertools.count(1)
@@ -56,24 +61,25 @@ class Link:
             with suppress(OSError, ValueError):  # it was reset, or sends what is no protocol
                 while line := await self._reader.readline():
                     self._take(jsonrpc.answer(line))
+                    await asyncio.sleep(0)  # whoever waits for an answer has it before the notifications that follow
         finally:
             self._writer = None
             writer.close()
             for waiting in self._answers.values():
                 if not waiting.done():
-                    waiting.set_exception(Refused("the instance has ended"))
+                    waiting.set_exception(Lost("the instance has ended"))
 
     def _take(self, message: dict[str, Any]) -> None:
         if "method" in message:
-            self.heard(message["params"])
+            self.heard(message["method"], message["params"])
         elif (waiting := self._answers.get(message["id"])) is not None and not waiting.done():
             waiting.set_result(message)
 
     async def call(self, method: str, **params: Any) -> Any:
-        """The result of a method; parameters that are None are not sent. Raises Refused, also if there is no
-        connection."""
+        """The result of a method; parameters that are None are not sent. Raises Refused, and Lost if
+        there is no connection."""
         if self._writer is None:
-            raise Refused("the instance does not answer")
+            raise Lost("the instance does not answer")
         id = next(self._ids)
         waiting = self._answers[id] = asyncio.get_running_loop().create_future()
         given = {name: value for name, value in params.items() if value is not None}

@@ -114,7 +114,7 @@ class Panel(Following, inherit_bindings=False):
 
     def draw(self) -> None:
         self.waiting = False
-        if self.screen_stack and self.is_running:
+        if self.screen_stack and self.is_running and self.view.title:  # else nothing is known yet
             self._draw(time.time())
 
     def _draw(self, now: float) -> None:
@@ -123,10 +123,12 @@ class Panel(Following, inherit_bindings=False):
         self._put("head", head(view, width - 2))
         self._put("wrong", mistakes(view))
         main.query_one("#mistakes").set_class(bool(view.mistakes), "open")
-        main.query_one("#filtering").set_class(bool(view.filter) or self._filtering, "open")
+        filtering = bool(view.filter) or self._filtering
+        main.query_one("#filtering").set_class(filtering, "open")
         main.query_one("#empty").set_class(not view.forwards, "open")
         main.set_class(not view.forwards, "empty")
-        self._put("matches", [(f"{len(view.shown())} of {len(view.forwards)}", "")])
+        if filtering:
+            self._put("matches", [(f"{len(view.shown())} of {len(view.forwards)}", "")])
         self.table.show(now)
         self._draw_below()
         room = min(max((height - 9) // 3, 0), _RECENT, len(view.events))

@@ -1,4 +1,4 @@
-"""What the panel knows and shows, as plain values: lists and events of the control socket in, rows out. Pure."""
+"""What the panel knows and shows, as plain values: what the control socket tells in, rows out. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SORTS = ("file", "NAME", "STATE", "TRAFFIC")  # those that the key goes through;
 GROUPINGS = ("", "namespace", "context", "state")
 URGENCY = ("failed", "reconnecting", "waiting", "connecting", "active", "idle", "stopped")
 _EVENTS = 1000  # as many as the instance keeps
-_HISTORY = 60  # rates that are kept of each forward
+_HISTORY = 60  # seconds for which the rates of a forward are kept
 _SEARCHED = ("id", "state", "target", "pods", "localPort", "namespace", "context", "groups")
 
 _SORT_KEYS: dict[str, Callable[[Forward], Any]] = {
@@ -71,7 +71,7 @@ class View:
     mistakes: list[str] = field(default_factory=list)  # in that file as it is now
     forwards: dict[str, Forward] = field(default_factory=dict)
     rates: dict[str, tuple[float, float]] = field(default_factory=dict)  # bytes/s in and out
-    history: dict[str, deque[float]] = field(default_factory=dict)  # bytes/s in both directions, from list to list
+    history: dict[str, deque[float]] = field(default_factory=dict)  # bytes/s in both directions, a second each
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=_EVENTS))
     last: dict[str, Event] = field(default_factory=dict)  # the last event of each forward
     marked: set[str] = field(default_factory=set)
@@ -82,33 +82,42 @@ class View:
     backwards: bool = False
     stopped: dict[str, dict[str, Any]] = field(default_factory=dict)  # by *Stop all*, with what starts it again
 
-    def listed(self, forwards: Iterable[Forward], elapsed: float) -> None:
-        """Store a new list, `elapsed` seconds after the previous one (0: there was none)."""
-        new = {each["id"]: each for each in forwards}
-        for id, each in new.items():
-            before = self.forwards.get(id)
-            if before is not None and elapsed > 0:
-                moved = (each[name] - before[name] for name in ("bytesIn", "bytesOut"))
-                into, out = (max(count, 0) / elapsed for count in moved)
-                self.rates[id] = (into, out)
-                self.history.setdefault(id, deque(maxlen=_HISTORY)).append(into + out)
-        self.forwards = new
-        self.marked &= new.keys()
-        for id in self.rates.keys() - new.keys():
-            del self.rates[id]
-            del self.history[id]
+    def listed(self, forwards: Iterable[Forward]) -> None:
+        """Take the forwards as they are at the beginning of a connection."""
+        self.forwards = {each["id"]: each for each in forwards}
+        self.marked &= self.forwards.keys()
+        self.rates = {}
+
+    def counted(self, changed: list[Forward], seconds: float) -> bool:
+        """Take the forwards whose counters have changed in so many seconds. Returns whether anything but time has."""
+        before, self.rates = self.rates, {}
+        for new in changed:
+            known = self.forwards.get(new["id"])
+            if known is None:
+                continue  # its event `added` follows
+            into, out = (max(new[name] - known[name], 0) / max(seconds, 0.001) for name in ("bytesIn", "bytesOut"))
+            if into or out:
+                self.rates[new["id"]] = (into, out)
+            self.forwards[new["id"]] = new
+        for id in self.history.keys() | self.rates.keys():
+            rates = self.history.setdefault(id, deque(maxlen=_HISTORY))
+            rates.append(sum(self.rates.get(id, ())))
+            if not any(rates):
+                del self.history[id]
+        return bool(changed or before)
 
     def heard(self, event: Event) -> None:
         """Take an event that was sent after a `subscribe`."""
         id = event.get("forward")
         new: Forward | None = event["portForward"]
-        if new is not None:
-            # the byte counts change only with a list: rates are computed between lists
+        if new is not None and event["event"] != "removed":  # if it is listed again, `added` follows
+            # the byte counts change only with `counted`, which makes rates of them
             known = self.forwards.get(new["id"], new)
             self.forwards[new["id"]] = new | {name: known[name] for name in ("bytesIn", "bytesOut")}
         elif id is not None and event["event"] == "removed":
             self.forwards.pop(id, None)
             self.marked.discard(id)
+            self.history.pop(id, None)
         self._keep(event)
 
     def fetched(self, kept: Iterable[Event]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -11,7 +11,9 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
+from textual.strip import Strip
 from textual.widgets import DataTable
 
 from kpf_supervise.panel.columns import PADDING, Cell, Column, Layout
@@ -58,29 +60,42 @@ class ForwardTable(DataTable[str], inherit_bindings=False):
                 self.move_cursor(row=number)
 
     def show(self, now: float) -> None:
-        """Show the View as it is now: draws the rows in sight that have changed. The same forward stays selected,
+        """Show the View as it is now: draws what has changed of the rows in sight. The same forward stays selected,
         wherever it has moved to."""
-        view, before = self._view, self._rows
+        view, selected, at = self._view, self.row, self.cursor_row
         rows = view.rows()
         columns = self._shape.columns(view, rows, self.scrollable_content_region.width or 80, now)
         titles = (view.sort, view.backwards)
-        selected = self.row
-        self._rows, self._now = rows, now
-        if columns == self._columns and titles == self._titles and [r.key for r in rows] == [r.key for r in before]:
-            known, self._cells = self._cells, {}
-            for number in self._in_sight():
-                if known.get(number) != self._cells_of(number):
-                    self.refresh_row(number)
-            self._update_count += 1  # what Textual keeps of other rows is outdated, too
-            return
-        self._columns, self._titles, self._cells = columns, titles, {}
-        keys = [row.key for row in rows]
-        at = keys.index(selected.key) if selected is not None and selected.key in keys else self.cursor_row
-        top = self.scroll_y
-        self._rebuild()
-        self.move_cursor(row=min(max(at, 0), max(len(rows) - 1, 0)), scroll=False)
-        self.scroll_to(y=top, animate=False, force=True)
-        self.call_after_refresh(self._scroll_cursor_into_view)
+        fits = columns == self._columns and titles == self._titles and len(rows) == len(self._rows)
+        self._rows = rows
+        if fits:
+            self.pass_time(now)
+        else:
+            self._columns, self._titles, self._cells, self._now = columns, titles, {}, now
+            top = self.scroll_y
+            self._rebuild()
+            self.scroll_to(y=top, animate=False, force=True)
+        if selected is not None:
+            at = next((number for number, row in enumerate(rows) if row.key == selected.key), at)
+        if not fits or at != self.cursor_row:
+            self.move_cursor(row=min(max(at, 0), max(len(rows) - 1, 0)), scroll=False)
+            self.call_after_refresh(self._scroll_cursor_into_view)
+
+    def pass_time(self, now: float) -> None:
+        """Draw the cells in sight whose text is another one now."""
+        known, self._cells, self._now = self._cells, {}, now
+        changed = [
+            (number, place)
+            for number in self._in_sight()
+            for place, cell in enumerate(self._cells_of(number))
+            if number not in known or known[number][place] != cell
+        ]
+        if changed:
+            numbers, places = (range(min(each), max(each) + 1) for each in zip(*changed, strict=True))
+            left = sum(each.width + PADDING for each in self._columns[: places.start])
+            width = sum(self._columns[place].width + PADDING for place in places)
+            top = self.header_height + numbers.start - int(self.scroll_offset.y)
+            self.refresh(Region(left, top, width, len(numbers)))
 
     def _rebuild(self) -> None:
         self.clear(columns=True)
@@ -90,9 +105,7 @@ class ForwardTable(DataTable[str], inherit_bindings=False):
             if sort == column.title:
                 title.append("↑" if backwards else "↓")
             self.add_column(title, key=column.title, width=column.width)
-        empty = [""] * len(self._columns)
-        for row in self._rows:
-            self.add_row(*empty, key=row.key)
+        self.add_rows([()] * len(self._rows))
 
     def _in_sight(self) -> range:
         top = int(self.scroll_offset.y)
@@ -105,28 +118,23 @@ class ForwardTable(DataTable[str], inherit_bindings=False):
             self._cells[number] = [shape.cell(column, row, self._view, self._now) for column in self._columns]
         return self._cells[number]
 
-    def _render_cell(
-        self,
-        row_index: int,
-        column_index: int,
-        base_style: Style,
-        width: int,
-        cursor: bool = False,
-        hover: bool = False,
-    ) -> Any:
+    def _render_line(self, y: int, x1: int, x2: int, base_style: Style) -> Strip:
         """Textual's own takes 50 ms for a screen of cells that may be anything. These are one line in one style."""
-        if row_index < 0 or column_index < 0:
-            return super()._render_cell(row_index, column_index, base_style, width, cursor, hover)
-        cell = self._cells_of(row_index)[column_index]
+        number = y - self.header_height
+        if not 0 <= number < len(self._rows):
+            return super()._render_line(y, x1, x2, base_style)
+        hover = self._show_hover_cursor and number == self.hover_row
+        cursor = number == self.cursor_row
         component, post = self._get_styles_to_render_cell(
             False, False, False, hover, cursor, self.show_cursor, self._show_hover_cursor, False, False
         )
-        plain = base_style + component + post + _place(row_index, column_index)
-        inner = width - PADDING
-        rest = " " * (inner - cell_len(cell.text))
-        front, back = (f" {rest}", " ") if cell.right else (" ", f"{rest} ")
-        text = set_cell_size(cell.text, inner) if not rest else cell.text
-        return [[Segment(front, plain), Segment(text, plain + _style(cell.look, cell.link)), Segment(back, plain)]]
+        plain = base_style + component + post + _place(number)
+        segments = [
+            segment
+            for column, cell in zip(self._columns, self._cells_of(number), strict=True)
+            for segment in _segments(cell, column.width, plain)
+        ]
+        return Strip(segments).crop_extend(x1, x2, plain)
 
     @property
     def below(self) -> str:
@@ -173,6 +181,16 @@ def _style(look: str, link: str) -> Style:
 
 
 @lru_cache(10_000)
-def _place(row: int, column: int) -> Style:
+def _place(row: int) -> Style:
     """What a click finds."""
-    return Style.from_meta({"row": row, "column": column})
+    return Style.from_meta({"row": row, "column": 0})
+
+
+@lru_cache(10_000)
+def _segments(cell: Cell, width: int, plain: Style) -> tuple[Segment, ...]:
+    rest = " " * (width - cell_len(cell.text))
+    front, back = (f" {rest}", " ") if cell.right else (" ", f"{rest} ")
+    text = set_cell_size(cell.text, width) if not rest else cell.text
+    if not (cell.look or cell.link):
+        return (Segment(f"{front}{text}{back}", plain),)
+    return Segment(front, plain), Segment(text, plain + _style(cell.look, cell.link)), Segment(back, plain)
