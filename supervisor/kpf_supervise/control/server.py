@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from kpf_supervise.control import jsonrpc
-from kpf_supervise.control.counters import Counters
+from kpf_supervise.control.changes import Changes
 from kpf_supervise.control.handlers import Handlers
 from kpf_supervise.control.jsonrpc import INTERNAL_ERROR, NOT_DONE, TOO_MANY, Lines, Refusal, Request
 from kpf_supervise.events import serialize
@@ -71,7 +71,7 @@ class Connection:
         self._heard = heard
         self._sending = trio.Lock()
         self._events: trio.MemoryReceiveChannel[Event] | None = None
-        self._counters: Counters | None = None
+        self._counters: Changes | None = None
         self._due: list[Callable[[], Awaitable[None]]] = []  # what begins once the answer is sent
         self._scope = trio.CancelScope()
         self._last_word: Refusal | None = None
@@ -157,7 +157,7 @@ class Connection:
             self._events = self._stack.enter_context(board.subscription(_BEHIND))
             self._due.append(partial(self._tell, self._events))
         if counters and self._counters is None:
-            self._counters = Counters(board.statuses, trio.current_time())
+            self._counters = Changes(board.statuses, trio.current_time())
             self._due.append(partial(self._count, self._counters))
 
     async def _tell(self, events: trio.MemoryReceiveChannel[Event]) -> None:
@@ -170,7 +170,7 @@ class Connection:
             await self._send(jsonrpc.call("event", facts))
         self._scope.cancel()
 
-    async def _count(self, counters: Counters) -> None:
+    async def _count(self, counters: Changes) -> None:
         """Send the forwards whose counters have changed, once a second."""
         while True:
             await trio.sleep(_COUNT)

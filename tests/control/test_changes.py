@@ -10,8 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from kpf_supervise.control.counters import UNTOLD, Counters
+from kpf_supervise.control.changes import UNTOLD, Changes
 from kpf_supervise.control.server import Connection
+from kpf_supervise.counters import count
 from kpf_supervise.events.board import Board
 from kpf_supervise.model import TEMPLATE, Status, Trigger
 from tests.control.test_jsonrpc import steering
@@ -19,26 +20,29 @@ from tests.control.test_jsonrpc import steering
 
 def test_all_that_can_be_seen_of_a_forward_is_told_by_events_or_as_a_counter() -> None:
     by_events = {"state", "since", "problem", "attempt", "attempts", "retry_at"}
-    elsewhere = {"open", "log"}  # `describe`, `logs`
-    assert {each.name for each in fields(Status)} == {*UNTOLD} | by_events | elsewhere
+    elsewhere = {"open", "log", "counters"}  # `describe`, `logs`, metrics
+    assert {each.name for each in fields(Status)} | {"restarts"} == {*UNTOLD} | by_events | elsewhere
 
 
 @pytest.mark.parametrize("name", [each for each in UNTOLD if each not in ("forward", "origin")])
 def test_each_change_is_found_once(name: str) -> None:
     statuses = {id: Status(forward=TEMPLATE) for id in ("web", "db")}
-    counters = Counters(statuses, 10.0)
-    setattr(statuses["db"], name, 1)
-    assert counters.look(11.5) == (1.5, [statuses["db"]])
-    assert counters.look(12.5) == (1.0, [])
+    changes = Changes(statuses, 10.0)
+    if name == "restarts":
+        count(statuses["db"].counters.losses, "quiet")
+    else:
+        setattr(statuses["db"], name, 1)
+    assert changes.look(11.5) == (1.5, [statuses["db"]])
+    assert changes.look(12.5) == (1.0, [])
 
 
 def test_what_is_new_or_no_longer_listed() -> None:
     statuses = {"web": Status(forward=TEMPLATE)}
-    counters = Counters(statuses, 0.0)
+    changes = Changes(statuses, 0.0)
     statuses["db"] = Status(forward=TEMPLATE)
-    assert counters.look(1.0) == (1.0, [statuses["db"]])
+    assert changes.look(1.0) == (1.0, [statuses["db"]])
     del statuses["web"]
-    assert counters.look(2.0) == (1.0, [])
+    assert changes.look(2.0) == (1.0, [])
 
 
 async def test_they_are_told_once_a_second_to_who_wants_them(autojump_clock: trio.testing.MockClock) -> None:

@@ -25,7 +25,7 @@ UNTOLD = (
 _values = attrgetter(*UNTOLD)
 
 
-class Counters:
+class Changes:
     """Finds the forwards that have changed from one look to the next. `statuses` is the board's, and `now` is in
     seconds of a monotonic clock."""
 
