@@ -57,6 +57,7 @@ def port_forward(status: Status) -> dict[str, Any]:
         "enabled": forward.enabled,
         "proxied": forward.proxied,
         "declared": status.declared,
+        "leaseEnds": moment(status.lease) if status.lease is not None else None,
     }
     return _clean(facts)
 

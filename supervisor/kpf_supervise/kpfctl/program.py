@@ -8,7 +8,7 @@ from io import TextIOWrapper
 
 import click
 
-from kpf_supervise.kpfctl import change, details, env, login, show, start  # noqa: F401  each declares its verbs
+from kpf_supervise.kpfctl import change, details, ensure, env, login, show, start  # noqa: F401  each declares its verbs
 from kpf_supervise.kpfctl.group import example, main
 from kpf_supervise.kpfctl.shells import PROGRAMS, SHELLS
 

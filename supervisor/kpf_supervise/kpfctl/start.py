@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,8 @@ def start(
 
 def _read(words: Sequence[str], selector: str | None, options: dict[str, Any]) -> tuple[Target, list[Port]]:
     """The target and the ports, and `options` as the instance wants them. Raises click.UsageError."""
-    try:
-        if selector is not None:
-            what, ports = parse_selector_target(selector), words
-        else:
-            what, ports = parse_target(words[0]), words[1:]
+    with usage("start"):
+        what, ports = target_and_ports(words, selector)
         if not ports:
             raise click.UsageError(f"Name the port to forward, for example: kpfctl start {words[0]} 8080:http")
         pairs = [parse_port(port, of_service=what.kind == "service") for port in ports]
@@ -118,14 +116,28 @@ def _read(words: Sequence[str], selector: str | None, options: dict[str, Any]) -
             parse_duration(options["hold"])
         if options["children"] is not None:
             options["children"] = parse_children(options["children"])
-    except Meant as meant:
-        raise click.UsageError(f"{meant.message}. Write: kpfctl start {meant.words}") from None
-    except Mistake as mistake:
-        raise click.UsageError(str(mistake)) from None
     if options["kubeconfig"] is not None:
         options["kubeconfig"] = str(options["kubeconfig"].absolute())
     options["lazy"] = options["lazy"] or None  # None: the file's default
     return what, pairs
+
+
+@contextmanager
+def usage(verb: str) -> Iterator[None]:
+    """Turns a Mistake into a click.UsageError, which says what to write."""
+    try:
+        yield
+    except Meant as meant:
+        raise click.UsageError(f"{meant.message}. Write: kpfctl {verb} {meant.words}") from None
+    except Mistake as mistake:
+        raise click.UsageError(str(mistake)) from None
+
+
+def target_and_ports(words: Sequence[str], selector: str | None) -> tuple[Target, Sequence[str]]:
+    """The first word is the target, unless there is a selector. Raises Mistake."""
+    if selector is not None:
+        return parse_selector_target(selector), words
+    return parse_target(words[0]), words[1:]
 
 
 def _start(client: Client, what: Target, pairs: list[Port], name: str | None, options: dict[str, Any]) -> list[str]:
