@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from kpf_supervise.kpfctl.ids import Forwards
-from kpf_supervise.panel.cells import NOTHING, age, amount, local, pods
+from kpf_supervise.panel.cells import NOTHING, age, amount, local, pods, seconds_of
 
 _Columns = dict[str, Callable[[dict[str, Any], float], str]]  # by title: the cell, from a forward and the time
 
@@ -31,7 +31,13 @@ WIDE: _Columns = {
     "HELD": lambda each, _: str(each["held"]),
     "IN": lambda each, _: amount(each["bytesIn"]),
     "OUT": lambda each, _: amount(each["bytesOut"]),
+    "LEASE": lambda each, now: _left(each, now),
 }
+
+
+def _left(forward: dict[str, Any], now: float) -> str:
+    """How much of its lease is left."""
+    return age(seconds_of(forward["leaseEnds"]) - now) if forward["leaseEnds"] else NOTHING
 
 
 def row(forward: dict[str, Any], now: float, wide: bool) -> list[str]:
