@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kpf_supervise.instance.paths import runtime_folder
 
-_PREFIX = "ensure-"
+_PREFIX = "ensure."
 
 
 def background_socket(kubeconfigs: Sequence[str]) -> Path:
@@ -21,4 +21,4 @@ def background_socket(kubeconfigs: Sequence[str]) -> Path:
 
 def in_background(socket: Path) -> bool:
     """Whether it is the control socket of such an instance."""
-    return socket.name.startswith(_PREFIX)
+    return socket.name.startswith(_PREFIX) and "-" not in socket.name  # that of a file has one before its digest

@@ -168,14 +168,14 @@ class Sharing:
                 if await anext(events, None) is None:
                     raise Ending
             return
-        raise ForwardError(self._not_yet(status, timeout))
+        raise ForwardError(self._not_yet(status))
 
-    def _not_yet(self, status: Status, timeout: float) -> Problem:
+    def _not_yet(self, status: Status) -> Problem:
         why = status.problem or next((each.message for each in reversed(status.log) if each.printed), "no answer yet")
         cause = status.problem.cause if status.problem else Cause.TOO_SLOW
         if any(login.signing_in for login in self._supervisor.logins.of_context(status.context)):
             cause = Cause.CREDENTIALS
-        return Problem(cause, f"{status.forward.id} is {status.state} after {timeout:g} s: {why}")
+        return Problem(cause, f"{status.forward.id} is still {status.state}: {why}")
 
     # --- until nobody needs it
 

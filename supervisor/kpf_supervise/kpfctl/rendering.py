@@ -31,13 +31,8 @@ WIDE: _Columns = {
     "HELD": lambda each, _: str(each["held"]),
     "IN": lambda each, _: amount(each["bytesIn"]),
     "OUT": lambda each, _: amount(each["bytesOut"]),
-    "LEASE": lambda each, now: _left(each, now),
+    "LEASE": lambda each, now: age(seconds_of(each["leaseEnds"]) - now) if each["leaseEnds"] else NOTHING,
 }
-
-
-def _left(forward: dict[str, Any], now: float) -> str:
-    """How much of its lease is left."""
-    return age(seconds_of(forward["leaseEnds"]) - now) if forward["leaseEnds"] else NOTHING
 
 
 def row(forward: dict[str, Any], now: float, wide: bool) -> list[str]:
