@@ -314,9 +314,9 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
             await shell.paste("kpfctl wait web/http db --timeout 1m")
             assert await states() == declared | more
 
-            assert len(plugin.runs) == 1
+            assert len(plugin.runs) == 2  # one of them for the instance in the background
             assert await shell.paste("kpfctl login kind-dev") == "signed in to kind-dev\n"
-            assert len(plugin.runs) == 2
+            assert len(plugin.runs) == 3
 
             async with shell.keep("kpfctl events --follow -o json | jq .message") as following:
                 await following.says('^".*"\n')
