@@ -161,7 +161,7 @@ async def test_it_ends_with_the_last_lease_and_an_open_connection_is_not_cut(tmp
             await until(lambda: db not in ports_of(instances[0]))  # its lease is over
             assert web in ports_of(instances[0])
             described = (await here.kpfctl("describe", "web")).stdout
-            assert "Lease:         ended; kept for its open connections" in described
+            assert "Lease:         ended; kept while it is in use" in described
             await stream.send_all(b"GET / HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n\r\n")
             assert b"web-" in b"".join([bytes(chunk) async for chunk in stream])
         await here.ended(instances, web, db)

@@ -61,7 +61,7 @@ class Instance:
 
     def __init__(self) -> None:
         self.board, self.contexts, self.ending = Board(), Contexts(), False
-        self.delay, self.problem, self.restarts, self.permits = 1.0, None, 0, 0
+        self.delay, self.restarts, self.permits = 1.0, 0, 0
         self.problem: Problem | None = None
         self.logins = SimpleNamespace(of_context=lambda name: self.signing_in, permit=self.permit)
         self.signing_in: list[Any] = []
@@ -71,11 +71,11 @@ class Instance:
 
     async def start(self, forward: Forward) -> None:
         await trio.lowlevel.checkpoint()
-        status = self.list(forward, Origin.KPFCTL)
+        status = self.listed(forward, Origin.KPFCTL)
         self.board.changed(status, Trigger.CONNECT, "connecting")
         self.nursery.start_soon(self.settle, status)
 
-    def list(self, forward: Forward, origin: Origin, state: Trigger | None = None) -> Status:
+    def listed(self, forward: Forward, origin: Origin, state: Trigger | None = None) -> Status:
         status = self.board.add(forward, origin)
         status.port = forward.local or 40_000 + len(self.board.statuses)
         for trigger in (Trigger.CONNECT, state) if state else ():
@@ -150,7 +150,7 @@ async def test_what_is_there_is_shared_whoever_lists_it_and_needs_no_lease(
     instance: Instance, autojump_clock: MockClock, origin: Origin
 ) -> None:
     async with instance.runs():
-        listed = instance.list(replace(WEB, id="own"), origin, Trigger.READY)
+        listed = instance.listed(replace(WEB, id="own"), origin, Trigger.READY)
         shared = await instance.ensure()
         assert (shared.status, shared.found, listed.lease) == (listed, True, None)
         await trio.sleep(10 * TTL)
@@ -159,9 +159,9 @@ async def test_what_is_there_is_shared_whoever_lists_it_and_needs_no_lease(
 
 async def test_only_the_same_is_shared(instance: Instance, autojump_clock: MockClock) -> None:
     other = Path("/other/config")
-    instance.list(replace(WEB, id="stopped"), Origin.FILE).port = None
-    instance.list(replace(WEB, id="by-proxy", proxied=True), Origin.PROXY)
-    instance.list(replace(WEB, id="wrong", cluster=Cluster(context="nosuch")), Origin.FILE)
+    instance.listed(replace(WEB, id="stopped"), Origin.FILE).port = None
+    instance.listed(replace(WEB, id="by-proxy", proxied=True), Origin.PROXY)
+    instance.listed(replace(WEB, id="wrong", cluster=Cluster(context="nosuch")), Origin.FILE)
     async with instance.runs():
         asked = [
             WEB,
@@ -256,7 +256,7 @@ async def test_an_open_connection_keeps_it_beyond_its_lease(instance: Instance, 
 
 async def test_an_idle_one_counts_as_it_does_for_kpfctl_wait(instance: Instance, autojump_clock: MockClock) -> None:
     async with instance.runs():
-        lazy = instance.list(replace(WEB, id="lazy", lazy=True), Origin.FILE, Trigger.QUIET)
+        lazy = instance.listed(replace(WEB, id="lazy", lazy=True), Origin.FILE, Trigger.QUIET)
         assert (await instance.ensure()).status is lazy
         assert (trio.current_time(), lazy.state) == (0, State.IDLE)
 
@@ -308,7 +308,7 @@ async def test_it_does_not_end_while_somebody_asks_or_something_is_listed_withou
         with pytest.raises(ForwardError):
             await instance.ensure(timeout=30)
         assert not ended.is_set()
-        instance.list(replace(WEB, id="by-hand"), Origin.KPFCTL)
+        instance.listed(replace(WEB, id="by-hand"), Origin.KPFCTL)
         await trio.sleep(100)
         assert not ended.is_set()
         await instance.stop(["by-hand"])

@@ -74,6 +74,8 @@ class Sharing:
         self._changed.tell()
         try:
             self._check_open()
+            if not start and not self._alike(wanted):
+                return None  # without a question to kubectl
             shared = await self._choose(await self._placed(wanted), free_id, start)
             if shared is not None:
                 await self._await(shared.status, ttl, timeout)
@@ -121,18 +123,24 @@ class Sharing:
 
     async def _find(self, wanted: Forward) -> Shared | None:
         place = await self._place(wanted)
-        for status in list(self._board.statuses.values()):
-            forward = status.forward
-            if (forward.target, forward.remote) != (wanted.target, wanted.remote) or forward.proxied:
-                continue
-            if status.port is None or wanted.local not in (None, status.port):
-                continue
+        for status in self._alike(wanted):
             try:
-                if await self._place(forward) == place:
+                if await self._place(status.forward) == place:
                     return Shared(status, found=True)
             except ForwardError:  # its kubeconfig is wrong
                 continue
         return None
+
+    def _alike(self, wanted: Forward) -> list[Status]:
+        """Those that are as it is wanted, if the place is the same. Each listens, on a port of its own."""
+        return [
+            status
+            for status in self._board.statuses.values()
+            if (status.forward.target, status.forward.remote) == (wanted.target, wanted.remote)
+            and not status.forward.proxied
+            and status.port is not None
+            and wanted.local in (None, status.port)
+        ]
 
     async def _place(self, forward: Forward) -> _Place:
         resolved = await self._supervisor.contexts.of(forward.cluster)

@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from kpf_supervise.config.values import parse_port
+from kpf_supervise.control.jsonrpc import Refusal
+from kpf_supervise.control.methods import arguments
 from kpf_supervise.instance.environment import reached_at
 from kpf_supervise.kpfctl.completion import (
     chosen_socket,
@@ -91,6 +93,10 @@ def ensure(
         "ttl": seconds(ttl),
         **place,
     }
+    try:  # before any instance is started for it
+        arguments("portforward:ensure", {name: value for name, value in wanted.items() if value is not None})
+    except Refusal as refusal:
+        raise click.UsageError(str(refusal)) from None
     context = click.get_current_context()
     chosen = context.find_root().params
     if chosen["socket"] or chosen["file"] or os.environ.get("KPF_SOCKET"):

@@ -22,7 +22,7 @@ from kpf_supervise.instance.paths import make_private, runtime_folder
 from kpf_supervise.kubectl.kubeconfigs import paths_of
 from kpf_supervise.model import ANYWHERE, Cause
 
-_QUICK = 1.0  # seconds within which any instance that works answers a plain question
+_QUICK = 5.0  # seconds within which any instance that works answers a plain question
 _MARGIN = 15.0  # seconds beyond the time limit: kubectl is asked what the kubeconfig says, and what failed is stopped
 
 

@@ -45,7 +45,7 @@ def lease(forward: dict[str, Any], now: float) -> str | None:
     if forward["leaseEnds"] is None:
         return None
     left = seconds_of(forward["leaseEnds"]) - now
-    return f"ends in {age(left)}" if left > 0 else "ended; kept for its open connections"
+    return f"ends in {age(left)}" if left > 0 else "ended; kept while it is in use"
 
 
 def local(forward: dict[str, Any]) -> str:
