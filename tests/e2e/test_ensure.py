@@ -264,9 +264,10 @@ async def test_a_killed_client_leaves_nothing(tmp_path: Path) -> None:
         cluster.scale("deployment/search", 0)
         words = [sys.executable, "-m", "kpf_supervise.kpfctl", "ensure", "deployment/search", "9200", "--timeout", "3s"]
         client = await trio.lowlevel.open_process(words, env=here.environment)
-        await until(lambda: here.instances)
+        logs = tmp_path / ".local/state/kpf-supervise"
+        await until(lambda: any(" waiting " in log.read_text() for log in logs.glob("ensure.*.log")))
         instances = here.instances
-        await until(lambda: len(with_children(instances[0])) > 1)
+        assert len(instances) == 1
         client.send_signal(signal.SIGKILL)
         await client.wait()
         await here.ended(instances)

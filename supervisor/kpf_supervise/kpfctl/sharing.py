@@ -126,7 +126,8 @@ def _environment(kubeconfigs: tuple[str, ...]) -> dict[str, str]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock during the block. Its file exists only as long as somebody wants it."""
+    """Hold a lock during the block. Its file exists only as long as somebody wants it; that of a killed process is
+    removed by the next one."""
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX)
