@@ -26,6 +26,7 @@ from kpf_supervise.instance.command import Command, until_ready
 from kpf_supervise.instance.desired_state import DesiredState
 from kpf_supervise.instance.detach import say_up, shutdown_line
 from kpf_supervise.instance.paths import owns_terminal, socket_of
+from kpf_supervise.instance.sharing import Sharing
 from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.instance.systemd import tell_service_manager
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
@@ -63,6 +64,7 @@ class Job:
     ready_timeout: float = 30.0  # seconds to wait until all forwards are active
     keep_waiting: bool = False  # also for a forward whose failure is final
     panel: bool = False  # show the panel; events are then printed only if stderr is not a terminal
+    until_unused: bool = False  # the instance ends once it lists no forward, and nobody asks for one
 
 
 async def run(job: Job) -> int:
@@ -237,7 +239,9 @@ async def _keep(
                 ending.scope.cancel()
 
         terminal_free = trio.Event()
-        open_to_others(Handlers(supervisor, board, desired, shut_down), terminal_free)
+        sharing = Sharing(supervisor, board)
+        nursery.start_soon(sharing.run, shut_down if job.until_unused else None)
+        open_to_others(Handlers(supervisor, board, desired, shut_down, sharing), terminal_free)
         asked = [*sources.clusters, *([desired.proxy.template.cluster] if desired.proxy else [])]
         nursery.start_soon(_use_terminal, supervisor, asked, job.panel, terminal_free)
         say_up(control_path)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -273,6 +274,8 @@ class Status:
     bytes_out: int = 0  # from the pod to the client
     counters: Counters = field(default_factory=Counters)
     open: list[Connection] = field(default_factory=list)  # oldest first
+    left: Callable[[], None] = lambda: None  # called when the last open connection has ended
+    lease: float | None = None  # seconds since the epoch at which it is stopped; None: it is kept without a lease
     log: deque[Event] = field(default_factory=lambda: deque(maxlen=LOG))  # events and kubectl's lines, oldest first
 
     @property

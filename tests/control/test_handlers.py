@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, Self
@@ -17,8 +19,9 @@ from kpf_supervise.control.jsonrpc import Refusal
 from kpf_supervise.control.methods import METHODS, arguments
 from kpf_supervise.discovery.listing import Listed, Port
 from kpf_supervise.events.board import Board
+from kpf_supervise.instance.sharing import Shared
 from kpf_supervise.kubectl.answers import KubeConfig
-from kpf_supervise.model import TEMPLATE, Cluster, Forward, Target
+from kpf_supervise.model import TEMPLATE, Cluster, Forward, Status, Target
 from kpf_supervise.sign_in.login import Login
 from tests.anything import json_value, made, text
 
@@ -39,6 +42,9 @@ GOOD: dict[str, list[Any]] = {
     "kubeconfig": ["/dev/null", "/etc/passwd"],
     "target": ["service/web", "db-0", "app=web"],
     "id": ["web", "a.b_c-d"],
+    "ttl": ["30m", "8784h"],
+    "timeout": ["0s"],
+    "start": [True],
 }
 
 
@@ -105,6 +111,10 @@ class Supervisor:
     async def start(self, forward: Forward) -> None:
         self.given.append(forward)
 
+    async def ensure(self, wanted: Forward, free_id: Callable[[], str], *others: Any) -> Shared:
+        self.given.append(replace(wanted, id=free_id()))
+        return Shared(Status(forward=self.given[-1], lease=0.0), found=False)
+
     async def stop(self, ids: list[str]) -> None:
         pass
 
@@ -155,7 +165,7 @@ def test_each_call_ends_in_a_value_or_a_refusal(called: tuple[str, dict[str, Any
     method, params = called
     supervisor, board = Supervisor(), Board()
     board.add(TEMPLATE)
-    steering = Handlers(supervisor, board, supervisor, lambda: None)  # type: ignore[arg-type]
+    steering = Handlers(supervisor, board, supervisor, lambda: None, supervisor)  # type: ignore[arg-type]
     said: Any
     try:
         said = trio.run(steering.call, method, params)
@@ -174,14 +184,14 @@ def test_a_context_may_have_any_printable_name(text: str) -> None:
 
 def test_a_selector_is_one_line() -> None:
     supervisor = Supervisor()
-    steering = Handlers(supervisor, Board(), supervisor, lambda: None)  # type: ignore[arg-type]
+    steering = Handlers(supervisor, Board(), supervisor, lambda: None, supervisor)  # type: ignore[arg-type]
     trio.run(steering.call, *started(resource_type="selector", name=" app in (web,\n db),\ttier "))
     assert supervisor.given[0].target.name == "app in (web, db), tier"
 
 
 def test_a_forward_may_have_its_own_kubeconfig_and_the_contexts_of_that() -> None:
     supervisor = Supervisor()
-    steering = Handlers(supervisor, Board(), supervisor, lambda: None)  # type: ignore[arg-type]
+    steering = Handlers(supervisor, Board(), supervisor, lambda: None, supervisor)  # type: ignore[arg-type]
     trio.run(steering.call, *started(kubeconfig="/dev/null", hold="5s", children=3))
     (forward,) = supervisor.given
     assert (forward.cluster, forward.hold, forward.children) == (Cluster(Path("/dev/null")), 5.0, 3)
@@ -195,3 +205,48 @@ def test_a_forward_may_have_its_own_kubeconfig_and_the_contexts_of_that() -> Non
     for wrong, said in wrongs:
         with pytest.raises(Refusal, match=f"^{said}"):
             trio.run(steering.call, *started(**wrong))
+
+
+def ensured(**params: Any) -> tuple[str, dict[str, Any]]:
+    return "portforward:ensure", {"resource_type": "service", "name": "web", "remote_port": 80} | params
+
+
+def test_the_kubeconfigs_of_another_program_count_with_their_own_context_and_namespace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without any, those of the file count, as for a start."""
+    monkeypatch.setenv("KUBECONFIG", "/own/a:/own/b")
+    supervisor = Supervisor()
+    own = replace(TEMPLATE, cluster=Cluster(Path("/file/kube"), "of-file"), namespace="of-file", lazy=True)
+    supervisor.template = lambda: own  # type: ignore[method-assign]
+    steering = Handlers(supervisor, Board(), supervisor, lambda: None, supervisor)  # type: ignore[arg-type]
+    clusters: dict[str | None, tuple[Cluster, str | None]] = {
+        None: (own.cluster, "of-file"),
+        "/own/a:/own/b": (Cluster(), None),  # what it was started with: no option can name a list
+        "/one/file": (Cluster(Path("/one/file")), None),
+    }
+    for kubeconfig, place in clusters.items():
+        answer = trio.run(steering.call, *ensured(kubeconfig=kubeconfig))
+        forward = supervisor.given[-1]
+        assert ((forward.cluster, forward.namespace), forward.lazy) == (place, False)
+        assert (answer["shared"], answer["leaseEnds"]) == (False, "1970-01-01T00:00:00.000Z")
+    with pytest.raises(Refusal, match=r"can't use a list of 2 files: it was started with another"):
+        trio.run(steering.call, *ensured(kubeconfig="/own/b:/own/a"))
+    assert trio.run(steering.call, *ensured(kubeconfig="/own/b:/own/a", start=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"kubeconfig": "/a:b"}, 'kubeconfig: "b" is not an absolute path'),
+        ({"kubeconfig": ""}, 'kubeconfig: "" is not an absolute path'),
+        ({"ttl": "0s"}, "ttl: a duration of nothing"),
+        ({"ttl": "9000h"}, 'ttl: "9000h" is longer than a year'),
+        ({"ttl": 30}, "ttl: 30 is not a string"),
+        ({"timeout": "30"}, 'timeout: "30" has no unit'),
+        ({"start": "no"}, 'start: "no" is neither true nor false'),
+    ],
+)
+def test_what_is_wrong_in_a_request_for_a_shared_forward_is_named(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refusal, match=f"^{said}"):
+        arguments(*ensured(**wrong))

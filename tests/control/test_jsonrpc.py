@@ -116,7 +116,7 @@ class Nothing:
 
 
 def steering(board: Board) -> Handlers:
-    return Handlers(Nothing(), board, Nothing(), lambda: None)  # type: ignore[arg-type]
+    return Handlers(Nothing(), board, Nothing(), lambda: None, Nothing())  # type: ignore[arg-type]
 
 
 async def test_a_conversation() -> None:
@@ -161,7 +161,7 @@ class Faulty(Nothing):
 
 async def test_a_bug_in_a_call_is_that_calls_error_alone() -> None:
     board = Board()
-    faulty = Handlers(Faulty(), board, Nothing(), lambda: None)  # type: ignore[arg-type]
+    faulty = Handlers(Faulty(), board, Nothing(), lambda: None, Nothing())  # type: ignore[arg-type]
     ours, theirs = trio.testing.memory_stream_pair()
     stop = {"jsonrpc": "2.0", "id": 1, "method": "stop_all"}
     events = {"jsonrpc": "2.0", "id": 2, "method": "events"}
@@ -184,7 +184,7 @@ async def test_a_bug_in_a_connection_ends_that_one_alone() -> None:
     """Here: an answer that is no JSON."""
     board = Board()
 
-    odd = Handlers(Nothing(), board, Nothing(), lambda: {1, 2})  # type: ignore[arg-type]
+    odd = Handlers(Nothing(), board, Nothing(), lambda: {1, 2}, Nothing())  # type: ignore[arg-type]
     ours, theirs = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Connection(theirs, odd, lambda: None).run)

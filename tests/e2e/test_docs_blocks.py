@@ -27,6 +27,7 @@ from tests.test_docs import PAGES, ROOT
 README = ("README.md",)
 COMMAND_LINE = ("command-line.md", "configuration.md", "importing.md", "teams.md")
 PROXY = ("proxy.md",)
+SCRIPTS = ("scripts-and-agents.md",)
 CONTROL = ("running-as-a-service.md", "kpfctl.md", "panel.md", "troubleshooting.md")
 NOT_RUN = {  # why → lines
     "make reads it with -n: it takes minutes, or makes .venv": {
@@ -62,7 +63,13 @@ EXAMPLE = (ROOT / "config.example.yaml").read_text()
 
 
 def test_every_line_of_a_block_is_run_or_has_a_reason() -> None:
-    assert {page for page in PAGES if set(shown(page)) - SKIPPED} == {*README, *COMMAND_LINE, *PROXY, *CONTROL}
+    assert {page for page in PAGES if set(shown(page)) - SKIPPED} == {
+        *README,
+        *COMMAND_LINE,
+        *PROXY,
+        *SCRIPTS,
+        *CONTROL,
+    }
     assert {line for page in PAGES for line in shown(page)} >= SKIPPED
 
 
@@ -244,6 +251,24 @@ async def test_the_page_on_the_proxy(tmp_path: Path) -> None:
         assert re.search(r"(?m)^web-\w+-\w+$", await shell.paste(programs[0]))
 
 
+async def test_the_page_for_scripts(tmp_path: Path) -> None:
+    async with (
+        open_cluster(tmp_path) as cluster,
+        pasting(tmp_path, cluster.kubeconfig, *SCRIPTS, but=SKIPPED) as shell,
+    ):
+        await furnish(cluster)
+        to_web, to_db = shown("scripts-and-agents.md")
+        to_psql = blocks("scripts-and-agents.md", "text")[0].replace("psql", "echo")
+        try:
+            assert (await shell.paste(to_web)).startswith("web-")
+            facts = json.loads(await shell.paste(to_db))
+            assert (facts["id"], facts["state"], facts["shared"]) == ("db", "active", False)
+            printed = await shell.paste(then=to_psql.replace("5432", str(facts["remote"])))
+            assert printed == f"-h localhost -p {facts['port']}\n"
+        finally:
+            await shell.paste(then="kpfctl shutdown")
+
+
 @contextmanager
 def killed_at_last(pid: int) -> Iterator[psutil.Process]:
     """A process in the background that does not outlive the block."""
@@ -295,6 +320,11 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
             assert await states() == declared | more
             found = "kpfctl start -l app=search :9200 -n shop --lazy --name found"
             assert await shell.paste(found, then="kpfctl stop found") == "found\n"
+            web = (await shell.forwards())["web/http"]["localPort"]
+            assert await shell.paste("kpfctl ensure service/web http -n shop") == f"localhost:{web}\n"
+            ensured = json.loads(await shell.paste("kpfctl ensure -l app=search http -n shop -o json"))
+            assert (ensured["shared"], ensured["state"]) == (False, "active")
+            await shell.paste(then=f"kpfctl --socket {ensured['socket']} shutdown")
             await shell.paste("kpfctl stop extra-http db")
             del more["extra-http"]
             assert await states() == declared | more | {"db": "stopped"}
@@ -315,9 +345,9 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
             await shell.paste("kpfctl wait web/http db --timeout 1m")
             assert await states() == declared | more
 
-            assert len(plugin.runs) == 1
+            assert len(plugin.runs) == 2  # one of them for the instance in the background
             assert await shell.paste("kpfctl login kind-dev") == "signed in to kind-dev\n"
-            assert len(plugin.runs) == 2
+            assert len(plugin.runs) == 3
 
             async with shell.keep("kpfctl events --follow -o json | jq .message") as following:
                 await following.says('^".*"\n')

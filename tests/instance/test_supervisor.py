@@ -96,6 +96,10 @@ async def test_each_origin_changes_only_its_own_forwards() -> None:
         await supervisor.apply({Origin.FILE: [ONE], Origin.SERVICES: [service("a"), service("b")]})
         await supervisor.start(replace(ONE, id="mine"))
         kept = {id: status.port for id, status in board.statuses.items()}
+        assert [each.id for each in supervisor.started] == ["mine"]
+        board.statuses["mine"].lease = 0.0
+        assert supervisor.started == []  # one that is kept for a time is not for the next start
+        board.statuses["mine"].lease = None
         await supervisor.apply({Origin.SERVICES: [service("b"), service("c")]})
         del kept["shop/a"]
         assert kept.items() <= {id: status.port for id, status in board.statuses.items()}.items()

@@ -17,7 +17,9 @@ def test_rows() -> None:
     rows = [row(each, NOW, wide=False) for each in (failed, active)]
     assert rows[0][1:] == ["failed", "–", "pod/", "–", "1m5s", "0", "you may not"]
     assert rows[1][1:] == ["active", "localhost:8080", "pod/", "web-1", "0s", "0", ""]
-    assert [len(row(failed, NOW, wide=wide)) for wide in (False, True)] == [8, 15]
+    assert [len(row(failed, NOW, wide=wide)) for wide in (False, True)] == [8, 16]
+    leased = port_forward(Status(forward=TEMPLATE, state=State.ACTIVE, since=NOW, lease=NOW + 1800))
+    assert [row(each, NOW, wide=True)[-2] for each in (active, leased)] == ["–", "30m"]
     assert row(active | {"pods": ["web-1", "web-2"]}, NOW, wide=False)[4] == "2 pods"
     assert table([["a", "b", "c"], ["dd", "", ""]], [2, 3, 1]) == ["a   b    c", "dd"]
     assert local(active | {"address": "::1"}) == "[::1]:8080"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kpf_supervise.panel.cells import age, amount, middle, spark
+from kpf_supervise.panel.cells import age, amount, lease, middle, spark
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,11 @@ def test_sparks() -> None:
     assert spark([0, 50, 100], 8) == " ▄█"
     assert spark([100, 0, 0], 2) == ""
     assert spark([1e9, 1], 8) == "█▁"
+
+
+def test_leases() -> None:
+    ends = {"leaseEnds": "2026-01-01T00:30:00.000Z"}
+    now = 1767225600.0  # half an hour before
+    assert lease({"leaseEnds": None}, now) is None
+    assert lease(ends, now) == "ends in 30m"
+    assert lease(ends, now + 1800) == "ended; kept while it is in use"

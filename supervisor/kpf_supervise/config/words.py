@@ -17,9 +17,11 @@ Port = tuple[int | None, int | str]  # (local, None for any free port; remote)
 _LONGEST = 55  # characters of a name that is made from a target's; a port or a number may follow
 
 
-def read_words(words: Sequence[str], selector: str | None, call: str) -> tuple[Target, list[Port]]:
+def read_words(
+    words: Sequence[str], selector: str | None, call: str, any_local: bool = False
+) -> tuple[Target, list[Port]]:
     """`TARGET [LOCAL:]REMOTE...`, or the ports alone where there is a selector. `call` is how the command is called,
-    for the fix. Raises Mistake."""
+    for the fix. With `any_local`, a port without LOCAL has any free one. Raises Mistake."""
     try:
         if selector is not None:
             if words and is_target(words[0]):
@@ -34,10 +36,12 @@ def read_words(words: Sequence[str], selector: str | None, call: str) -> tuple[T
     except Meant as meant:
         raise Mistake(meant.message, f"Write: {call} {meant.words}") from None
     if not ports:
-        raise Mistake(f"{shown} has no port", f"Name the port to forward, for example: {call} {shown} 8080:http")
+        example = "8080" if any_local else "8080:http"
+        raise Mistake(f"{shown} has no port", f"Name the port to forward, for example: {call} {shown} {example}")
     pairs: list[Port] = []
     for text in ports:
-        pair = parse_port(text, of_service=target.kind == "service")
+        written = f":{text}" if any_local and ":" not in text else text
+        pair = parse_port(written, of_service=target.kind == "service")
         if pair[0] is None and pair in pairs:
             raise Mistake(f"the port {quote(text)} once more", "Remove it, or give it a local port.")
         if pair[0] is not None and pair[0] in {local for local, _ in pairs}:

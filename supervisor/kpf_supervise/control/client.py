@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from kpf_supervise.control import jsonrpc
 from kpf_supervise.control.unix_socket import check_owner
+from kpf_supervise.instance.background import in_background
 from kpf_supervise.instance.paths import distrust, runtime_folder, socket_of
 
 TIMEOUT = 10.0  # seconds to wait for an instance's answer
@@ -24,12 +25,18 @@ class NoAnswer(Exception):
     """No instance was found, or it does not answer. The message says what to do."""
 
 
-class Refused(Exception):
-    """The instance answered with an error; the text is its message. `cause` is that of a failure, if it has one."""
+class Gone(NoAnswer):
+    """Nobody serves the socket, or the instance has ended before it has answered."""
 
-    def __init__(self, message: str, cause: str = "") -> None:
+
+class Refused(Exception):
+    """The instance answered with an error; the text is its message. `cause` is that of a failure, if it has one; `code`
+    is that of the protocol."""
+
+    def __init__(self, message: str, cause: str = "", code: int = 0) -> None:
         super().__init__(message)
         self.cause = cause
+        self.code = code
 
 
 class Client:
@@ -49,7 +56,7 @@ class Client:
             self._socket.close()
             gone = isinstance(error, FileNotFoundError | ConnectionRefusedError)
             reason = "no instance serves it. Start one with: kpf-supervise CONFIG" if gone else error.strerror or error
-            raise NoAnswer(f"{path}: {reason}") from None
+            raise (Gone if gone else NoAnswer)(f"{path}: {reason}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -65,16 +72,17 @@ class Client:
             self._socket.settimeout(self._timeout)
             self._socket.sendall(jsonrpc.encode(jsonrpc.call(method, given, self._calls)))
         except OSError:
-            raise NoAnswer("the instance has ended") from None
+            raise Gone("the instance has ended") from None
         while (answer := self._message(self._timeout)) is not None:
             if "method" in answer:
                 self._events.append(answer["params"])
             elif "error" in answer:
-                facts = answer["error"].get("data")
-                raise Refused(answer["error"]["message"], facts.get("cause", "") if isinstance(facts, dict) else "")
+                error, facts = answer["error"], answer["error"].get("data")
+                cause = facts.get("cause", "") if isinstance(facts, dict) else ""
+                raise Refused(error["message"], cause, error["code"])
             else:
                 return answer["result"]
-        raise NoAnswer("the instance has ended")
+        raise Gone("the instance has ended")
 
     def events(self, until: float = float("inf")) -> Iterator[dict[str, Any]]:
         """The events after a call of `subscribe`, until the instance ends or the monotonic clock reaches `until`."""
@@ -133,6 +141,8 @@ def find(given: Path | None, config: Path | None) -> Path:
             raise NoAnswer(f"no instance of {config} runs. Start one with: kpf-supervise {config}")
         return path
     found = running()
+    if len(found) > 1:  # the user means his own
+        found = [path for path in found if not in_background(path)] or found
     if not found:
         raise NoAnswer("no instance runs. Start one with: kpf-supervise CONFIG, in another terminal or with --detach")
     if len(found) > 1:

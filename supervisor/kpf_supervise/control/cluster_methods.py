@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kpf_supervise.discovery.catalog import Catalog
 from kpf_supervise.discovery.listing import Port
-from kpf_supervise.model import Cluster, Forward, Target
+from kpf_supervise.kubectl.kubeconfigs import paths_of
+from kpf_supervise.model import ANYWHERE, Cluster, Forward, Target
 from kpf_supervise.text import one_line
 
 
@@ -50,6 +52,14 @@ def cluster_of(template: Forward, kubeconfig: Path | None, context: str | None) 
     if kubeconfig is not None:
         return Cluster(kubeconfig, context)
     return Cluster(template.cluster.kubeconfig, context or template.cluster.context)
+
+
+def cluster_in(kubeconfigs: tuple[str, ...], context: str | None, environment: Mapping[str, str]) -> Cluster | None:
+    """A context of the kubeconfigs of another program; None if kubectl can't be told here to read them: it takes one
+    file on its command line, and a list only from the environment of this instance."""
+    if kubeconfigs == paths_of(ANYWHERE, environment):
+        return Cluster(context=context)
+    return Cluster(Path(kubeconfigs[0]), context) if len(kubeconfigs) == 1 else None
 
 
 def _port(port: Port) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from kpf_supervise import __version__
 from kpf_supervise.config.errors import ConfigError
 from kpf_supervise.config.words import forward_name
 from kpf_supervise.control import cluster_methods, logins
-from kpf_supervise.control.jsonrpc import INVALID_PARAMS, NO_SUCH_FORWARD, NOT_DONE, Refusal
+from kpf_supervise.control.jsonrpc import ENDING, NO_SUCH_FORWARD, NOT_DONE, Refusal
 from kpf_supervise.control.methods import arguments, no_such_forward, target_of
 from kpf_supervise.events import serialize
 from kpf_supervise.events.board import Board
 from kpf_supervise.instance.desired_state import DesiredState
+from kpf_supervise.instance.sharing import Ending, Sharing
 from kpf_supervise.instance.supervisor import Supervisor
-from kpf_supervise.model import ForwardError
-from kpf_supervise.text import quote
+from kpf_supervise.model import Cluster, ForwardError
+
+_LEASE = 30 * 60.0  # seconds
+_PATIENCE = 30.0  # seconds until a forward must be active
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Handlers:
     board: Board
     desired: DesiredState
     shutdown: Callable[[], None]
+    sharing: Sharing
 
     async def call(self, method: str, params: dict[str, Any]) -> Any:
         """Carry out a call and return its result. Raises Refusal."""
@@ -38,6 +43,8 @@ class Handlers:
             match method:
                 case "portforward:start":
                     return await self._start(**values)
+                case "portforward:ensure":
+                    return await self._ensure(**values)
                 case "portforward:stop":
                     return await self._stop([self._known(values["id"])])
                 case "portforward:list" | "subscribe":
@@ -69,6 +76,8 @@ class Handlers:
                     return await cluster_methods.answer(method, self.supervisor.catalog, template, **values)
         except ForwardError as trouble:
             raise Refusal(NOT_DONE, str(trouble.problem), cause=trouble.problem.cause) from None
+        except Ending:
+            raise Refusal(ENDING, "this instance is ending: ask another one") from None
         except ConfigError as error:
             raise Refusal(NOT_DONE, "\n".join(["the file is wrong; nothing has changed", str(error)])) from None
         raise AssertionError(f"{method} has parameters, and nothing that does it")
@@ -85,12 +94,10 @@ class Handlers:
         **others: Any,
     ) -> str:
         template = self.desired.template()
-        if isinstance(remote_port, str) and resource_type != "service" and len(remote_port) > 15:
-            raise Refusal(INVALID_PARAMS, f"remote_port: {quote(remote_port)} is too long for a container's port name")
         forward = replace(
             template,
             id=id or self._free_id(name),
-            target=target_of(resource_type, name),
+            target=target_of(resource_type, name, remote_port),
             local=local_port or None,
             remote=remote_port,
             cluster=cluster_methods.cluster_of(template, kubeconfig, context),
@@ -99,6 +106,45 @@ class Handlers:
         await self.supervisor.start(forward)
         self.desired.save()
         return forward.id
+
+    async def _ensure(
+        self,
+        resource_type: str,
+        name: str,
+        remote_port: int | str,
+        local_port: int = 0,
+        ttl: float = _LEASE,
+        timeout: float = _PATIENCE,
+        start: bool = True,
+        namespace: str | None = None,
+        context: str | None = None,
+        kubeconfig: tuple[str, ...] = (),
+    ) -> dict[str, Any] | None:
+        template = self.desired.template()
+        cluster: Cluster | None = cluster_methods.cluster_of(template, None, context)
+        if kubeconfig:  # the caller's, and its defaults
+            cluster = cluster_methods.cluster_in(kubeconfig, context, os.environ)
+        else:
+            namespace = namespace or template.namespace
+        if cluster is None:
+            if not start:
+                return None
+            raise Refusal(
+                NOT_DONE,
+                f"kubeconfig: this instance can't use a list of {len(kubeconfig)} files: it was started with another "
+                "one in $KUBECONFIG. Name the one file that has the context",
+            )
+        wanted = replace(
+            template,
+            target=target_of(resource_type, name, remote_port),
+            local=local_port or None,
+            remote=remote_port,
+            cluster=cluster,
+            namespace=namespace,
+            lazy=False,
+        )
+        shared = await self.sharing.ensure(wanted, partial(self._free_id, name), ttl, timeout, start)
+        return serialize.port_forward(shared.status) | {"shared": shared.found} if shared is not None else None
 
     def _free_id(self, name: str) -> str:
         """The target's name, or the first of name-2, name-3 … that is not in use."""

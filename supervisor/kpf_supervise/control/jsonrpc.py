@@ -23,6 +23,7 @@ INTERNAL_ERROR = -32603
 NO_SUCH_FORWARD = -32001
 NOT_DONE = -32002  # understood, but it could not be done: the message says why
 TOO_MANY = -32003  # connections
+ENDING = -32004  # the instance ends: nothing was done, and another one can be asked
 
 Id = str | int | float | None
 

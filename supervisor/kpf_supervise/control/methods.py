@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from kpf_supervise.config.values import (
     parse_kubeconfig,
     parse_namespace,
     parse_port,
+    parse_positive_duration,
     parse_selector_target,
     parse_target,
 )
@@ -90,6 +92,27 @@ def _count(value: Any) -> int:
     return parse_children(_shown(value))
 
 
+_LONGEST_LEASE = 366 * 24 * 3600.0  # seconds
+
+
+def _lease(text: str) -> float:
+    seconds = parse_positive_duration(text)
+    if seconds > _LONGEST_LEASE:
+        raise Mistake(f"{quote(text)} is longer than a year", "A lease is renewed by the next call.")
+    return seconds
+
+
+def _kubeconfigs(text: str) -> tuple[str, ...]:
+    """A list as in $KUBECONFIG. The files need not exist, as for kubectl."""
+    paths = tuple(text.split(os.pathsep))
+    for path in paths:
+        if not path.isprintable():
+            raise Mistake(f"{quote(path)} is not a path that can be shown", "Rename the file.")
+        if not os.path.isabs(path):
+            raise Mistake(f"{quote(path)} is not an absolute path", "Begin it with /.")
+    return paths
+
+
 def _path(value: Any) -> Path:
     path = Path(_text(value))
     if not path.is_absolute():
@@ -112,6 +135,17 @@ METHODS: dict[str, dict[str, Parameter]] = {
         "lazy": Parameter(_flag, required=False),
         "id": _optional(parse_forward_name),
         **PLACE,
+    },
+    "portforward:ensure": {
+        "resource_type": Parameter(_kind),
+        "name": Parameter(_text),
+        "remote_port": Parameter(_remote),
+        "local_port": Parameter(lambda value: _number(value, 0), required=False),
+        "ttl": _optional(_lease),
+        "timeout": _optional(parse_duration),
+        "start": Parameter(_flag, required=False),
+        **PLACE,
+        "kubeconfig": _optional(_kubeconfigs),
     },
     "portforward:stop": ID,
     "portforward:list": {},
@@ -158,8 +192,10 @@ def arguments(method: str, params: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def target_of(kind: str, name: str) -> Target:
-    """The target of a `portforward:start` call. Raises Refusal."""
+def target_of(kind: str, name: str, remote: int | str) -> Target:
+    """The target of a call, which may have this port. Raises Refusal."""
+    if isinstance(remote, str) and kind != "service" and len(remote) > 15:
+        raise Refusal(INVALID_PARAMS, f"remote_port: {quote(remote)} is too long for a container's port name")
     try:
         return parse_selector_target(name) if kind == "selector" else parse_target(f"{kind}/{name}")
     except Mistake as mistake:

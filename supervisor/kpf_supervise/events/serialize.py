@@ -58,6 +58,7 @@ def port_forward(status: Status) -> dict[str, Any]:
         "proxied": forward.proxied,
         "declared": status.declared,
         "groups": list(forward.groups),
+        "leaseEnds": moment(status.lease) if status.lease is not None else None,
     }
     return _clean(facts)
 

@@ -103,6 +103,8 @@ class ConnectionAcceptor:
             pass  # it left before it was told that it is connected
         finally:
             self._status.open.remove(client.facts)
+            if not self._status.open:
+                self._status.left()
             self.clients -= 1
             self.quiet_since = trio.current_time()
             if self._status.forward.lazy:  # it may be the last one

@@ -29,19 +29,20 @@ def alike(ids: Iterable[str]) -> tuple[str, str] | None:
 
 def variables(id: str, address: str, port: int) -> dict[str, str]:
     """`KPF_<NAME>_HOST`, `_PORT` and `_ADDR` of a forward that listens."""
+    host, at = reached_at(address, port)
+    return {f"{prefix(id)}_HOST": host, f"{prefix(id)}_PORT": str(port), f"{prefix(id)}_ADDR": at}
+
+
+def reached_at(address: str, port: int) -> tuple[str, str]:
+    """The host, and the host with the port, of what listens on `address`."""
     host = _ANYWHERE.get(address, address)
-    return {
-        f"{prefix(id)}_HOST": host,
-        f"{prefix(id)}_PORT": str(port),
-        f"{prefix(id)}_ADDR": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-    }
+    return host, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def proxy_variables(address: str, port: int, present: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """By which programs find the proxy. Some read only upper case, some only lower; curl reads http_proxy in lower case
     alone. What is excepted in the environment as it is `present` stays so."""
-    host = _ANYWHERE.get(address, address)
-    at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    _, at = reached_at(address, port)
     excepted = present.get("no_proxy") or present.get("NO_PROXY") or ""
     values = {
         "ALL_PROXY": f"socks5h://{at}",

@@ -96,6 +96,15 @@ class Supervisor:
                     await login.ready()
 
     @property
+    def contexts(self) -> Contexts:
+        return self._contexts
+
+    @property
+    def ending(self) -> bool:
+        """Whether everything is being stopped, and nothing can be started."""
+        return self._ending
+
+    @property
     def watches(self) -> Watches:
         return self._tools.watches
 
@@ -105,8 +114,12 @@ class Supervisor:
 
     @property
     def started(self) -> list[Forward]:
-        """The forwards that were started over the control socket."""
-        return [e.forward for e in self._entries.values() if e.status.origin is Origin.KPFCTL]
+        """The forwards that were started over the control socket, and are kept without a lease."""
+        return [
+            entry.forward
+            for entry in self._entries.values()
+            if entry.status.origin is Origin.KPFCTL and entry.status.lease is None
+        ]
 
     @property
     def stopped(self) -> list[Status]:

@@ -17,7 +17,7 @@ from kpf_supervise.kpfctl.group import connect, example, ids_to_show, main, no_h
 from kpf_supervise.kpfctl.ids import Words, resolve
 from kpf_supervise.kpfctl.rendering import print_table, takes_all
 from kpf_supervise.model import KUBECTL
-from kpf_supervise.panel.cells import NOTHING, age, amount, declared_by, local, where
+from kpf_supervise.panel.cells import NOTHING, age, amount, declared_by, lease, local, where
 
 _EVENTS = 10  # the last ones that are shown
 
@@ -49,6 +49,7 @@ def _described(forward: dict[str, Any], told: dict[str, Any], log: list[dict[str
         "Namespace": forward["namespace"],
         "Context": forward["context"],
         "Declared": f"by {declared_by(forward, told['config'])}",
+        "Lease": lease(forward, time.time()),
         "Connections": f"{forward['connections']}, and {forward['held']} held",
         "Traffic": f"{amount(forward['bytesIn'])} in, {amount(forward['bytesOut'])} out",
         "Restarts": str(forward["restarts"]),
@@ -56,7 +57,8 @@ def _described(forward: dict[str, Any], told: dict[str, Any], log: list[dict[str
     }
     yield forward["id"]
     for name, value in facts.items():
-        yield f"  {name + ':':<15}{value or NOTHING}"
+        if name != "Lease" or value:
+            yield f"  {name + ':':<15}{value or NOTHING}"
     yield "  Settings:"
     for name, value in told["settings"].items():
         yield f"    {name}: {value if isinstance(value, str) else json.dumps(value)}"

@@ -10,6 +10,7 @@ from kpf_supervise.kpfctl import (  # noqa: F401  each declares its verbs
     change,
     completion_verb,
     details,
+    ensure,
     env,
     login,
     show,

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from kpf_supervise.kpfctl.ids import Forwards
-from kpf_supervise.panel.cells import NOTHING, age, amount, local, pods
+from kpf_supervise.panel.cells import NOTHING, age, amount, local, pods, seconds_of
 
 _Columns = dict[str, Callable[[dict[str, Any], float], str]]  # by title: the cell, from a forward and the time
 
@@ -32,6 +32,7 @@ WIDE: _Columns = {
     "HELD": lambda each, _: str(each["held"]),
     "IN": lambda each, _: amount(each["bytesIn"]),
     "OUT": lambda each, _: amount(each["bytesOut"]),
+    "LEASE": lambda each, now: age(seconds_of(each["leaseEnds"]) - now) if each["leaseEnds"] else NOTHING,
 }
 
 

@@ -22,6 +22,7 @@ from kpf_supervise.kubectl.answers import (
 )
 from kpf_supervise.kubectl.command_line import OLDEST, command
 from kpf_supervise.kubectl.dispatcher import dispatched_by
+from kpf_supervise.kubectl.kubeconfigs import files_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.process import output
 from kpf_supervise.kubectl.proxy import proxy_of
@@ -34,14 +35,6 @@ Marks = tuple[tuple[int, int, int] | None, ...]  # inode, modification time and 
 def marks_of(cluster: Cluster, environment: Mapping[str, str]) -> Marks:
     """Equal as long as the kubeconfig of this cluster is the same."""
     return tuple(map(_mark, files_of(cluster, environment)))
-
-
-def files_of(cluster: Cluster, environment: Mapping[str, str]) -> list[str]:
-    """The files that kubectl merges for this cluster; the first one that names something decides."""
-    if cluster.kubeconfig is not None:
-        return [str(cluster.kubeconfig)]
-    listed = environment.get("KUBECONFIG", "")
-    return listed.split(os.pathsep) if listed else [os.path.expanduser("~/.kube/config")]
 
 
 def _mark(file: str) -> tuple[int, int, int] | None:

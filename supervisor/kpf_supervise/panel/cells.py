@@ -42,6 +42,14 @@ def declared_by(forward: dict[str, Any], file: str | None) -> str:
     return "the file" if file else "the command line"
 
 
+def lease(forward: dict[str, Any], now: float) -> str | None:
+    """How long `kpfctl ensure` keeps it; None if it is kept without a lease. `now` is in seconds since the epoch."""
+    if forward["leaseEnds"] is None:
+        return None
+    left = seconds_of(forward["leaseEnds"]) - now
+    return f"ends in {age(left)}" if left > 0 else "ended; kept while it is in use"
+
+
 def local(forward: dict[str, Any]) -> str:
     """`localhost:8080`, or a dash if the forward does not listen."""
     host = forward["address"]

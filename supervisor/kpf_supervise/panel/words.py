@@ -11,7 +11,7 @@ from typing import Any
 
 from kpf_supervise.config.options import written
 from kpf_supervise.model import TEMPLATE
-from kpf_supervise.panel.cells import age, amount, declared_by, local, middle, reason, seconds_of, where
+from kpf_supervise.panel.cells import age, amount, declared_by, lease, local, middle, reason, seconds_of, where
 from kpf_supervise.panel.columns import LOOKS, retry
 from kpf_supervise.panel.state import Event, Forward, View, counts
 
@@ -84,6 +84,7 @@ def details(forward: Forward, described: dict[str, Any], log: Iterable[Event], n
         "namespace": each["namespace"] or None,
         "context": each["context"],
         "declared by": declared_by(each, file),
+        "lease": lease(each, now),
         "settings": "\n".join(_changed(described.get("settings", {}))),
         "traffic": f"{amount(each['bytesIn'])} in, {amount(each['bytesOut'])} out",
         "connections": f"{each['connections']} open, {each['held']} held",

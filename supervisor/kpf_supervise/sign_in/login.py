@@ -19,7 +19,8 @@ from typing import Any
 
 import trio
 
-from kpf_supervise.kubectl.contexts import Contexts, files_of, marks_of
+from kpf_supervise.kubectl.contexts import Contexts, marks_of
+from kpf_supervise.kubectl.kubeconfigs import files_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter

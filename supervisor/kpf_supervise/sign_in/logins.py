@@ -10,7 +10,8 @@ from pathlib import Path
 
 import trio
 
-from kpf_supervise.kubectl.contexts import Contexts, Resolved, files_of
+from kpf_supervise.kubectl.contexts import Contexts, Resolved
+from kpf_supervise.kubectl.kubeconfigs import files_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.model import Cause, ForwardError, Problem
 from kpf_supervise.primitives.boundary import bare
