@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
 import click
 from click.shell_completion import CompletionItem
+
+_Value = TypeVar("_Value")
 
 
 def read_duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
     """The duration in seconds. A number without a unit is seconds."""
-    from kpf_supervise.config.errors import Mistake
     from kpf_supervise.config.values import parse_timeout
 
-    try:
-        return parse_timeout(value)
-    except Mistake as mistake:
-        raise click.BadParameter(str(mistake)) from None
+    return _read(parse_timeout, value)
 
 
 def read_listen(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
     """The address and the port on which the proxy listens."""
-    from kpf_supervise.config.errors import Mistake
     from kpf_supervise.config.values import parse_listen
 
+    return None if value is None else _read(parse_listen, value)
+
+
+def read_namespace(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from kpf_supervise.config.values import parse_namespace
+
+    return None if value is None else _read(parse_namespace, value)
+
+
+def read_context(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from kpf_supervise.config.values import parse_context
+
+    return None if value is None else _read(parse_context, value)
+
+
+def read_kubeconfig(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    from kpf_supervise.config.values import parse_kubeconfig
+
+    return None if value is None else _read(partial(parse_kubeconfig, folder=Path()), value)
+
+
+def _read(parse: Callable[[str], _Value], text: str) -> _Value:
+    from kpf_supervise.config.errors import Mistake
+
     try:
-        return None if value is None else parse_listen(value)
+        return parse(text)
     except Mistake as mistake:
         raise click.BadParameter(str(mistake)) from None
 

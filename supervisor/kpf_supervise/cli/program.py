@@ -14,7 +14,15 @@ import click
 
 from kpf_supervise import __version__
 from kpf_supervise.cli.kubectl import chosen_kubectl, not_runnable
-from kpf_supervise.cli.parameters import CommandAfterDashes, complete_files, read_duration, read_listen
+from kpf_supervise.cli.parameters import (
+    CommandAfterDashes,
+    complete_files,
+    read_context,
+    read_duration,
+    read_kubeconfig,
+    read_listen,
+    read_namespace,
+)
 
 _COMPLETE = "_KPF_SUPERVISE_COMPLETE"
 EPILOG = """
@@ -24,6 +32,7 @@ Examples:
   kpf-supervise --check forwards.yaml             only check the file
   kpf-supervise --sandbox forwards.yaml           try it without a cluster
   kpf-supervise forwards.yaml -- make test        run a command while they are active
+  kpf-supervise --init -n shop > forwards.yaml    begin with the services that are there
   kpf-supervise --import Procfile > forwards.yaml begin with what another tool has declared
   kpf-supervise --proxy 1080                      reach every service of the cluster through one local port
 
@@ -55,6 +64,31 @@ kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no f
     help="Print a CONFIG made from kubectl port-forward lines (in scripts, Makefiles, Procfiles, process-compose) or "
     "from a file of kftray, kubeport, localport, skaffold or devspace. What can't be kept is a comment in it, and a "
     "line on stderr.",
+)
+@click.option(
+    "--init",
+    is_flag=True,
+    help="Print a CONFIG made from the services of a namespace, each a lazy forward. What can't be forwarded is a "
+    "comment in it.",
+)
+@click.option(
+    "-n",
+    "--namespace",
+    callback=read_namespace,
+    metavar="NAME",
+    help="With --init: the namespace. Default: the context's.",
+)
+@click.option(
+    "--context",
+    callback=read_context,
+    metavar="NAME",
+    help="With --init: the kubeconfig's context. Default: the current one.",
+)
+@click.option(
+    "--kubeconfig",
+    callback=read_kubeconfig,
+    metavar="PATH",
+    help="With --init: the kubeconfig. Default: as for kubectl.",
 )
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
 @click.option(
@@ -100,6 +134,10 @@ def main(
     check: bool,
     schema: bool,
     imported: Path | None,
+    init: bool,
+    namespace: str | None,
+    context: str | None,
+    kubeconfig: Path | None,
     sandbox: bool,
     proxy: tuple[str, int] | None,
     kubectl: str | None,
@@ -133,6 +171,16 @@ def main(
         from kpf_supervise.cli.importing import print_imported
 
         sys.exit(print_imported(imported))
+    if init:
+        if config is not None or command:
+            raise click.UsageError("--init takes no CONFIG and no COMMAND: it prints a CONFIG")
+        from kpf_supervise.cli.inspecting import print_made
+        from kpf_supervise.model import Cluster
+
+        binary = _runnable(kubectl, None, None)
+        sys.exit(print_made(binary, Cluster(kubeconfig, context), namespace, sandbox))
+    if namespace or context or kubeconfig:
+        raise click.UsageError("--namespace, --context and --kubeconfig belong to --init; in CONFIG they are options")
     if config is None and not sandbox and proxy is None:
         raise click.UsageError(NO_FILE)
     try:
@@ -144,11 +192,7 @@ def main(
         click.echo(f"{config}: valid; it declares {settings.summary}")
         return
 
-    source, binary = chosen_kubectl(kubectl, config, settings.kubectl)
-    if why := not_runnable(binary):
-        fix = "Install kubectl (1.20 or later), or name its path: --kubectl PATH, kubectl: in the file, or $KUBECTL"
-        click.echo(f"kpf-supervise: {source}: cannot run {binary}: {why}. {fix}", err=True)
-        sys.exit(1)
+    binary = _runnable(kubectl, config, settings.kubectl)
     if detach:
         if command:
             raise click.UsageError("--detach can't be combined with a COMMAND: the instance ends when the COMMAND ends")
@@ -181,6 +225,16 @@ def main(
         panel=not no_panel and not command and log_format == "text" and has_terminal(),
     )
     sys.exit(trio.run(run, job))
+
+
+def _runnable(option: str | None, config: Path | None, said: str | None) -> str:
+    """The kubectl to run. Exits if it can't be run."""
+    source, binary = chosen_kubectl(option, config, said)
+    if why := not_runnable(binary):
+        fix = "Install kubectl (1.20 or later), or name its path: --kubectl PATH, kubectl: in the file, or $KUBECTL"
+        click.echo(f"kpf-supervise: {source}: cannot run {binary}: {why}. {fix}", err=True)
+        sys.exit(1)
+    return binary
 
 
 def program() -> None:
