@@ -1,12 +1,22 @@
-"""The option --init."""
+"""The options --init and --check --live."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import click
 
+from kpf_supervise.config.contents import Config
 from kpf_supervise.inspection.file_from_cluster import Made
+from kpf_supervise.inspection.findings import Report
+from kpf_supervise.inspection.live_check import check
+from kpf_supervise.inspection.local import held_by
 from kpf_supervise.inspection.making import make
+from kpf_supervise.inspection.report import document, lines
 from kpf_supervise.inspection.session import Session, ask
+from kpf_supervise.instance.paths import socket_of
+from kpf_supervise.kpfctl.rendering import takes_all
 from kpf_supervise.model import Cluster, ForwardError
 
 
@@ -27,4 +37,23 @@ def print_made(binary: str, cluster: Cluster, namespace: str | None, sandbox: bo
             click.echo(f"kpf-supervise: {made.problem}", err=True)
         else:
             click.echo(made.text.encode(), nl=False)  # a configuration is UTF-8, whatever the terminal
+    return code
+
+
+def print_live(binary: str, config: Config, path: Path, socket: Path | None, sandbox: bool, output: str) -> int:
+    """Print whether what the file declares would work. The exit code is 0 if all would."""
+    found: list[Report] = []
+    held = held_by(socket or socket_of(path))
+
+    async def once(session: Session) -> int:
+        report = await check(session, config, str(path), held)
+        found.append(report)
+        return 0 if report.ok else 1
+
+    code = ask(binary, config.credentials == "share", sandbox, once)
+    for report in found:
+        if output == "json":
+            click.echo(json.dumps(document(report), indent=2, ensure_ascii=not takes_all()))
+        else:
+            click.echo("\n".join(lines(report)))
     return code

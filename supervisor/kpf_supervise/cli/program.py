@@ -55,6 +55,15 @@ kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no f
 @click.argument("config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG]")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]", shell_complete=complete_files)
 @click.option("--check", is_flag=True, help="Check CONFIG, print all mistakes in it, and exit.")
+@click.option(
+    "--live", is_flag=True, help="With --check: also ask the clusters whether it would work. Nothing is forwarded."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    help="With --check --live: a table for people (default), or JSON for programs.",
+)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
 @click.option(
     "--import",
@@ -132,6 +141,8 @@ def main(
     config: Path | None,
     command: tuple[str, ...],
     check: bool,
+    live: bool,
+    output: str | None,
     schema: bool,
     imported: Path | None,
     init: bool,
@@ -171,6 +182,10 @@ def main(
         from kpf_supervise.cli.importing import print_imported
 
         sys.exit(print_imported(imported))
+    if live and (not check or config is None or command):
+        raise click.UsageError("--live belongs to --check CONFIG: kpf-supervise --check --live forwards.yaml")
+    if output and not live:
+        raise click.UsageError("--output belongs to --check --live")
     if init:
         if config is not None or command:
             raise click.UsageError("--init takes no CONFIG and no COMMAND: it prints a CONFIG")
@@ -188,11 +203,16 @@ def main(
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    if check:
+    if check and not live:
         click.echo(f"{config}: valid; it declares {settings.summary}")
         return
 
     binary = _runnable(kubectl, config, settings.kubectl)
+    if live:
+        assert config is not None
+        from kpf_supervise.cli.inspecting import print_live
+
+        sys.exit(print_live(binary, settings, config, socket or settings.socket, sandbox, output or "table"))
     if detach:
         if command:
             raise click.UsageError("--detach can't be combined with a COMMAND: the instance ends when the COMMAND ends")
