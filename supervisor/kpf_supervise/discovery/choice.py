@@ -201,6 +201,13 @@ def service_port(target: Target, service: Service, remote: int | str) -> Service
     )
 
 
+def unmapped(service: Service, port: ServicePort) -> int | str | None:
+    """The targetPort that a port of a headless service does not lead to: kubectl uses the number unchanged. None if
+    there is no difference."""
+    behind = port.target_port or port.port
+    return behind if service.spec.cluster_ip == "None" and behind != port.port else None
+
+
 def _shown(port: ServicePort) -> str:
     return f"{port.port} ({port.name})" if port.name else str(port.port)
 

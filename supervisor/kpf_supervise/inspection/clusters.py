@@ -49,10 +49,15 @@ class _Once(Generic[_T]):
 class Clusters:
     """Every method raises ForwardError."""
 
-    def __init__(self, session: Session) -> None:
-        self.found: dict[Hashable, ClusterFound] = {}
+    def __init__(self, session: Session, clusters: Iterable[Cluster]) -> None:
+        self._found = {each: ClusterFound(context=each.context, kubeconfig=each.kubeconfig) for each in clusters}
         self._session = session
         self._answers: dict[Hashable, _Once[Any]] = {}
+
+    @property
+    def found(self) -> list[ClusterFound]:
+        """In the order in which they were given; the current context may be named as well."""
+        return list({(each.context, each.kubeconfig): each for each in self._found.values()}.values())
 
     def _once(self, key: Hashable) -> _Once[Any]:
         return self._answers.setdefault(key, _Once())
@@ -64,9 +69,7 @@ class Clusters:
         return await self._session.questions(cluster, namespace)
 
     async def _connect(self, cluster: Cluster) -> None:
-        kubeconfig = str(cluster.kubeconfig) if cluster.kubeconfig is not None else None
-        found = ClusterFound(context=cluster.context, kubeconfig=kubeconfig)
-        self.found[cluster] = found
+        found = self._found[cluster]
         try:
             questions = await self._session.questions(cluster, None)
             found.context = questions.cluster.context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -10,6 +10,7 @@ from msgspec import Raw
 from kpf_supervise.config.loader import LARGEST
 from kpf_supervise.config.selectors import from_map
 from kpf_supervise.discovery import api_objects
+from kpf_supervise.discovery.choice import unmapped
 from kpf_supervise.discovery.listing import Port, Workload
 from kpf_supervise.discovery.services import Service, read_service
 from kpf_supervise.importing.found import Entry, Found
@@ -32,41 +33,44 @@ class Place(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """A service, and the labels of its pods."""
+    """A service, the labels of its pods, and their ports (by those of the service) where kubectl does not map them."""
 
     service: Service
     selector: Mapping[str, str]
+    unmapped: Mapping[int, int | str]
 
 
 def read_offer(data: bytes | Raw) -> Offer:
     """Read a Service from the API's object. Raises Malformed."""
-    return Offer(read_service(data), decode(data, api_objects.Service).spec.selector or {})
+    service = decode(data, api_objects.Service)
+    behind = {port.port: each for port in service.spec.ports or () if (each := unmapped(service, port)) is not None}
+    return Offer(read_service(data), service.spec.selector or {}, behind)
 
 
 class Made(NamedTuple):
+    """A file."""
+
     text: str
     problem: str  # why there is no text; empty if there is
 
 
 def file_of(
-    offers: Collection[Offer], workloads: Iterable[Workload], place: Place, taken: Callable[[int], bool]
+    offers: Collection[Offer], workloads: Sequence[Workload], place: Place, taken: Callable[[int], bool]
 ) -> Made:
     """`taken`: whether another program of this machine has a local port."""
-    services = sorted((offer.service for offer in offers), key=lambda each: each.name)
-    leading = [each for each in services if not _why_not(each)]
-    unserved = [each for each in workloads if each.ports and not _is_served(each, offers)]
-    wanted = [(f"service/{each.name}", port.number) for each in leading for port in _tcp(each)]
+    in_order = sorted(offers, key=lambda each: each.service.name)
+    leading = [each for each in in_order if not _why_not(each.service)]
+    unserved = [each for each in workloads if each.ports and not any(_leads_to(offer, each) for offer in offers)]
+    wanted = [(f"service/{each.service.name}", port.number) for each in leading for port in _tcp(each.service)]
     wanted += [(str(each.target), port.number) for each in unserved for port in each.ports]
     local = local_ports(wanted, taken)
 
     found = Found(tool="kubectl", head=_head(place), left="left out", defaults={"lazy": "true"})
     found.top = {name: value for name, value in place._asdict().items() if value}
-    found.lost = [(f"service/{each.name}", why) for each in services if (why := _why_not(each))]
-    for service in leading:
-        entry = _entry(f"service/{service.name}", _tcp(service), local)
-        others = [port for port in service.ports if port.protocol != "TCP"]
-        entry.lost = [f"port {port.number}, {port.protocol}: kubectl forwards TCP only" for port in others]
-        found.forwards.append(entry)
+    found.lost = [(f"service/{each.service.name}", why) for each in in_order if (why := _why_not(each.service))]
+    found.forwards = [
+        _of_service(offer, [each for each in workloads if _leads_to(offer, each)], local) for offer in leading
+    ]
     for workload in unserved:
         entry = _entry(str(workload.target), workload.ports, local)
         entry.refused = "no service leads to it. To forward to it, remove the # from these lines"
@@ -106,6 +110,26 @@ def _entry(target: str, ports: Iterable[Port], local: _Local) -> Entry:
     return entry
 
 
+def _of_service(offer: Offer, workloads: Iterable[Workload], local: _Local) -> Entry:
+    """`workloads`: those that it leads to."""
+    service = offer.service
+    entry = _entry(f"service/{service.name}", _tcp(service), local)
+    others = [port for port in service.ports if port.protocol != "TCP"]
+    entry.lost = [f"port {port.number}, {port.protocol}: kubectl forwards TCP only" for port in others]
+    numbers = {port.name: port.number for workload in workloads for port in workload.ports}
+    if any(numbers.get(str(behind), behind) != number for number, behind in offer.unmapped.items()):
+        del entry.options["target"]
+        entry.options["selector"] = ",".join(f"{key}={value}" for key, value in sorted(offer.selector.items()))
+        entry.options["ports"] = [
+            f"{local[entry.where, port.number] or ''}:{offer.unmapped.get(port.number, port.number)}"
+            for port in _tcp(service)
+        ]
+        entry.lost.append(
+            "the service itself: kubectl does not map the ports of a headless service. These are its pods"
+        )
+    return entry
+
+
 def _remote(port: Port) -> str:
     """Its name; a name of digits would be taken for a number."""
     return str(port.number) if not port.name or port.name.isdecimal() else port.name
@@ -122,8 +146,8 @@ def _why_not(service: Service) -> str:
     return "" if _tcp(service) else f"{service.ports[0].protocol} only: kubectl forwards TCP only"
 
 
-def _is_served(workload: Workload, offers: Iterable[Offer]) -> bool:
-    return any(offer.selector and from_map(offer.selector).matches(workload.labels) for offer in offers)
+def _leads_to(offer: Offer, workload: Workload) -> bool:
+    return bool(offer.selector) and from_map(offer.selector).matches(workload.labels)
 
 
 def _head(place: Place) -> tuple[str, ...]:

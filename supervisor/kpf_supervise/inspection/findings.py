@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kpf_supervise.model import Forward, Problem
 
@@ -12,7 +13,7 @@ class ClusterFound:
     """One cluster as one user sees it. What is None is not known."""
 
     context: str | None
-    kubeconfig: str | None
+    kubeconfig: Path | None
     user: str | None = None  # the kubeconfig's name for it
     plugin: str | None = None  # the credential plugin that has signed in, or could not
     server: str | None = None  # the API server's version

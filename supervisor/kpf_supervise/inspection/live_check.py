@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,16 @@ import trio
 
 from kpf_supervise.api.errors import no_answer
 from kpf_supervise.config.contents import Config, Proxy, ServiceGroup
-from kpf_supervise.discovery.choice import Destination, choose, destination, path_of, ready, remote_port, service_port
+from kpf_supervise.discovery.choice import (
+    Destination,
+    choose,
+    destination,
+    path_of,
+    ready,
+    remote_port,
+    service_port,
+    unmapped,
+)
 from kpf_supervise.discovery.pods import Pod, PodSet
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.sight import Sight
@@ -23,12 +32,14 @@ from kpf_supervise.inspection.rights import OF_PODS, OPTIONAL, Right, by_resourc
 from kpf_supervise.inspection.session import Session
 from kpf_supervise.inspection.versions import shown
 from kpf_supervise.kubectl.answers import Malformed
-from kpf_supervise.model import Cause, Forward, ForwardError, Problem, Target
+from kpf_supervise.model import Cause, Cluster, Forward, ForwardError, Problem, Target
 from kpf_supervise.primitives.boundary import bare
 from kpf_supervise.sources.following import some
 from kpf_supervise.sources.members import forwards_of as forwards_of_members
 from kpf_supervise.sources.members import members
 from kpf_supervise.sources.namespaces import Addresses, Known, forwards_of
+
+_WEBSOCKETS = (1, 31)  # the kubectl that asks for them first
 
 
 async def check(session: Session, config: Config, name: str, held: Held) -> Report:
@@ -36,7 +47,9 @@ async def check(session: Session, config: Config, name: str, held: Held) -> Repo
     report = Report(config=name, kubectl=shutil.which(session.contexts.binary) or session.contexts.binary)
     await session.contexts.check_version()
     report.version = shown(session.contexts.versions)
-    checks = _Checks(session)
+    declared = (*config.forwards, *config.each, *(each.template for each in config.services))
+    templates = [*declared, *([config.proxy.template] if config.proxy is not None else [])]
+    checks = _Checks(session, [each.cluster for each in templates if each.enabled])
     tasks: list[tuple[Found, Callable[[], Awaitable[None]]]] = []
     for forward in (*config.forwards, *config.each):
         found = _found(forward, "each" if forward in config.each else "forward")
@@ -53,7 +66,7 @@ async def check(session: Session, config: Config, name: str, held: Held) -> Repo
             if found.enabled:
                 nursery.start_soon(_guarded, session, found, look)
     await check_local_ports(report.found, held)
-    report.clusters = list(checks.clusters.found.values())
+    report.clusters = checks.clusters.found
     return report
 
 
@@ -88,8 +101,9 @@ async def _guarded(session: Session, found: Found, look: Callable[[], Awaitable[
 class _Checks:
     """Each method fills in a Found, or raises ForwardError."""
 
-    def __init__(self, session: Session) -> None:
-        self.clusters = Clusters(session)
+    def __init__(self, session: Session, clusters: Iterable[Cluster]) -> None:
+        self.clusters = Clusters(session, clusters)
+        self._with_websockets = any(version >= _WEBSOCKETS for version in session.contexts.versions)
 
     async def forward(self, found: Found, forward: Forward) -> None:
         questions = await self._reach(found, forward)
@@ -145,7 +159,7 @@ class _Checks:
         needed = [each for each in lacking if str(each) not in OPTIONAL and not _is_read(found.kind, each)]
         found.problems += [missing(group, where) for group in by_resource(needed)]
         for right in lacking:
-            if str(right) in OPTIONAL:
+            if str(right) in OPTIONAL and (self._with_websockets or str(right) != "get pods/portforward"):
                 told = missing([right], where)
                 found.hints.append(replace(told, message=f"{told.message}: {OPTIONAL[str(right)]}"))
 
@@ -164,7 +178,9 @@ class _Checks:
                 found.problems.append(Problem(Cause.NO_SUCH_PORT, f"can't be forwarded: {some(left_out)}"))
         else:
             with _noted(found):
-                found.pod_port = _pod_port(where, choice.pod or next(iter(matched), None), forward.remote)
+                pod = choice.pod or next(iter(matched), None)
+                found.pod_port = _pod_port(where, pod, forward.remote)
+                found.hints += _headless(where, pod, forward.remote)
         if not usable:
             sight = Sight(target=target, cluster=questions.cluster, namespace=namespace)
             found.problems.append(sight.none_ready(choice.reason))
@@ -196,6 +212,19 @@ def _pod_port(where: Destination, pod: Pod | None, remote: int | str) -> int | N
     if where.service is not None:
         service_port(where.target, where.service, remote)
     return None
+
+
+def _headless(where: Destination, pod: Pod | None, remote: int | str) -> list[Problem]:
+    if where.service is None:
+        return []
+    port = service_port(where.target, where.service, remote)
+    behind = unmapped(where.service, port)
+    if behind is None or (pod is not None and pod.ports.get(str(behind), behind) == port.port):
+        return []
+    message = f"{where.target} is headless, and kubectl leads to port {port.port} of its pods, not to {behind}"
+    return [
+        Problem(Cause.NO_SUCH_PORT, message, f"If nothing listens there, name the workload or a selector: {behind}")
+    ]
 
 
 @contextmanager

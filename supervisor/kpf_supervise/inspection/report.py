@@ -28,7 +28,7 @@ def document(report: Report) -> dict[str, Any]:
 def _cluster(each: ClusterFound) -> dict[str, Any]:
     return {
         "context": each.context,
-        "kubeconfig": each.kubeconfig,
+        "kubeconfig": str(each.kubeconfig) if each.kubeconfig is not None else None,
         "user": each.user,
         "plugin": each.plugin,
         "version": each.server,
