@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -13,12 +14,13 @@ from kpf_supervise.api.process import REVIEWS
 from kpf_supervise.discovery.pods import Pod, PodSet, read_pod
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.services import Service, read_service
-from kpf_supervise.inspection.findings import ClusterFound
+from kpf_supervise.inspection.findings import CheckedCluster
 from kpf_supervise.inspection.rights import Right, read_review, review
 from kpf_supervise.inspection.session import Session
 from kpf_supervise.inspection.versions import skew
 from kpf_supervise.kubectl.answers import Malformed, Version, decode
-from kpf_supervise.model import Cluster, ForwardError, Problem
+from kpf_supervise.kubectl.command_line import command
+from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.text import one_line
 
 _T = TypeVar("_T")
@@ -50,12 +52,12 @@ class Clusters:
     """Every method raises ForwardError."""
 
     def __init__(self, session: Session, clusters: Iterable[Cluster]) -> None:
-        self._found = {each: ClusterFound(context=each.context, kubeconfig=each.kubeconfig) for each in clusters}
+        self._found = {each: CheckedCluster(context=each.context, kubeconfig=each.kubeconfig) for each in clusters}
         self._session = session
         self._answers: dict[Hashable, _Once[Any]] = {}
 
     @property
-    def found(self) -> list[ClusterFound]:
+    def found(self) -> list[CheckedCluster]:
         """In the order in which they were given; the current context may be named as well."""
         return list({(each.context, each.kubeconfig): each for each in self._found.values()}.values())
 
@@ -118,7 +120,17 @@ class Clusters:
             raise ForwardError(no_answer(path, error)) from None
 
     async def rights(self, questions: Questions, namespace: str, rights: Iterable[Right]) -> dict[Right, bool]:
-        """Which of these the user has. An empty namespace is all of them."""
+        """Which of these the user has. An empty namespace is all of them. Not asked where kubectl itself signs in: a
+        second kubectl could open a second window for it."""
+        if questions.api.login.by_kubectl:
+            kubectl = shlex.join(command("kubectl", questions.cluster))
+            raise ForwardError(
+                Problem(
+                    Cause.OTHER,
+                    "each kubectl signs in by itself there, and asking takes another one",
+                    f"Check with: {kubectl} auth can-i --list --namespace={namespace}",
+                )
+            )
         api = self._session.rights(questions)
         found: dict[Right, bool] = {}
 

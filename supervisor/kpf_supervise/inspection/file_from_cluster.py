@@ -124,9 +124,7 @@ def _of_service(offer: Offer, workloads: Iterable[Workload], local: _Local) -> E
             f"{local[entry.where, port.number] or ''}:{offer.unmapped.get(port.number, port.number)}"
             for port in _tcp(service)
         ]
-        entry.lost.append(
-            "the service itself: kubectl does not map the ports of a headless service. These are its pods"
-        )
+        entry.lost.append("the service, which is headless: kubectl does not map its ports. These are its pods")
     return entry
 
 

@@ -9,7 +9,7 @@ from kpf_supervise.model import Forward, Problem
 
 
 @dataclass(slots=True, kw_only=True)
-class ClusterFound:
+class CheckedCluster:
     """One cluster as one user sees it. What is None is not known."""
 
     context: str | None
@@ -22,7 +22,7 @@ class ClusterFound:
 
 
 @dataclass(slots=True, kw_only=True)
-class Found:
+class Checked:
     """A forward, `each` forward, group of services or the proxy. What is None is not known, or has no meaning there."""
 
     id: str
@@ -56,8 +56,8 @@ class Report:
     kubectl: str  # its path
     version: str | None = None  # of kubectl
     hints: list[Problem] = field(default_factory=list)
-    clusters: list[ClusterFound] = field(default_factory=list)
-    found: list[Found] = field(default_factory=list)
+    clusters: list[CheckedCluster] = field(default_factory=list)
+    found: list[Checked] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:

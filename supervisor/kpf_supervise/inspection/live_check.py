@@ -26,14 +26,13 @@ from kpf_supervise.discovery.pods import Pod, PodSet
 from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.sight import Sight
 from kpf_supervise.inspection.clusters import Clusters
-from kpf_supervise.inspection.findings import Found, Report
+from kpf_supervise.inspection.findings import Checked, Report
 from kpf_supervise.inspection.local import Held, check_local_ports
 from kpf_supervise.inspection.rights import OF_PODS, OPTIONAL, Right, by_resource, missing, needed
 from kpf_supervise.inspection.session import Session
 from kpf_supervise.inspection.versions import shown
 from kpf_supervise.kubectl.answers import Malformed
 from kpf_supervise.model import Cause, Cluster, Forward, ForwardError, Problem, Target
-from kpf_supervise.primitives.boundary import bare
 from kpf_supervise.sources.following import some
 from kpf_supervise.sources.members import forwards_of as forwards_of_members
 from kpf_supervise.sources.members import members
@@ -50,7 +49,7 @@ async def check(session: Session, config: Config, name: str, held: Held) -> Repo
     declared = (*config.forwards, *config.each, *(each.template for each in config.services))
     templates = [*declared, *([config.proxy.template] if config.proxy is not None else [])]
     checks = _Checks(session, [each.cluster for each in templates if each.enabled])
-    tasks: list[tuple[Found, Callable[[], Awaitable[None]]]] = []
+    tasks: list[tuple[Checked, Callable[[], Awaitable[None]]]] = []
     for forward in (*config.forwards, *config.each):
         found = _found(forward, "each" if forward in config.each else "forward")
         tasks.append((found, partial(checks.forward, found, forward)))
@@ -70,9 +69,9 @@ async def check(session: Session, config: Config, name: str, held: Held) -> Repo
     return report
 
 
-def _found(forward: Forward, kind: str, id: str = "") -> Found:
+def _found(forward: Forward, kind: str, id: str = "") -> Checked:
     of_one = kind in ("forward", "each")
-    return Found(
+    return Checked(
         id=id or forward.id,
         kind=kind,
         enabled=forward.enabled,
@@ -86,33 +85,31 @@ def _found(forward: Forward, kind: str, id: str = "") -> Found:
     )
 
 
-async def _guarded(session: Session, found: Found, look: Callable[[], Awaitable[None]]) -> None:
+async def _guarded(session: Session, found: Checked, look: Callable[[], Awaitable[None]]) -> None:
     """What goes wrong with one hides no other."""
     try:
         await look()
-    except* ForwardError as group:
-        error = bare(group)
-        assert isinstance(error, ForwardError)
-        found.problems.append(error.problem)
-    except* Exception as group:
-        found.problems.append(Problem(Cause.INTERNAL, session.board.bug(bare(group), f"checking {found.id}")))
+    except ForwardError as trouble:
+        found.problems.append(trouble.problem)
+    except Exception as error:
+        found.problems.append(Problem(Cause.INTERNAL, session.board.bug(error, f"checking {found.id}")))
 
 
 class _Checks:
-    """Each method fills in a Found, or raises ForwardError."""
+    """Each method fills in a Checked, or raises ForwardError."""
 
     def __init__(self, session: Session, clusters: Iterable[Cluster]) -> None:
         self.clusters = Clusters(session, clusters)
         self._with_websockets = any(version >= _WEBSOCKETS for version in session.contexts.versions)
 
-    async def forward(self, found: Found, forward: Forward) -> None:
+    async def forward(self, found: Checked, forward: Forward) -> None:
         questions = await self._reach(found, forward)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._rights, found, questions, needed(forward.target))
             with _noted(found):
                 await self._target(found, questions, forward)
 
-    async def services(self, found: Found, group: ServiceGroup) -> None:
+    async def services(self, found: Checked, group: ServiceGroup) -> None:
         questions = await self._reach(found, group.template)
         rights = [*OF_PODS, Right("list", "services"), Right("watch", "services")]
         async with trio.open_nursery() as nursery:
@@ -127,7 +124,7 @@ class _Checks:
                     nothing = f"namespace {questions.namespace} has no service to forward to yet"
                     found.hints.append(Problem(Cause.NO_SUCH_OBJECT, nothing))
 
-    async def proxy(self, found: Found, proxy: Proxy) -> None:
+    async def proxy(self, found: Checked, proxy: Proxy) -> None:
         found.forwards = [replace(proxy.template, id="proxy", proxied=False, address=proxy.address, local=proxy.port)]
         found.address, found.local = proxy.address, proxy.port
         questions = await self._reach(found, proxy.template)
@@ -138,13 +135,13 @@ class _Checks:
             found.hints += [each for each in found.problems if each.cause is Cause.FORBIDDEN]
             found.problems = [each for each in found.problems if each.cause is not Cause.FORBIDDEN]
 
-    async def _reach(self, found: Found, forward: Forward) -> Questions:
+    async def _reach(self, found: Checked, forward: Forward) -> Questions:
         questions = await self.clusters.reach(forward.cluster, forward.namespace)
         found.context, found.namespace = questions.cluster.context, questions.namespace
         return questions
 
     async def _rights(
-        self, found: Found, questions: Questions, rights: list[Right], namespace: str | None = None
+        self, found: Checked, questions: Questions, rights: list[Right], namespace: str | None = None
     ) -> None:
         """What must be read is found out by reading it: of the other rights, one that is missing is a problem."""
         where = questions.namespace if namespace is None else namespace
@@ -163,7 +160,7 @@ class _Checks:
                 told = missing([right], where)
                 found.hints.append(replace(told, message=f"{told.message}: {OPTIONAL[str(right)]}"))
 
-    async def _target(self, found: Found, questions: Questions, forward: Forward) -> None:
+    async def _target(self, found: Checked, questions: Questions, forward: Forward) -> None:
         """The object, its pods, and the port."""
         target, namespace = forward.target, questions.namespace
         where, pods = await self._read(questions, target)
@@ -228,7 +225,7 @@ def _headless(where: Destination, pod: Pod | None, remote: int | str) -> list[Pr
 
 
 @contextmanager
-def _noted(found: Found) -> Iterator[None]:
+def _noted(found: Checked) -> Iterator[None]:
     """Around a part of the check: what is wrong with it hides nothing else."""
     try:
         yield

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kpf_supervise.control.client import Client, NoAnswer, Refused
 from kpf_supervise.forwarding.listener import OF_A_FORWARD, OF_SERVICES, Processes, check_free, in_use
-from kpf_supervise.inspection.findings import Found
+from kpf_supervise.inspection.findings import Checked
 from kpf_supervise.instance.local_ports import LocalPorts
 from kpf_supervise.model import Cause, ForwardError, Problem
 from kpf_supervise.sources.following import some
@@ -28,7 +28,7 @@ def held_by(socket: Path) -> Held:
     return held
 
 
-async def check_local_ports(found: Iterable[Found], held: Held) -> None:
+async def check_local_ports(found: Iterable[Checked], held: Held) -> None:
     """In the order of the file: of two that want the same port, the second does not get it. `held` are those of an
     instance that runs with the same file."""
     ours, processes = LocalPorts(), Processes()

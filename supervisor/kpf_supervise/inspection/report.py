@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kpf_supervise.inspection.findings import ClusterFound, Found, Report
+from kpf_supervise.inspection.findings import Checked, CheckedCluster, Report
 from kpf_supervise.kpfctl.rendering import table
 from kpf_supervise.model import Problem
 from kpf_supervise.panel.cells import NOTHING
@@ -25,7 +25,7 @@ def document(report: Report) -> dict[str, Any]:
     }
 
 
-def _cluster(each: ClusterFound) -> dict[str, Any]:
+def _cluster(each: CheckedCluster) -> dict[str, Any]:
     return {
         "context": each.context,
         "kubeconfig": str(each.kubeconfig) if each.kubeconfig is not None else None,
@@ -37,7 +37,7 @@ def _cluster(each: ClusterFound) -> dict[str, Any]:
     }
 
 
-def _forward(each: Found) -> dict[str, Any]:
+def _forward(each: Checked) -> dict[str, Any]:
     return {
         "id": each.id,
         "kind": each.kind,
@@ -82,20 +82,20 @@ def lines(report: Report) -> list[str]:
     return [*shown, _verdict(report)]
 
 
-def _cluster_cells(each: ClusterFound) -> tuple[str, ...]:
+def _cluster_cells(each: CheckedCluster) -> tuple[str, ...]:
     how = f" with {each.plugin}" if each.plugin else ""
     login = f"signed in{how}" if each.server else f"not signed in{how}" if each.plugin else NOTHING
     return each.context or NOTHING, each.server or NOTHING, each.user or NOTHING, login
 
 
-def _cells(each: Found) -> tuple[str, ...]:
+def _cells(each: Checked) -> tuple[str, ...]:
     target = each.target or (f"{each.services} services in {each.namespace}" if each.services is not None else NOTHING)
     pods = NOTHING if each.pods is None else f"{each.ready} of {each.pods}"
     works = ("yes" if each.ok else "no") if each.enabled else "disabled"
     return each.id, target, _port(each), pods, _rights(each.rights), _local(each), works
 
 
-def _port(each: Found) -> str:
+def _port(each: Checked) -> str:
     if each.remote is None:
         return NOTHING
     return str(each.remote) if each.pod_port in (None, each.remote) else f"{each.remote} → {each.pod_port}"
@@ -108,7 +108,7 @@ def _rights(rights: dict[str, bool]) -> str:
     return "all" if not lacking else f"{len(rights) - len(lacking)} of {len(rights)}"
 
 
-def _local(each: Found) -> str:
+def _local(each: Checked) -> str:
     if not each.enabled:
         return NOTHING
     host = f"[{each.address}]" if ":" in each.address else each.address
