@@ -30,6 +30,7 @@ EPILOG = """
 Examples:
   kpf-supervise forwards.yaml                     keep the forwards until Ctrl-C
   kpf-supervise --check forwards.yaml             only check the file
+  kpf-supervise --check --live forwards.yaml      also ask the cluster whether it would work
   kpf-supervise --sandbox forwards.yaml           try it without a cluster
   kpf-supervise forwards.yaml -- make test        run a command while they are active
   kpf-supervise --init -n shop > forwards.yaml    begin with the services that are there
@@ -44,7 +45,8 @@ NO_FILE = """Name the configuration file, for example: kpf-supervise forwards.ya
       web: {target: service/web, ports: "8080:80"}
       db: {target: statefulset/db, ports: 5432}
 
-kpf-supervise --schema prints all options. kpf-supervise --proxy 1080 needs no file."""
+kpf-supervise --init prints one with the services of your cluster, --schema all options. kpf-supervise --proxy 1080
+needs no file."""
 
 
 @click.command(
