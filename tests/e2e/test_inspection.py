@@ -255,10 +255,15 @@ async def test_one_sign_in_for_all_that_is_asked(tmp_path: Path) -> None:
         logins = [(each["context"], each["user"], bool(each["plugin"])) for each in report["clusters"]]
         assert logins == [("login", "login", True), ("plain", "plain", False)]
 
-        plugin.behave(fails="please run: cloud login")
+        plugin.behave(takes=2)
+        made = await run(tmp_path, kubeconfig, "--init", "--context", "login")
+        assert (made.returncode, len(plugin.runs)) == (0, 2)
+        assert "login: signing in with " in made.stderr, "somebody waits for it"
+
+        plugin.behave(takes=0, fails="please run: cloud login")
         code, report, _ = await live(tmp_path, kubeconfig, config)
         assert code == 1
-        assert len(plugin.runs) == 2
+        assert len(plugin.runs) == 3
         assert {id: causes(each) for id, each in by_id(report).items()} == {
             "one": ["credential-plugin"],
             "two": ["credential-plugin"],
@@ -268,7 +273,7 @@ async def test_one_sign_in_for_all_that_is_asked(tmp_path: Path) -> None:
 
         plugin.behave(fails="")
         code, report, _ = await live(tmp_path, kubeconfig, f"{config.rstrip(' ')}        credentials: each")
-        assert (code, len(plugin.runs)) == (0, 3), "no second one for the question what one may do"
+        assert (code, len(plugin.runs)) == (0, 4), "no second one for the question what one may do"
         assert "each kubectl signs in by itself there" in str(by_id(report)["one"]["hints"])
         assert by_id(report)["other"]["rights"]["create pods/portforward"]
 

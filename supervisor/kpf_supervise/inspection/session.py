@@ -25,6 +25,7 @@ from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.sign_in.logins import Logins
 
 _STDERR = 2
+_SLOW = 1.5  # seconds after which a sign-in that is waited for is told
 _LAST_LINES = 1.0  # seconds to write the last notices to a slow terminal
 
 
@@ -92,6 +93,14 @@ async def _end_on_signal(
             scope.cancel()
 
 
+async def _tell_sign_ins(logins: Logins, board: Board) -> None:
+    """A plugin that has the terminal tells it itself."""
+    await trio.sleep(_SLOW)
+    for login in logins.of_context(None):
+        if login.signing_in and login.plugin is not None and not (logins.on_terminal and login.plugin.asks):
+            board.notice(f"{login.label}: {login.signing_in}")
+
+
 @asynccontextmanager
 async def _opened(binary: str, share: bool, sandbox: bool, board: Board) -> AsyncIterator[Session]:
     async with AsyncExitStack() as stack:
@@ -102,5 +111,6 @@ async def _opened(binary: str, share: bool, sandbox: bool, board: Board) -> Asyn
         logins = Logins(contexts, guard, nursery, socket_folder, board.notice, board.bug, share)
         logins.on_terminal = owns_terminal()
         watches = Watches(contexts, guard, nursery, board, socket_folder, logins)
+        nursery.start_soon(_tell_sign_ins, logins, board)
         yield Session(contexts=contexts, watches=watches, board=board, guard=guard, nursery=nursery, sandbox=cluster)
         nursery.cancel_scope.cancel()
