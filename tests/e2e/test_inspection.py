@@ -269,7 +269,9 @@ async def test_one_sign_in_for_all_that_is_asked(tmp_path: Path) -> None:
             "two": ["credential-plugin"],
             "other": [],
         }
-        assert "please run: cloud login" in report["clusters"][0]["problem"]["message"]
+        problem = report["clusters"][0]["problem"]
+        assert "please run: cloud login" in problem["message"]
+        assert problem["nextStep"] == "Sign in with: kubectl --context=login get pods", "kpfctl has no instance for it"
 
         plugin.behave(fails="")
         code, report, _ = await live(tmp_path, kubeconfig, f"{config.rstrip(' ')}        credentials: each")

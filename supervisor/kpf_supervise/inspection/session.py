@@ -108,7 +108,7 @@ async def _opened(binary: str, share: bool, sandbox: bool, board: Board) -> Asyn
         cluster = Cluster(await stack.enter_async_context(open_sandbox(guard))) if sandbox else None
         nursery = await stack.enter_async_context(trio.open_nursery())
         contexts = Contexts(binary, guard, board.notice)
-        logins = Logins(contexts, guard, nursery, socket_folder, board.notice, board.bug, share)
+        logins = Logins(contexts, guard, nursery, socket_folder, board.notice, board.bug, share, by_kpfctl=False)
         logins.on_terminal = owns_terminal()
         watches = Watches(contexts, guard, nursery, board, socket_folder, logins)
         nursery.start_soon(_tell_sign_ins, logins, board)
