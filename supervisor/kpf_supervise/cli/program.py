@@ -189,7 +189,7 @@ def main(
     if output and not live:
         raise click.UsageError("--output belongs to --check --live")
     if init:
-        if config is not None or command:
+        if config is not None or command or check:
             raise click.UsageError("--init takes no CONFIG and no COMMAND: it prints a CONFIG")
         from kpf_supervise.cli.inspecting import print_made
         from kpf_supervise.model import Cluster

@@ -18,7 +18,9 @@ _KINDS = ("deployment", "statefulset", "daemonset")
 async def make(session: Session, cluster: Cluster, namespace: str | None) -> Made:
     """The file for a namespace; None is the context's own. Raises ForwardError."""
     questions = await session.questions(cluster, namespace)
-    _, offers, _ = await questions.list_all(questions.path_of_all("services"), read_offer)
+    _, offers, unreadable = await questions.list_all(questions.path_of_all("services"), read_offer)
+    if unreadable:
+        session.board.notice(f"a service is left out, because it can't be read: {unreadable}")
     if not offers:
         await questions.check_namespace()
     workloads: dict[str, list[Workload]] = {}
