@@ -237,7 +237,7 @@ async def test_what_a_limited_user_may_not_do(tmp_path: Path) -> None:
 
 
 async def test_one_sign_in_for_all_that_is_asked(tmp_path: Path) -> None:
-    """And one that fails is not begun again, and hides nothing of another cluster."""
+    """And one that fails hides nothing of another cluster."""
     config = """
         forwards:
           one: {target: service/web, ports: ":http", context: login}
@@ -255,7 +255,7 @@ async def test_one_sign_in_for_all_that_is_asked(tmp_path: Path) -> None:
         logins = [(each["context"], each["user"], bool(each["plugin"])) for each in report["clusters"]]
         assert logins == [("login", "login", True), ("plain", "plain", False)]
 
-        plugin.behave(takes=2)
+        plugin.behave(takes=4)
         made = await run(tmp_path, kubeconfig, "--init", "--context", "login")
         assert (made.returncode, len(plugin.runs)) == (0, 2)
         assert "login: signing in with " in made.stderr, "somebody waits for it"
@@ -263,7 +263,7 @@ async def test_one_sign_in_for_all_that_is_asked(tmp_path: Path) -> None:
         plugin.behave(takes=0, fails="please run: cloud login")
         code, report, _ = await live(tmp_path, kubeconfig, config)
         assert code == 1
-        assert len(plugin.runs) == 3
+        assert len(plugin.runs) in (3, 4), "one that has failed at once, and asked nobody, may be tried once more"
         assert {id: causes(each) for id, each in by_id(report).items()} == {
             "one": ["credential-plugin"],
             "two": ["credential-plugin"],
@@ -274,8 +274,9 @@ async def test_one_sign_in_for_all_that_is_asked(tmp_path: Path) -> None:
         assert problem["nextStep"] == "Sign in with: kubectl --context=login get pods", "kpfctl has no instance for it"
 
         plugin.behave(fails="")
+        before = len(plugin.runs)
         code, report, _ = await live(tmp_path, kubeconfig, f"{config.rstrip(' ')}        credentials: each")
-        assert (code, len(plugin.runs)) == (0, 4), "no second one for the question what one may do"
+        assert (code, len(plugin.runs) - before) == (0, 1), "no second one for the question what one may do"
         assert "each kubectl signs in by itself there" in str(by_id(report)["one"]["hints"])
         assert by_id(report)["other"]["rights"]["create pods/portforward"]
 

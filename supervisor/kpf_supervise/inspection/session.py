@@ -22,6 +22,8 @@ from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
 from kpf_supervise.model import Cluster
 from kpf_supervise.primitives.boundary import unbroken
+from kpf_supervise.primitives.signal import Signal
+from kpf_supervise.sign_in.login import Login
 from kpf_supervise.sign_in.logins import Logins
 
 _STDERR = 2
@@ -37,11 +39,26 @@ class Session:
     guard: OrphanGuard
     nursery: trio.Nursery
     sandbox: Cluster | None  # replaces every cluster
+    on_terminal: bool  # a plugin may ask there
     _rights: dict[ApiServer, ApiServer] = field(default_factory=dict)
+    _logins: set[Login] = field(default_factory=set)
 
     async def questions(self, cluster: Cluster, namespace: str | None) -> Questions:
         """Raises ForwardError if the context does not exist or kubectl can't be run."""
-        return await self.watches.questions(self.sandbox or cluster, namespace)
+        questions = await self.watches.questions(self.sandbox or cluster, namespace)
+        if questions.api.login not in self._logins:
+            self._logins.add(questions.api.login)
+            self.nursery.start_soon(self._tell_sign_in, questions.api.login)
+        return questions
+
+    async def _tell_sign_in(self, login: Login) -> None:
+        """A plugin that has the terminal tells it itself."""
+        changed = Signal()
+        login.listeners.add(changed.tell)
+        await changed.until(lambda: bool(login.signing_in))
+        await trio.sleep(_SLOW)
+        if login.signing_in and login.plugin is not None and not (self.on_terminal and login.plugin.asks):
+            self.board.notice(f"{login.label}: {login.signing_in}")
 
     def rights(self, questions: Questions) -> ApiServer:
         """The same API server and user, for questions about rights."""
@@ -93,14 +110,6 @@ async def _end_on_signal(
             scope.cancel()
 
 
-async def _tell_sign_ins(logins: Logins, board: Board) -> None:
-    """A plugin that has the terminal tells it itself."""
-    await trio.sleep(_SLOW)
-    for login in logins.of_context(None):
-        if login.signing_in and login.plugin is not None and not (logins.on_terminal and login.plugin.asks):
-            board.notice(f"{login.label}: {login.signing_in}")
-
-
 @asynccontextmanager
 async def _opened(binary: str, share: bool, sandbox: bool, board: Board) -> AsyncIterator[Session]:
     async with AsyncExitStack() as stack:
@@ -111,6 +120,13 @@ async def _opened(binary: str, share: bool, sandbox: bool, board: Board) -> Asyn
         logins = Logins(contexts, guard, nursery, socket_folder, board.notice, board.bug, share, by_kpfctl=False)
         logins.on_terminal = owns_terminal()
         watches = Watches(contexts, guard, nursery, board, socket_folder, logins)
-        nursery.start_soon(_tell_sign_ins, logins, board)
-        yield Session(contexts=contexts, watches=watches, board=board, guard=guard, nursery=nursery, sandbox=cluster)
+        yield Session(
+            contexts=contexts,
+            watches=watches,
+            board=board,
+            guard=guard,
+            nursery=nursery,
+            sandbox=cluster,
+            on_terminal=logins.on_terminal,
+        )
         nursery.cancel_scope.cancel()
