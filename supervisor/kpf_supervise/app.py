@@ -7,8 +7,8 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,11 @@ from kpf_supervise.instance.command import Command, until_ready
 from kpf_supervise.instance.desired_state import DesiredState
 from kpf_supervise.instance.detach import say_up, shutdown_line
 from kpf_supervise.instance.paths import owns_terminal, socket_of
+from kpf_supervise.instance.sandbox_cluster import open_sandbox
 from kpf_supervise.instance.sharing import Sharing
 from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.instance.systemd import tell_service_manager
-from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
-from kpf_supervise.kubectl.process import lines, running
+from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
 from kpf_supervise.metrics.keeper import MetricsKeeper
 from kpf_supervise.model import Cluster
 from kpf_supervise.panel.child import run_panel
@@ -205,7 +205,7 @@ async def _keep(
         guard = await stack.enter_async_context(open_orphan_guard())
         cluster = None
         if job.sandbox:
-            cluster = Cluster(await stack.enter_async_context(_open_sandbox(guard)))
+            cluster = Cluster(await stack.enter_async_context(open_sandbox(guard)))
             board.notice(f"the sandbox cluster is up: export KUBECONFIG={cluster.kubeconfig}")
         nursery = await stack.enter_async_context(trio.open_nursery())
         supervisor = Supervisor(job.kubectl, guard, board, job.config.credentials == "share")
@@ -296,18 +296,3 @@ async def _run_command(command: Command, board: Board, sources: Sources, job: Jo
         board.notice(f"{status.forward.id} {how}: {status.problem or 'no answer yet'}")
     if not missing:
         await command.run(board, proxy)
-
-
-@asynccontextmanager
-async def _open_sandbox(guard: OrphanGuard) -> AsyncIterator[Path]:
-    """Run the embedded cluster in a separate process during the block; yields the path of its kubeconfig."""
-    command = [sys.executable, "-P", "-m", "kpf_supervise.sandbox"]  # -P: import no module from the current folder
-    async with running(command, guard) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        async with aclosing(lines(process.stdout)) as said:
-            async for line in said:
-                yield Path(line.decode().removeprefix("KUBECONFIG="))
-                return
-        trace = b"\n".join([line async for line in lines(process.stderr)]).decode(errors="replace")
-        raise RuntimeError(f"the sandbox cluster did not start:\n{trace}")

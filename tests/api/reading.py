@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from kpf_supervise import model
+from kpf_supervise.api.process import READING
 from kpf_supervise.api.server import ApiServer, Interrupted
 from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
@@ -56,11 +57,16 @@ class Folders:
 
 @asynccontextmanager
 async def reading(
-    kubectl: Kubectl, kubeconfig: Path, folders: Folders, notices: list[str] | None = None
+    kubectl: Kubectl,
+    kubeconfig: Path,
+    folders: Folders,
+    notices: list[str] | None = None,
+    lets_through: Sequence[str] = READING,
 ) -> AsyncIterator[ApiServer]:
     told = notices if notices is not None else []
     async with open_orphan_guard() as guard, trio.open_nursery() as nursery:
-        api = ApiServer(kubectl.path, model.Cluster(kubeconfig), guard, folders, told.append)
+        cluster = model.Cluster(kubeconfig)
+        api = ApiServer(kubectl.path, cluster, guard, folders, told.append, lets_through=lets_through)
         nursery.start_soon(api.run)
         with trio.fail_after(PATIENCE):
             yield api

@@ -12,6 +12,8 @@ import trio
 
 from kpf_supervise.api import server as api_server
 from kpf_supervise.api.connection import get
+from kpf_supervise.api.process import ASKING_RIGHTS, REVIEWS
+from kpf_supervise.inspection.rights import Right, read_review, review
 from kpf_supervise.model import Cause, ForwardError
 from kpf_supervise.sandbox import open_cluster, write_kubeconfig
 from tests.api.reading import (
@@ -68,6 +70,25 @@ async def test_its_socket_gives_nothing_but_what_we_read(kubectl: Kubectl, tmp_p
         async with await trio.open_unix_socket(str(folders.socket)) as stream:
             await stream.send_all(b"DELETE /api/v1/namespaces/dev/pods/db-0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await stream.receive_some()).startswith(b"HTTP/1.1 403")
+        assert len(cluster.requests) == asked
+
+
+async def test_a_socket_for_rights_gives_nothing_but_their_answers(
+    kubectl: Kubectl, tmp_path: Path, folders: Folders
+) -> None:
+    async with (
+        open_cluster(tmp_path) as cluster,
+        reading(kubectl, cluster.kubeconfig, folders, lets_through=ASKING_RIGHTS) as api,
+    ):
+        cluster.faults.forbid("watch", "pods")
+        answers = [
+            read_review(await api.read(REVIEWS, review(Right(verb, "pods"), "dev"))) for verb in ("list", "watch")
+        ]
+        assert answers == [True, False]
+        asked = len(cluster.requests)
+        for path, posted in ((PODS, b""), (PODS, b"{}"), (f"{PODS}/db-0/exec", b"{}"), (f"{REVIEWS}/x", b"{}")):
+            async with get(folders.socket, path, posted=posted) as answer:
+                assert answer.status == 403, path
         assert len(cluster.requests) == asked
 
 

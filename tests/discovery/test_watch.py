@@ -38,7 +38,7 @@ class Api(ApiServer):
         self.line = Line(trio.lowlevel.checkpoint)
         self.login = Login(Cluster())
 
-    async def read(self, path: str) -> bytes:
+    async def read(self, path: str, posted: bytes = b"") -> bytes:
         await trio.lowlevel.checkpoint()
         page = path.partition("continue=")[2] or ("first" if "limit=" in path else "whole")
         self.asked.append(page)

@@ -28,6 +28,7 @@ README = ("README.md",)
 COMMAND_LINE = ("command-line.md", "configuration.md", "importing.md", "teams.md")
 PROXY = ("proxy.md",)
 SCRIPTS = ("scripts-and-agents.md",)
+ASKING = ("asking-the-cluster.md",)
 CONTROL = ("running-as-a-service.md", "kpfctl.md", "panel.md", "troubleshooting.md")
 NOT_RUN = {  # why → lines
     "make reads it with -n: it takes minutes, or makes .venv": {
@@ -66,6 +67,7 @@ def test_every_line_of_a_block_is_run_or_has_a_reason() -> None:
     assert {page for page in PAGES if set(shown(page)) - SKIPPED} == {
         *README,
         *COMMAND_LINE,
+        *ASKING,
         *PROXY,
         *SCRIPTS,
         *CONTROL,
@@ -202,6 +204,11 @@ async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> Non
             assert await running.exit_code() == 0
         async with shell.keep("kpf-supervise --proxy 1080") as running:
             await running.says("any name of the cluster is reached through")
+        assert "all would work" in await shell.paste("kpf-supervise --check --live forwards.yaml")
+        cluster.store.add("namespaces", objects.namespace("shop"))
+        cluster.store.add("services", objects.service("web", "shop", [{"port": 80}], {"app": "web"}))
+        await shell.paste("kpf-supervise --init -n shop > kpf.yaml")
+        assert "service/web" in (tmp_path / "kpf.yaml").read_text()
         for line, ids in (
             ("kpf-supervise service/web 8080:http 9090 -n shop", ("web/http", "web/9090")),
             ("kubectl kpf -l app=search 9200 -n shop", ("app-search",)),
@@ -234,6 +241,27 @@ async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> Non
         await shell.paste("kpf-supervise --schema > kpf.schema.json")
         schema = json.loads((tmp_path / "kpf.schema.json").read_text())
         assert "forwards" in schema["properties"]
+
+
+async def test_the_page_on_asking_the_cluster(tmp_path: Path) -> None:
+    """The file that it shows is the one that is printed."""
+    async with (
+        open_cluster(tmp_path) as cluster,
+        pasting(tmp_path, cluster.kubeconfig, *ASKING, but=SKIPPED) as shell,
+    ):
+        await furnish(cluster)
+        mail = objects.service("mail", "shop", [], None, type="ExternalName", externalName="mail.example.com")
+        cluster.store.add("services", mail)
+        await shell.paste("kpf-supervise --init -n shop > kpf.yaml")
+        made = (tmp_path / "kpf.yaml").read_text()
+        assert re.sub(r"\d+:", ":", made) == re.sub(r"\d+:", ":", docs_file(*ASKING))
+        shell.write("kpf.yaml", made)
+        assert "all would work" in await shell.paste("kpf-supervise --check --live kpf.yaml")
+        told = json.loads(await shell.paste("kpf-supervise --check --live kpf.yaml -o json"))
+        assert [(each["id"], each["podPort"]) for each in told["forwards"]] == [("web/http", 8080), ("web/echo", 9090)]
+        async with shell.keep("kpf-supervise kpf.yaml") as running:
+            await running.says(r"web/http +idle ")
+        assert await running.exit_code() == 0
 
 
 async def test_the_page_on_the_proxy(tmp_path: Path) -> None:

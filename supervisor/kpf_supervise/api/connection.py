@@ -1,4 +1,4 @@
-"""One GET over the socket of a `kubectl proxy`: HTTP/1.1, one connection for each request."""
+"""One request over the socket of a `kubectl proxy`: HTTP/1.1, one connection for each."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ class Answer(NamedTuple):
 
 
 @asynccontextmanager
-async def get(socket: Path, target: str, heard: Callable[[], None] = lambda: None) -> AsyncIterator[Answer]:
-    """Send a GET of `target` (path and query), and yield the answer once its head is there. `heard` is called whenever
+async def get(
+    socket: Path, target: str, heard: Callable[[], None] = lambda: None, posted: bytes = b""
+) -> AsyncIterator[Answer]:
+    """Send a GET of `target` (path and query), or a POST of the JSON text `posted`. Yields the answer once its head is
+    there. `heard` is called whenever
     something has come. Raises Gone, Cut, or ForwardError (OTHER) if this process can open no more sockets now."""
     try:
         stream = await trio.open_unix_socket(str(socket))
@@ -57,10 +60,7 @@ async def get(socket: Path, target: str, heard: Callable[[], None] = lambda: Non
         http = h11.Connection(h11.CLIENT)
         begun = trio.current_time()
         try:
-            await stream.send_all(
-                (http.send(h11.Request(method="GET", target=target, headers=_HEADERS)) or b"")
-                + (http.send(h11.EndOfMessage()) or b"")
-            )
+            await stream.send_all(_request(http, target, posted))
             head = await _next(http, stream, heard)
         except trio.BrokenResourceError as error:
             raise Cut from error
@@ -69,6 +69,15 @@ async def get(socket: Path, target: str, heard: Callable[[], None] = lambda: Non
         kind = next((value for name, value in head.headers if name == b"content-type"), b"")
         async with aclosing(_body(http, stream, heard)) as body:
             yield Answer(begun, head.status_code, kind.startswith(b"text/plain"), body)
+
+
+def _request(http: h11.Connection, target: str, posted: bytes) -> bytes:
+    if not posted:
+        events: list[h11.Event] = [h11.Request(method="GET", target=target, headers=_HEADERS)]
+    else:
+        headers = [*_HEADERS, ("Content-Type", "application/json"), ("Content-Length", str(len(posted)))]
+        events = [h11.Request(method="POST", target=target, headers=headers), h11.Data(data=posted)]
+    return b"".join(http.send(event) or b"" for event in (*events, h11.EndOfMessage()))
 
 
 async def _next(http: h11.Connection, stream: trio.SocketStream, heard: Callable[[], None]) -> object:

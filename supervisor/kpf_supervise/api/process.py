@@ -1,10 +1,10 @@
-"""One `kubectl proxy` that serves the API server on a Unix socket, to be read only."""
+"""One `kubectl proxy` that serves the API server on a Unix socket, and lets through only what we ask."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -32,7 +32,11 @@ _ACCEPTED = ",".join(
         "^/apis/apps/v1/namespaces/[^/]+/(deployments|statefulsets|daemonsets|replicasets)(/[^/]+)?$",
     )
 )
-_WORDS = ("proxy", f"--accept-paths={_ACCEPTED}", "--reject-methods=^(POST|PUT|PATCH|DELETE)$")
+READING = (f"--accept-paths={_ACCEPTED}", "--reject-methods=^(POST|PUT|PATCH|DELETE)$")
+# Asking what one may do is a POST, and kubectl filters methods and paths apart: so this is a process of its own, which
+# lets through nothing else.
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+ASKING_RIGHTS = (f"--accept-paths=^/version$,^{REVIEWS}$", "--reject-methods=^(PUT|PATCH|DELETE)$")
 _SERVING = b"Starting to serve on"
 _FAILED = "Error while proxying request"
 _LAST_WORDS = 0.5  # seconds: what a credential plugin wrote arrives about as soon as the answer to the request
@@ -41,7 +45,9 @@ _LAST_WORDS = 0.5  # seconds: what a credential plugin wrote arrives about as so
 class ApiProcess:
     """`socket` is served once `run` has started, until `ended`."""
 
-    def __init__(self, cluster: Cluster, marks: Marks, generation: int, login: Login) -> None:
+    def __init__(
+        self, cluster: Cluster, marks: Marks, generation: int, login: Login, lets_through: Sequence[str] = READING
+    ) -> None:
         self.socket = Path()
         self.marks = marks  # of the kubeconfig that it reads when it starts
         self.generation = generation
@@ -58,6 +64,7 @@ class ApiProcess:
         self.kubectl = Kubectl(cluster)
         self._cluster = cluster
         self._login = login
+        self._lets_through = lets_through
         self._said: deque[tuple[float, str]] = deque(maxlen=40)  # the last lines of stderr with their times
         self._heard = Signal()
 
@@ -84,7 +91,8 @@ class ApiProcess:
         try:
             with self.scope, _opened(folder, self._login, self._cluster) as (place, self.kubectl):
                 self.socket = place / "s"
-                words = command(binary, self.kubectl.cluster, *_WORDS, f"--unix-socket={self.socket}")
+                options = (*self._lets_through, f"--unix-socket={self.socket}")
+                words = command(binary, self.kubectl.cluster, "proxy", *options)
                 environment = {**to_go_on(os.environ), **self.kubectl.environment}
                 async with (
                     running(words, guard, environment, self.kubectl.signs_in) as process,
@@ -106,12 +114,12 @@ class ApiProcess:
             raise ForwardError(explain([text for _, text in self._said], code, self._cluster))
 
     @asynccontextmanager
-    async def get(self, path: str) -> AsyncIterator[Answer]:
-        """Send a GET of `path`, and yield the answer once its head is there. Raises Gone, Cut, also if `interrupt` is
-        called before, or ForwardError: see `connection.get`."""
+    async def get(self, path: str, posted: bytes = b"") -> AsyncIterator[Answer]:
+        """Ask for `path`, and yield the answer once its head is there. Raises Gone, Cut, also if `interrupt` is called
+        before, or ForwardError: see `connection.get`."""
         async with AsyncExitStack() as stack:
             with self.unanswered():
-                answer = await stack.enter_async_context(get(self.socket, path, self._hear))
+                answer = await stack.enter_async_context(get(self.socket, path, self._hear, posted))
             yield answer
 
     def _hear(self) -> None:

@@ -1,4 +1,4 @@
-"""One API server as one user sees it, read through one long-lived `kubectl proxy`.
+"""One API server as one user sees it, asked through one long-lived `kubectl proxy`.
 
 kubectl then reads the kubeconfig, logs in and connects once, and not again for each question and each watch.
 """
@@ -6,7 +6,7 @@ kubectl then reads the kubeconfig, logs in and connects once, and not again for 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import NoReturn
@@ -16,7 +16,7 @@ import trio
 from kpf_supervise.api.connection import Answer, Cut, Gone
 from kpf_supervise.api.errors import CONNECTION_LOST, proxy_failed, refused, unreached
 from kpf_supervise.api.line import SILENT, Line
-from kpf_supervise.api.process import ApiProcess
+from kpf_supervise.api.process import READING, ApiProcess
 from kpf_supervise.kubectl.contexts import marks_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
 from kpf_supervise.kubectl.process import TIMEOUT, lines, too_slow
@@ -61,10 +61,12 @@ class ApiServer:
         folder: SocketFolder,
         notice: Callable[[str], None],
         login: Login | None = None,
+        lets_through: Sequence[str] = READING,
     ) -> None:
         self.line = Line(partial(self.read, _SMALL))
         self.login = login or Login(cluster)  # where kubectl needs none, or does it by itself
         self._binary = binary
+        self._lets_through = lets_through  # options of `kubectl proxy`
         self._cluster = cluster
         self._guard = guard
         self._folder = folder
@@ -103,25 +105,25 @@ class ApiServer:
         with suppress(ForwardError):  # whoever asks next is told
             await self.read(_SMALL)
 
-    async def read(self, path: str) -> bytes:
-        """Return the API server's answer to a GET of `path`. Raises ForwardError: TOO_SLOW after TIMEOUT seconds of
-        silence. A long answer over a slow line may take longer."""
+    async def read(self, path: str, posted: bytes = b"") -> bytes:
+        """Return the API server's answer to a GET of `path`, or to a POST of the JSON text `posted`. Raises
+        ForwardError: TOO_SLOW after TIMEOUT seconds of silence. A long answer over a slow line may take longer."""
         async with self._turns:
             for _ in range(_INTERRUPTIONS):
                 with suppress(Interrupted):  # now by a fresh process, or over a fresh connection
-                    return await self._read(path)
-            return await self._read(path)
+                    return await self._read(path, posted)
+            return await self._read(path, posted)
 
-    async def _read(self, path: str) -> bytes:
+    async def _read(self, path: str, posted: bytes) -> bytes:
         process = await self._serving()
         with self.login.limit(TIMEOUT) as silence:
-            async with self._asking(process, path) as answer:
+            async with self._asking(process, path, posted) as answer:
                 body = bytearray()
                 with process.unanswered():
                     async for piece in answer.body:
                         body += piece
                         silence.restart()
-                if answer.status != 200:
+                if answer.status not in (200, 201):
                     await self._refused(process, path, answer, bytes(body))
                 self._prove(process)
                 return bytes(body)
@@ -174,7 +176,8 @@ class ApiServer:
         await self._runs.until(lambda: self._nursery is not None)
         assert self._nursery is not None
         await self.login.prepare()  # a sign-in goes on beside
-        fresh = ApiProcess(self._cluster, marks_of(self._cluster, os.environ), self._generation, self.login)
+        marks = marks_of(self._cluster, os.environ)
+        fresh = ApiProcess(self._cluster, marks, self._generation, self.login, self._lets_through)
         lost = partial(self._lost, fresh)
         with trio.move_on_after(TIMEOUT):
             await self._nursery.start(fresh.run, self._binary, self._guard, self._folder, lost)
@@ -214,9 +217,9 @@ class ApiServer:
             self._old = []
 
     @asynccontextmanager
-    async def _asking(self, process: ApiProcess, path: str) -> AsyncIterator[Answer]:
+    async def _asking(self, process: ApiProcess, path: str, posted: bytes = b"") -> AsyncIterator[Answer]:
         try:
-            async with process.get(path) as answer:
+            async with process.get(path, posted) as answer:
                 yield answer
         except (Gone, Cut) as error:
             await self._interrupted(process, isinstance(error, Gone))

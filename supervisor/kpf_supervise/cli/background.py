@@ -9,17 +9,13 @@ from pathlib import Path
 import trio
 
 from kpf_supervise.app import Job, run
-from kpf_supervise.cli.kubectl import chosen_kubectl, not_runnable
+from kpf_supervise.cli.kubectl import runnable_kubectl
 from kpf_supervise.config.contents import Config
 
 
 def main(socket: Path) -> int:
     """Returns the exit code."""
-    source, binary = chosen_kubectl(None, None, None)
-    if why := not_runnable(binary):
-        fix = "Install kubectl (1.20 or later), or name its path in $KUBECTL"
-        print(f"kpf-supervise: {source}: cannot run {binary}: {why}. {fix}", file=sys.stderr)
-        return 1
+    binary = runnable_kubectl(None, None, None)
     return trio.run(run, Job(config=Config(forwards=()), path=None, kubectl=binary, socket=socket, until_unused=True))
 
 

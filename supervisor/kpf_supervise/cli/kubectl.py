@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+
+import click
 
 _PATIENCE = 5.0  # seconds
 
@@ -25,6 +28,16 @@ def not_runnable(binary: str) -> str:
     if not os.path.exists(binary):
         return "there is no such file"
     return "it is a folder" if os.path.isdir(binary) else "it is not executable"
+
+
+def runnable_kubectl(option: str | None, config: Path | None, said: str | None) -> str:
+    """The kubectl to run. Exits if it can't be run."""
+    source, binary = chosen_kubectl(option, config, said)
+    if why := not_runnable(binary):
+        fix = "Install kubectl (1.20 or later), or name its path: --kubectl PATH, kubectl: in the file, or $KUBECTL"
+        click.echo(f"kpf-supervise: {source}: cannot run {binary}: {why}. {fix}", err=True)
+        sys.exit(1)
+    return binary
 
 
 def described_kubectl(binary: str) -> str:

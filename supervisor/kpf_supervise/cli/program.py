@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from kpf_supervise.cli.groups import check_groups
-from kpf_supervise.cli.kubectl import chosen_kubectl, described_kubectl, not_runnable
+from kpf_supervise.cli.kubectl import chosen_kubectl, described_kubectl, runnable_kubectl
 from kpf_supervise.cli.parameters import CommandAfterDashes, late, read_duration, read_listen
 from kpf_supervise.version import described
 
@@ -24,8 +24,10 @@ Examples:
   kpf-supervise service/web 8080:http -n shop     as kubectl port-forward, until Ctrl-C
   kpf-supervise forwards.yaml                     keep the forwards of a file
   kpf-supervise --check forwards.yaml             only check the file
+  kpf-supervise --check --live forwards.yaml      also ask the cluster whether it would work
   kpf-supervise --sandbox forwards.yaml           try it without a cluster
   kpf-supervise forwards.yaml -- make test        run a command while they are active
+  kpf-supervise --init -n shop > forwards.yaml    begin with the services that are there
   kpf-supervise --import Procfile > forwards.yaml begin with what another tool has declared
   kpf-supervise --proxy 1080                      reach every service of the cluster through one local port
 
@@ -55,6 +57,15 @@ Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its o
 @click.option("--address", help='Where to listen: "localhost" (127.0.0.1 and ::1) or one IP address.')
 @click.option("--lazy", is_flag=True, help="Start no kubectl before the first connection.")
 @click.option("--check", is_flag=True, help="Check CONFIG, print all mistakes in it, and exit.")
+@click.option(
+    "--live", is_flag=True, help="With --check: also ask the clusters whether it would work. Nothing is forwarded."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    help="With --check --live: a table for people (default), or JSON for programs.",
+)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file, for editors.")
 @click.option(
     "--import",
@@ -72,6 +83,12 @@ Exit codes: 0 done; 1 it failed; 2 usage or configuration; with a COMMAND, its o
     metavar="NAME",
     shell_complete=late("complete_groups"),
     help="Start only the forwards of this group of CONFIG; may be repeated. The others are listed as stopped.",
+)
+@click.option(
+    "--init",
+    is_flag=True,
+    help="Print a CONFIG made from the services of a namespace, each a lazy forward. What can't be forwarded is a "
+    "comment in it.",
 )
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox cluster: it needs kubectl, but no Kubernetes.")
 @click.option(
@@ -127,9 +144,12 @@ def main(
     address: str | None,
     lazy: bool,
     check: bool,
+    live: bool,
+    output: str | None,
     schema: bool,
     imported: Path | None,
     groups: tuple[str, ...],
+    init: bool,
     sandbox: bool,
     proxy: tuple[str, int] | None,
     metrics: tuple[str, int] | None,
@@ -156,7 +176,7 @@ def main(
         click.echo(f"kpf-supervise {described()}")
         click.echo(f"kubectl {described_kubectl(chosen_kubectl(kubectl, None, None)[1])}")
         return
-    from kpf_supervise.cli.words import Options, read
+    from kpf_supervise.cli.words import Options, placed, read
     from kpf_supervise.config.errors import ConfigError
     from kpf_supervise.config.schema import schema as schema_of_file
     from kpf_supervise.loading.loader import load
@@ -170,7 +190,19 @@ def main(
         from kpf_supervise.cli.importing import print_imported
 
         sys.exit(print_imported(imported))
+    if live and not check:
+        raise click.UsageError("--live belongs to --check: kpf-supervise --check --live forwards.yaml")
+    if output and not live:
+        raise click.UsageError("--output belongs to --check --live")
     options = Options(selector, namespace, context, kubeconfig, address, lazy)
+    if init:
+        if words or command or check:
+            raise click.UsageError("--init takes no CONFIG, TARGET or COMMAND: it prints a CONFIG")
+        from kpf_supervise.cli.inspecting import print_made
+
+        place = placed(options)
+        binary = runnable_kubectl(kubectl, None, None)
+        sys.exit(print_made(binary, place.cluster, place.namespace, sandbox))
     asked = read(words, command or (), options, needs_none=sandbox or proxy is not None)
     config, command = asked.file, asked.command
     try:
@@ -179,15 +211,16 @@ def main(
         click.echo(str(error), err=True)
         sys.exit(2)
     check_groups(groups, settings.groups)
-    if check:
+    if check and not live:
         click.echo(f"{config or 'the command line'}: valid; it declares {settings.summary}")
         return
 
-    source, binary = chosen_kubectl(kubectl, config, settings.kubectl)
-    if why := not_runnable(binary):
-        fix = "Install kubectl (1.20 or later), or name its path: --kubectl PATH, kubectl: in the file, or $KUBECTL"
-        click.echo(f"kpf-supervise: {source}: cannot run {binary}: {why}. {fix}", err=True)
-        sys.exit(1)
+    binary = runnable_kubectl(kubectl, config, settings.kubectl)
+    if live:
+        from kpf_supervise.cli.inspecting import print_live
+
+        of_group = settings.only(groups)
+        sys.exit(print_live(binary, of_group, config, socket or settings.socket, sandbox, output or "table"))
     if detach:
         if command:
             raise click.UsageError("--detach can't be combined with a COMMAND: the instance ends when the COMMAND ends")

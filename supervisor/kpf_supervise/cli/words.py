@@ -82,7 +82,7 @@ def read(words: Sequence[str], command: Sequence[str], options: Options, needs_n
     if needs_none:
         if odd := options.first(but=("-n", "--context", "--kubeconfig")):
             raise click.UsageError(f"{odd} belongs to a TARGET, such as service/web 8080:http")
-        return Asked(config=replace(_EMPTY, template=_placed(TEMPLATE, options)), command=tuple(command))
+        return Asked(config=replace(_EMPTY, template=placed(options)), command=tuple(command))
     found = default_file()
     if found is None:
         raise click.UsageError(NOTHING)
@@ -125,7 +125,7 @@ def _forwards(words: Sequence[str], options: Options) -> Config:
     except Mistake as mistake:
         command = any(":" not in word and not is_port(word) for word in words[1:])
         raise click.UsageError(f"{mistake}{' A COMMAND follows after --.' if command else ''}") from None
-    template = _placed(TEMPLATE, options)
+    template = placed(options)
     address = _value("--address", parse_address, options.address) or template.address
     ids = ids_of(forward_name(target.name), ports)
     forwards = (
@@ -135,12 +135,12 @@ def _forwards(words: Sequence[str], options: Options) -> Config:
     return Config(tuple(forwards), template=template)
 
 
-def _placed(forward: Forward, options: Options) -> Forward:
-    """It in the cluster and the namespace that the options name."""
+def placed(options: Options) -> Forward:
+    """A template in the cluster and the namespace that the options name."""
     kubeconfig = _value("--kubeconfig", partial(parse_kubeconfig, folder=Path()), options.kubeconfig)
     context = _value("--context", parse_context, options.context)
     namespace = _value("-n", parse_namespace, options.namespace)
-    return replace(forward, namespace=namespace, cluster=Cluster(kubeconfig, context))
+    return replace(TEMPLATE, namespace=namespace, cluster=Cluster(kubeconfig, context))
 
 
 def _value(option: str, parse: Callable[[str], _Value], text: str | None) -> _Value | None:

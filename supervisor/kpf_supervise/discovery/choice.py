@@ -174,25 +174,38 @@ def remote_port(where: Destination, pod: Pod, remote: int | str) -> int:
     headless Service the port number is used unchanged, as in kubectl. Raises ForwardError (NO_SUCH_PORT)."""
     if where.service is None:
         return remote if isinstance(remote, int) else _named(pod, remote)
-    spec = where.service.spec
+    port = service_port(where.target, where.service, remote)
+    if where.service.spec.cluster_ip == "None":
+        return port.port
+    behind = port.target_port or port.port
+    return behind if isinstance(behind, int) else _named(pod, behind)
+
+
+def service_port(target: Target, service: Service, remote: int | str) -> ServicePort:
+    """The TCP port of the service `target`. Raises ForwardError (NO_SUCH_PORT)."""
+    spec = service.spec
     # a tunnel is TCP; a port of another protocol may have the same number, as with DNS
     ports = [port for port in spec.ports or () if (port.protocol or "TCP") == "TCP"]
     for port in ports:
         if remote in (port.port, port.name):
-            if spec.cluster_ip == "None":
-                return port.port
-            behind = port.target_port or port.port
-            return behind if isinstance(behind, int) else _named(pod, behind)
+            return port
     others = [port for port in spec.ports or () if port not in ports and remote in (port.port, port.name)]
     raise ForwardError(
         Problem(
             Cause.NO_SUCH_PORT,
-            f"port {remote} of {where.target} is {others[0].protocol}, and only TCP can be forwarded"
+            f"port {remote} of {target} is {others[0].protocol}, and only TCP can be forwarded"
             if others
-            else f"{where.target} has no port {remote}",
+            else f"{target} has no port {remote}",
             f"It has: {', '.join(map(_shown, ports))}" if ports else "It has no TCP ports at all",
         )
     )
+
+
+def unmapped(service: Service, port: ServicePort) -> int | str | None:
+    """The targetPort that a port of a headless service does not lead to: kubectl uses the number unchanged. None if
+    there is no difference."""
+    behind = port.target_port or port.port
+    return behind if service.spec.cluster_ip == "None" and behind != port.port else None
 
 
 def _shown(port: ServicePort) -> str:

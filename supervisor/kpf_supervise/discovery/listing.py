@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from kpf_supervise.discovery.api_objects import Name, ObjectList, PodSpec, ServicePort
 from kpf_supervise.kubectl.answers import Malformed, decode
@@ -33,7 +33,12 @@ class Listed(NamedTuple):
     ports: tuple[Port, ...]
 
 
+class _Labels(Struct):
+    labels: dict[str, str] | None = None
+
+
 class _Template(Struct):
+    metadata: _Labels = msgspec.field(default_factory=_Labels)
     spec: PodSpec = msgspec.field(default_factory=PodSpec)
 
 
@@ -83,6 +88,19 @@ def read_targets(kind: str, data: bytes) -> list[Listed]:
 def read_ports(kind: str, data: bytes) -> tuple[Port, ...]:
     """The ports that one object declares. Raises Malformed."""
     return _ports(kind, decode(data, Forwardable).spec)
+
+
+class Workload(NamedTuple):
+    target: Target
+    labels: Mapping[str, str]  # of its pods
+    ports: tuple[Port, ...]
+
+
+def read_workload(kind: str, data: bytes | Raw) -> Workload:
+    """A Deployment, StatefulSet or DaemonSet. Raises Malformed."""
+    item = decode(data, Forwardable)
+    labels = item.spec.template.metadata.labels if item.spec.template is not None else None
+    return Workload(Target(kind, item.metadata.name), labels or {}, _ports(kind, item.spec))
 
 
 def _items(data: bytes, wanted: type[_Wanted]) -> Iterator[_Wanted]:

@@ -80,13 +80,18 @@ class Questions:
         except ForwardError as trouble:
             problem = trouble.problem
         if problem.cause is Cause.NO_SUCH_OBJECT:
-            try:
-                await self.ask(f"/api/v1/namespaces/{self.namespace}")
-            except ForwardError as trouble:
-                if trouble.problem.cause is Cause.NO_SUCH_NAMESPACE:
-                    raise
+            await self.check_namespace()
         message = problem.message.replace("in the namespace", f"in namespace {self.namespace}")
         raise ForwardError(replace(problem, message=message))
+
+    async def check_namespace(self) -> None:
+        """Raises ForwardError if the namespace does not exist, as far as the user may know that: a listing of one that
+        does not is empty."""
+        try:
+            await self.ask(f"/api/v1/namespaces/{self.namespace}")
+        except ForwardError as trouble:
+            if trouble.problem.cause is Cause.NO_SUCH_NAMESPACE:
+                raise
 
     async def _ask_for(self, path: str, wanted: type[_Wanted]) -> _Wanted:
         try:

@@ -164,7 +164,29 @@ async def bind(
     raise AssertionError("the loop returns or raises")
 
 
-def _bind(host: str, port: int) -> socket.socket:
+async def check_free(forward: Forward, processes: Processes, fix: Fix = OF_A_FORWARD) -> None:
+    """Raises the ForwardError that `bind` would raise now. Nobody can connect meanwhile, and nothing is left bound."""
+    if forward.local is not None and (found := taken(forward.address, forward.local)) is not None:
+        raise ForwardError(await _explain(found.error, found.host, forward.local, "", processes, fix)) from found.error
+
+
+class Taken(NamedTuple):
+    host: str  # an IP address
+    error: OSError
+
+
+def taken(address: str, port: int) -> Taken | None:
+    """Why nothing can listen there now; None if something can."""
+    for host in hosts(address):
+        try:
+            _bind(host, port, listen=False).close()
+        except OSError as error:
+            if not (host == "::1" and error.errno in _NO_IPV6):
+                return Taken(host, error)
+    return None
+
+
+def _bind(host: str, port: int, listen: bool = True) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     each = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -172,7 +194,8 @@ def _bind(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         each.bind((host, port))
-        each.listen(_BACKLOG)
+        if listen:
+            each.listen(_BACKLOG)
         each.setblocking(False)
     except BaseException:
         each.close()

@@ -28,6 +28,9 @@ class Found:
     """All that a file declares."""
 
     tool: str  # of which the file is
+    head: tuple[str, ...] = ()  # comments, instead of the one that names the file that is imported
+    left: str = "not kept"  # of what can't be a forward of ours
+    defaults: dict[str, str] = field(default_factory=dict)  # options for all forwards
     forwards: list[Entry] = field(default_factory=list)
     services: list[Entry] = field(default_factory=list)
     top: dict[str, str] = field(default_factory=dict)  # options for the whole file

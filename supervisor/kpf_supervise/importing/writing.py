@@ -47,16 +47,19 @@ class _Writer:
 
     def written(self) -> Written:
         top = self._top()
-        head = [f"# Imported from {_comment(self._source)} ({self._found.tool}) by kpf-supervise --import."]
+        imported = f"Imported from {self._source} ({self._found.tool}) by kpf-supervise --import."
+        head = [f"# {_comment(line)}" for line in self._found.head or (imported,)]
         head += [f"# {self._lose(where, text)}" for where, text in self._found.lost]
         head += [f"{name}: {_scalar(value)}" for name, value in top.items()]
+        head += ["defaults:"] if self._found.defaults else []
+        head += [f"  {name}: {value}" for name, value in self._found.defaults.items()]
         text = "\n".join([*head, *self._services(top), *self._forwards()]) + "\n"
         if len(text.encode()) > LARGEST:
             self._lose("", "all of it: this is more than 200 kB, and no more is read. Split it")
         return Written(text, len(self._ids) + self._groups, tuple(self._lost))
 
     def _lose(self, where: str, text: str) -> str:
-        told = _comment(": ".join(filter(None, (where, f"not kept: {text}"))))
+        told = _comment(": ".join(filter(None, (where, f"{self._found.left}: {text}"))))
         self._lost.append(told)
         return told
 

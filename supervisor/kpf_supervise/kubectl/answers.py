@@ -57,14 +57,16 @@ class RawKubeConfig(Struct):
     clusters: list[WholeCluster] | None = None
 
 
-class _ClientVersion(Struct, rename="camel"):
+class Version(Struct, rename="camel"):
+    """Of kubectl, or of an API server at /version."""
+
     git_version: str
 
 
 class VersionInfo(Struct, rename="camel"):
     """The output of `kubectl version --client`."""
 
-    client_version: _ClientVersion
+    client_version: Version
 
 
 Wanted = TypeVar("Wanted")

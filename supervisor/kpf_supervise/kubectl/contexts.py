@@ -66,6 +66,11 @@ class Contexts:
         self._answers: SingleFlight[tuple[str, ...], bytes] = SingleFlight()
         self._others = dispatched_by(binary)
 
+    @property
+    def versions(self) -> list[tuple[int, int]]:
+        """Of kubectl, oldest first: several if it picks one of them. Empty until known."""
+        return [each.version for each in self._others] or ([self.version] if self.version else [])
+
     async def of(self, cluster: Cluster) -> Resolved:
         """Resolve the context. A later `kubectl config use-context` in another terminal does not move a forward. Raises
         ForwardError if the context does not exist or kubectl can't be run."""

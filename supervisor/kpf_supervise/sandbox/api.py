@@ -15,8 +15,9 @@ from kpf_supervise.sandbox.channels import serve_channels
 from kpf_supervise.sandbox.faults import REASONS, Faults
 from kpf_supervise.sandbox.http import Answer, Request, Response, Streamed, Upgrade, accept_token
 from kpf_supervise.sandbox.kubelet import Kubelet, Sandbox
-from kpf_supervise.sandbox.objects import created_service, status_error
-from kpf_supervise.sandbox.resources import Location, documents, locate
+from kpf_supervise.sandbox.objects import created_service
+from kpf_supervise.sandbox.refusals import failure, forbidden, not_found
+from kpf_supervise.sandbox.resources import REVIEWS, Location, documents, locate
 from kpf_supervise.sandbox.store import Conflict, NotFound, Object, Store
 from kpf_supervise.sandbox.tokens import Tokens
 from kpf_supervise.sandbox.transport import Transport
@@ -34,16 +35,6 @@ VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"
 OpenTunnel = Callable[[Sandbox, Transport], Awaitable[None]]
 
 
-def failure(status: int, message: str, details: Object | None = None) -> Response:
-    return Response(status_error(status, REASONS.get(status, "Unknown"), message, details), status)
-
-
-def not_found(location: Location) -> Response:
-    resource = location.resource
-    details = {"name": location.name, "group": resource.group, "kind": resource.name}
-    return failure(404, f'{resource.qualified} "{location.name}" not found', details)
-
-
 def verb_of(request: Request, location: Location) -> str:
     """The RBAC verb of the request."""
     if request.method != "GET":
@@ -51,16 +42,6 @@ def verb_of(request: Request, location: Location) -> str:
     if location.name:
         return "get"
     return "watch" if request.query.get("watch") in ("1", "true") else "list"
-
-
-def forbidden(user: str, verb: str, location: Location) -> Response:
-    """A 403 with the RBAC authorizer's text (API server 1.36)."""
-    resource = location.resource
-    named = f'{resource.qualified} "{location.name}"' if location.name else resource.qualified
-    what = f"{resource.name}/{location.subresource}" if location.subresource else resource.name
-    where = f'in the namespace "{location.namespace}"' if location.namespace else "at the cluster scope"
-    cannot = f'User "{user}" cannot {verb} resource "{what}" in API group "{resource.group}" {where}'
-    return failure(403, f"{named} is forbidden: {cannot}", {"name": location.name, "kind": resource.name})
 
 
 def merge(target: Object, patch: Object) -> None:
@@ -158,6 +139,8 @@ class Api:
             return Response("ok")
         if document := self._documents.get(request.path.rstrip("/")):
             return Response(document)
+        if request.path == REVIEWS:
+            return self._review(request)
         location = locate(request.path)
         if location is None:
             return failure(404, "the server could not find the requested resource")
@@ -198,6 +181,23 @@ class Api:
             case "create" if name == "services":
                 return Response(self._store.add(name, created_service(request.json(), namespace)), 201)
         return failure(405, "the server does not allow this method on the requested resource")
+
+    def _review(self, request: Request) -> Response:
+        """Whether the user may do something, as RBAC would decide it."""
+        if request.method != "POST":
+            return failure(405, "the server does not allow this method on the requested resource")
+        if "json" not in request.headers.get("content-type", ""):  # newer kubectls try protobuf first
+            accepted = "accepted media types include: application/json"
+            return failure(415, f"the body of the request was in an unknown format - {accepted}")
+        try:
+            review = request.json()
+            asked = review["spec"]["resourceAttributes"]
+            verb, resource = asked["verb"], asked["resource"]
+        except (ValueError, KeyError, TypeError):
+            return failure(400, "resourceAttributes: Required value")
+        resource += f"/{asked['subresource']}" if asked.get("subresource") else ""
+        status = {"allowed": not self._faults.forbids(verb, resource)}
+        return Response({**review, "metadata": {}, "status": status}, 201)
 
     def _wanted(self, request: Request) -> selectors.Predicate:
         labels = selectors.labels(request.query.get("labelSelector", ""))

@@ -55,6 +55,23 @@ RESOURCES = (
 )
 
 
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"  # asks what the user may do; nothing is stored
+_REVIEW_LIST = {
+    "kind": "APIResourceList",
+    "apiVersion": "v1",
+    "groupVersion": "authorization.k8s.io/v1",
+    "resources": [
+        {
+            "name": "selfsubjectaccessreviews",
+            "singularName": "selfsubjectaccessreview",
+            "namespaced": False,
+            "kind": "SelfSubjectAccessReview",
+            "verbs": ["create"],
+        }
+    ],
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """What a path names. An empty `name` means the collection, an empty `namespace` all namespaces."""
@@ -121,14 +138,18 @@ def _resource_list(group: str) -> Object:
 
 def documents(address: str) -> Mapping[str, Object]:
     """The fixed documents by path. `address` is HOST:PORT of the API server."""
+    rights_version = {"groupVersion": "authorization.k8s.io/v1", "version": "v1"}
+    rights = {"name": "authorization.k8s.io", "versions": [rights_version], "preferredVersion": rights_version}
     apps_version = {"groupVersion": "apps/v1", "version": "v1"}
     apps = {"name": "apps", "versions": [apps_version], "preferredVersion": apps_version}
     addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
     return {
         "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses},
-        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [apps]},
+        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [apps, rights]},
         "/apis/apps": {"kind": "APIGroup", "apiVersion": "v1", **apps},
+        "/apis/authorization.k8s.io": {"kind": "APIGroup", "apiVersion": "v1", **rights},
         "/api/v1": _resource_list(""),
         "/apis/apps/v1": _resource_list("apps"),
+        REVIEWS.rpartition("/")[0]: _REVIEW_LIST,
         "/version": VERSION,
     }

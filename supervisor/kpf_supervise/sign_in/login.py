@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import (
@@ -19,6 +20,7 @@ from typing import Any
 
 import trio
 
+from kpf_supervise.kubectl.command_line import command
 from kpf_supervise.kubectl.contexts import Contexts, marks_of
 from kpf_supervise.kubectl.kubeconfigs import files_of
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
@@ -47,6 +49,7 @@ class Desk:
     sign_in: Callable[[Login, Plugin, Callable[[], Awaitable[Credential]]], SignIn | None]  # None: kubectl does it
     alone: Callable[[Login], trio.Lock]  # a user signs in to one cluster at a time
     terminal: Callable[[Plugin], AbstractAsyncContextManager[bool]]  # whether it gets the terminal
+    by_kpfctl: bool = True  # an instance runs, so that kpfctl can sign in
 
 
 class Login:
@@ -252,6 +255,8 @@ class Login:
         return Problem(Cause.CREDENTIALS, message, self._step())
 
     def _step(self) -> str:
+        if self._desk is not None and not self._desk.by_kpfctl:
+            return f"Sign in with: {shlex.join(command('kubectl', self.cluster))} get pods"
         return f"Sign in with: kpfctl login {self.cluster.context or ''}".rstrip()
 
     async def _run(self, plugin: Plugin) -> Credential:

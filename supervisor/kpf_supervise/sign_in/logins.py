@@ -37,6 +37,7 @@ class Logins:
         notice: Callable[[str], None],
         bug: Callable[[BaseException, str], object],
         share: bool = True,
+        by_kpfctl: bool = True,
     ) -> None:
         self.on_terminal = False  # plugins that may ask get the terminal
         self._nursery = nursery
@@ -60,6 +61,7 @@ class Logins:
             sign_in=self._sign_in,
             alone=self._alone,
             terminal=self._at_terminal,
+            by_kpfctl=by_kpfctl,
         )
 
     def of(self, resolved: Resolved) -> Login:

@@ -68,7 +68,7 @@ def forwards_of(known: Sequence[Known], addresses: Addresses) -> Found:
     addresses.assign(name for name, (group, _, _) in chosen.items() if group.each_address)
     numbers = set[int]()
     for name, (group, namespace, service) in chosen.items():
-        if why := _leads_nowhere(service):
+        if why := leads_nowhere(service):
             found.left_out.append(f"{name} ({why})")
             continue
         address = addresses.given.get(name, group.template.address)
@@ -96,7 +96,7 @@ def _wanted(group: ServiceGroup, service: Service) -> bool:
     return not group.selector or parse_selector(group.selector).matches(service.labels)
 
 
-def _leads_nowhere(service: Service) -> str:
+def leads_nowhere(service: Service) -> str:
     """Why it can't be forwarded, and what else would do."""
     if service.external:
         return f"of type ExternalName: connect to {service.external} itself"

@@ -102,10 +102,9 @@ class ServiceSource(Following):
             return f"namespace {namespace}: {ones}; kubectl starts with the first connection to one of them"
         (watch, *_) = [each for each in self._watching.values() if each.namespace == namespace]
         try:
-            await watch.questions.ask(f"/api/v1/namespaces/{namespace}")
-        except ForwardError as trouble:  # a listing of a namespace that does not exist is empty
-            if trouble.problem.cause is Cause.NO_SUCH_NAMESPACE:
-                return f"services: {trouble.problem}"
+            await watch.questions.check_namespace()
+        except ForwardError as trouble:
+            return f"services: {trouble.problem}"
         return f"namespace {namespace} has no service to forward to yet"
 
     def _tell_lost(self, found: Found) -> None:
