@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from kpf_supervise.sandbox import open_cluster
+from tests import preforked
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.program import PATIENCE, Instance, get, supervising
 
@@ -122,11 +123,8 @@ async def test_a_state_that_can_not_be_written_is_told_and_harms_nothing(tmp_pat
 
 
 async def detached(instance: Instance, *words: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "kpf_supervise", "--detach", *words]
     with trio.fail_after(PATIENCE):
-        return await trio.run_process(
-            command, env=instance.environment, capture_stdout=True, capture_stderr=True, check=False, stdin=b""
-        )
+        return await preforked.run("-m", "kpf_supervise", "--detach", *words, env=instance.environment)
 
 
 async def test_detached_it_returns_when_it_is_up_and_ends_by_kpfctl(kubectl: Kubectl, tmp_path: Path) -> None:
