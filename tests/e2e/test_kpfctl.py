@@ -19,6 +19,7 @@ from kpf_supervise.control.client import Client, NoAnswer
 from kpf_supervise.kubectl.process import lines
 from kpf_supervise.sandbox import open_cluster, write_kubeconfig
 from tests import preforked
+from tests.conftest import both
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.program import PATIENCE, get, supervising
 
@@ -155,6 +156,7 @@ CAN_NOT_WORK = [
 ]
 
 
+@both
 async def test_start_of_what_can_not_work_says_so_and_starts_nothing(kubectl: Kubectl, tmp_path: Path) -> None:
     config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
     async with open_cluster(tmp_path) as cluster:

@@ -20,14 +20,12 @@ import trio.testing
 from kpf_supervise.forwarding.tunnel import START_TIMEOUT
 from kpf_supervise.kubectl.process import TIMEOUT
 from kpf_supervise.sandbox import Cluster, CredentialPlugin, open_cluster, write_kubeconfig
-from tests.conftest import NEWEST, OLDEST
+from tests.conftest import NEWEST, OLDEST, both
 from tests.kubectls import Kubectl
 from tests.plugin import credential
 from tests.plugin import plugin as plugin_script
 from tests.program import PATIENCE, Instance, get, supervising, until
 from tests.terminal import in_terminal
-
-both = pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
 
 
 class Scene:

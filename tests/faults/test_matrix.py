@@ -21,7 +21,7 @@ from tests.program import get, supervising
 
 @dataclass
 class Visitors:
-    """Clients that open a connection every 40 ms: when each began, and whether it was answered (None: not yet)."""
+    """Clients that open a connection every 80 ms: when each began, and whether it was answered (None: not yet)."""
 
     port: int
     seen: dict[float, bool | None] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Visitors:
         async with trio.open_nursery() as nursery:
             while True:
                 nursery.start_soon(self._visit)
-                await trio.sleep(0.04)
+                await trio.sleep(0.08)
 
     async def _visit(self) -> None:
         begun = time.time()
