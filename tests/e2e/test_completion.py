@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kpf_supervise.sandbox import open_cluster, write_kubeconfig
+from tests import preforked
 from tests.kubectls import KUBECTLS
 from tests.program import Instance, free_port, supervising
 from tests.terminal import Terminal, in_terminal
@@ -36,11 +37,8 @@ CLEAR = "\x15"  # Ctrl-U: removes what was typed
 
 
 @asynccontextmanager
-async def completing(shell: str, folder: Path) -> AsyncIterator[tuple[Terminal, Instance, int]]:
-    """The shell, with completion set up, beside an instance. The last value is a local port of the forward `twice`."""
-    if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here")
-    command, setup = SHELLS[shell]
+async def running(folder: Path) -> AsyncIterator[tuple[Instance, int]]:
+    """An instance, and a local port of the forward `twice`."""
     first, second = free_port(), free_port()
     async with open_cluster(folder) as cluster:
         access = cluster.context({"token": "sandbox"})
@@ -48,12 +46,22 @@ async def completing(shell: str, folder: Path) -> AsyncIterator[tuple[Terminal, 
         config = CONFIG.format(first=first, second=second)
         async with supervising(folder, NEWEST, cluster.kubeconfig, config) as instance:
             await instance.told(lambda: len([e for e in instance.events if e["event"] == "idle"]) == 5)
-            environment = instance.environment
-            environment["PATH"] = f"{BIN}:{environment['PATH']}"
-            async with in_terminal(command, environment) as terminal:
-                terminal.type(f"{setup}; cd {folder}; echo set up | tr a-z A-Z\n")
-                await terminal.shows("SET UP")
-                yield terminal, instance, first
+            yield instance, first
+
+
+@asynccontextmanager
+async def completing(shell: str, folder: Path) -> AsyncIterator[tuple[Terminal, Instance, int]]:
+    """The shell, with completion set up, beside an instance. The last value is a local port of the forward `twice`."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    command, setup = SHELLS[shell]
+    async with running(folder) as (instance, port):
+        environment = instance.environment
+        environment["PATH"] = f"{BIN}:{environment['PATH']}"
+        async with in_terminal(command, environment) as terminal:
+            terminal.type(f"{setup}; cd {folder}; echo set up | tr a-z A-Z\n")
+            await terminal.shows("SET UP")
+            yield terminal, instance, port
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -62,19 +70,10 @@ async def test_tab_completes_what_was_begun(shell: str, tmp_path: Path) -> None:
         for begun, completed in [
             ("kpfctl des", "kpfctl describe "),
             ("kpfctl list --no-h", "kpfctl list --no-headers "),
-            ("kpfctl stop sea", "kpfctl stop search "),
             (f"kpfctl logs twice/{port}:h", f"kpfctl logs twice/{port}:http "),
             ("kpfctl restart search web/h", "kpfctl restart search web/http "),
-            ("kpfctl start service/sea", "kpfctl start service/search "),
-            ("kpfctl start svc/noe", "kpfctl start svc/noendpoints "),
-            ("kpfctl start pod/db-", "kpfctl start pod/db-0 "),
             ("kpfctl start service/web 18080:ht", "kpfctl start service/web 18080:http "),
-            ("kpfctl start service/db 54", "kpfctl start service/db 5432:db "),
-            ("kpfctl start service/web :ec", "kpfctl start service/web :echo "),
-            ("kpfctl start -l app=search 92", "kpfctl start -l app=search 9200:http "),
-            ("kpfctl start -n da", "kpfctl start -n data "),
             ("kpfctl start --namespace=kube-s", "kpfctl start --namespace=kube-system "),
-            ("kpfctl start --context sand", "kpfctl start --context sandbox "),
             ("kpfctl start --context arn:aws:ek", f"kpfctl start --context {EKS} "),
             (f"kpfctl start --context={EKS[:15]}", f"kpfctl start --context={EKS} "),
             ("kpfctl stop 'sea", "kpfctl stop 'search' "),
@@ -88,6 +87,28 @@ async def test_tab_completes_what_was_begun(shell: str, tmp_path: Path) -> None:
             terminal.type(f"{begun}\t.")  # the dot shows that a blank follows
             await terminal.shows(f"{completed}.")
             terminal.type(CLEAR)
+
+
+async def test_what_the_shells_are_answered(tmp_path: Path) -> None:
+    async with running(tmp_path) as (instance, _):
+        for begun, choices in [
+            ("stop sea", ["search"]),
+            ("start service/sea", ["service/search"]),
+            ("start svc/noe", ["svc/noendpoints"]),
+            ("start pod/db-", ["pod/db-0"]),
+            ("start service/web 18080:", [f"18080:{port}" for port in ("http", 80, "echo", 9090)]),
+            ("start service/db 54", ["5432:db"]),
+            ("start service/web :ec", [":echo"]),
+            ("start -l app=search 92", ["9200:http"]),
+            ("start -n da", ["data"]),
+            ("start --context sand", ["sandbox"]),
+            ("start --context arn", [EKS]),
+        ]:
+            asked = {"_KPFCTL_COMPLETE": "bash_complete", "COMP_LINE": f"kpfctl {begun}"}
+            done = await preforked.run("-m", "kpf_supervise.kpfctl", env=instance.environment | asked)
+            assert [line.split("\t")[:2] for line in done.stdout.decode().splitlines()] == [
+                ["plain", each] for each in choices
+            ], (begun, done)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
