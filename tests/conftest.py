@@ -18,8 +18,9 @@ from tests.kubectls import KUBECTLS, Kubectl
 
 OLDEST, NEWEST = KUBECTLS[0], KUBECTLS[-1]
 TUNNELS = [(OLDEST, "spdy"), (NEWEST, "spdy")] + [(NEWEST, "websocket")] * (NEWEST.version >= (1, 29, 0))
-# Takes the place of the fixture `kubectl` where the version matters, and those between the ends would show nothing new.
-both = pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
+# Takes the place of the fixture `kubectl` where the versions between these two would show nothing new.
+ENDS = list(dict.fromkeys([OLDEST, NEWEST]))
+both = pytest.mark.parametrize("kubectl", ENDS, ids=lambda kubectl: kubectl.label)
 MARKER = "KPF_TEST_SESSION"  # in the environment of all processes that this run starts
 GRACE = 5.0  # seconds for processes to exit after the last test
 LEFT = pytest.StashKey[list[str]]()

@@ -73,10 +73,10 @@ async def scene(
 
 
 @both
-async def test_twenty_forwards_take_one_run(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_ten_forwards_take_one_run(kubectl: Kubectl, tmp_path: Path) -> None:
     plugin = CredentialPlugin(tmp_path / "plugin")
     plugin.behave(takes=0.5)
-    async with scene(tmp_path, kubectl, 20, plugin) as found:
+    async with scene(tmp_path, kubectl, 10, plugin) as found:
         await found.instance.all_active(*found.names)
         assert len(plugin.runs) == 1
         assert (await get(found.instance.port("f0"))).startswith(b"web-")
