@@ -105,7 +105,8 @@ class Screen:
         await self.pilot.press(*keys)
 
     async def click(self, text: str) -> None:
-        """Click on the first place where this text stands."""
+        """Click on the first place where this text stands, as soon as it does."""
+        await self.shows(text)
         row = next(number for number, line in enumerate(self.lines) if text in line)
         await self.pilot.click(offset=(self.lines[row].index(text), row))
         await self.pilot.pause()
