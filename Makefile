@@ -56,8 +56,8 @@ bench: $(INSTALLED) ## the performance table
 	export KUBECTL PATH="$$PATH:$$(dirname "$$KUBECTL")"; \
 	exec $(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(INSTALLED) ## 10,000 random histories and imports, then ten minutes of load and faults by a seed: make soak ARGS="--seed 7"
-	@$(STDIN) HISTORIES=10000 $(BIN)/python -m pytest -q tests/decision/test_any_order.py tests/importing/test_any_input.py && \
+soak: $(INSTALLED) ## 10,000 examples of all that is random, then ten minutes of load and faults by a seed: make soak ARGS="--seed 7"
+	@$(STDIN) HISTORIES=10000 $(BIN)/python -m pytest -q -m random && \
 	tools/find-kubectl >/dev/null && exec $(BIN)/python -m tests.soak $(ARGS)
 
 screenshots: $(INSTALLED) ## the pictures of the panel in docs, made from the real program

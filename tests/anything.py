@@ -6,13 +6,18 @@ A failure shows the value; it isn't made smaller.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import strategies as st
 
 Value = TypeVar("Value")
+
+EXAMPLES = int(os.environ.get("HISTORIES", "500"))  # of each test that takes many; make soak takes 10,000
+RANDOM = [pytest.mark.random, pytest.mark.timeout(60 + EXAMPLES / 20)]  # the `pytestmark` of their modules
 
 # what does harm where it is not expected: control characters, line ends, directions, surrogates, separators, quotes
 HARMFUL = (

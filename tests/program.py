@@ -22,6 +22,7 @@ import psutil
 import trio
 
 from kpf_supervise.kubectl.process import lines
+from tests import preforked
 from tests.kubectls import Kubectl
 
 PATIENCE = 20.0  # seconds for an event on a busy machine; only a failure waits this long
@@ -77,7 +78,7 @@ class Peer:
 class Instance:
     """A running kpf-supervise. `events` are its JSON events so far, `output` is the rest of its stderr."""
 
-    process: trio.Process
+    process: trio.Process | preforked.Process
     environment: dict[str, str]
     events: list[dict[str, Any]] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
@@ -166,14 +167,7 @@ class Instance:
     async def ctl_in(self, encoding: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run kpfctl with its output in this encoding."""
         with trio.fail_after(PATIENCE):
-            done = await trio.run_process(
-                [sys.executable, "-m", "kpf_supervise.kpfctl", *words],
-                env=self.environment,
-                stdin=b"",
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
-            )
+            done = await preforked.run("-m", "kpf_supervise.kpfctl", *words, env=self.environment)
         printed, errors = (data.decode(encoding) for data in (done.stdout, done.stderr))
         return subprocess.CompletedProcess(words, done.returncode, printed, errors)
 
@@ -219,13 +213,17 @@ async def supervising(
         # not in `folder`, because a socket's path must be short
         environment["XDG_RUNTIME_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="kpf"))
         nursery = await stack.enter_async_context(trio.open_nursery())
-        process = await trio.lowlevel.open_process(
-            [sys.executable, *program, *([str(file)] if config is not None else []), *options, *words],
-            cwd=folder if config is None else None,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+        if config is not None:
+            arguments = [*program, str(file), *options, *words]
+            process = await preforked.start(arguments, environment, stderr=subprocess.PIPE)
+        else:
+            process = await trio.lowlevel.open_process(
+                [sys.executable, *program, *options, *words],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
         instance = Instance(process, environment)
         nursery.start_soon(instance.listen)
         try:

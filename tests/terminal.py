@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import struct
+import sys
 import termios
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,8 @@ from typing import Any
 
 import pyte
 import trio
+
+from tests import preforked
 
 PATIENCE = 20.0  # seconds for the screen to show something
 
@@ -45,7 +48,7 @@ class Terminal:
     def __init__(self, fd: int, columns: int, rows: int) -> None:
         self.fd = fd
         self.raw = bytearray()
-        self.process: trio.Process
+        self.process: trio.Process | preforked.Process
         self._takes = trio.Event()  # it takes output
         self._takes.set()
         self._screen = _Screen(columns, rows)
@@ -139,15 +142,11 @@ async def in_terminal(
     terminal = Terminal(ours, columns, rows)
     try:
         async with trio.open_nursery() as nursery:
-            terminal.process = await trio.lowlevel.open_process(
-                list(command),
-                env={**environment, "TERM": "xterm-256color", "LANG": "C.UTF-8"},
-                stdin=theirs,
-                stdout=theirs,
-                stderr=theirs,
-                start_new_session=True,
-                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-            )
+            seen = {**environment, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+            if command[0] == sys.executable:
+                terminal.process = await preforked.start(command[1:], seen, terminal=theirs)
+            else:
+                terminal.process = await preforked.in_session(command, seen, theirs)
             nursery.start_soon(terminal.read)
             try:
                 yield terminal

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 
 from kpf_supervise.text import one_line, redact
 from tests import anything
-from tests.anything import made
+from tests.anything import EXAMPLES, RANDOM, made
+
+pytestmark = RANDOM
 
 SHAPES = [
     "> Authorization: Bearer %s",
@@ -159,7 +161,7 @@ def test_one_line(text: str, shown: str) -> None:
     assert one_line(text) == shown
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(text=made(anything.text))
 def test_whatever_comes_is_one_printable_line(text: str) -> None:
     shown = one_line(text)

@@ -16,6 +16,9 @@ from kpf_supervise.api.connection import Cut, Gone, get
 from kpf_supervise.api.errors import proxy_failed, refused
 from kpf_supervise.kubectl.process import lines
 from kpf_supervise.model import Cause, Cluster, Problem
+from tests.anything import EXAMPLES, RANDOM
+
+pytestmark = RANDOM
 
 PATH = "/api/v1/namespaces/dev/pods?limit=500"
 
@@ -66,7 +69,7 @@ async def answered(data: bytes) -> bytes | None:
     raise AssertionError("unreachable")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES // 2, deadline=None)
 @given(st.lists(PIECES | st.binary(max_size=20), max_size=6).map(b"".join))
 def test_whatever_comes_is_an_answer_or_broke_off(data: bytes) -> None:
     trio.run(answered, data)
@@ -104,13 +107,13 @@ STATUS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.integers(100, 999), STATUS.map(lambda status: json.dumps(status).encode()) | st.binary(max_size=200))
 def test_each_refusal_is_a_problem_of_one_line(code: int, body: bytes) -> None:
     check(refused(code, body, PATH, Cluster(context="dev")))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(WORDS, st.lists(WORDS, max_size=3))
 def test_whatever_kubectl_says_is_a_problem_of_one_line(words: str, said: list[str]) -> None:
     check(proxy_failed(words, said, Cluster(context="dev")))

@@ -23,7 +23,9 @@ from kpf_supervise.instance.sharing import Shared
 from kpf_supervise.kubectl.answers import KubeConfig
 from kpf_supervise.model import TEMPLATE, Cluster, Forward, Status, Target
 from kpf_supervise.sign_in.login import Login
-from tests.anything import json_value, made, text
+from tests.anything import EXAMPLES, RANDOM, json_value, made, text
+
+pytestmark = RANDOM
 
 GOOD: dict[str, list[Any]] = {
     "resource_type": ["pod", "svc", "deployments.apps", "selector"],
@@ -152,7 +154,9 @@ def started(**params: Any) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.long
-@settings(max_examples=2_000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 @given(made(call))
 @example(started(context=SURROGATE))
 @example(started(context=FORGED))

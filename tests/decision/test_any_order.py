@@ -330,7 +330,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert all(tunnel.state in (TunnelState.SERVING, TunnelState.STARTING) for tunnel in world.tunnels)
 
 
-TestAnyOrder = pytest.mark.timeout(60 + HISTORIES / 4)(AnyOrder.TestCase)
+TestAnyOrder = pytest.mark.random(pytest.mark.timeout(60 + HISTORIES / 4)(AnyOrder.TestCase))
 # always the same ones, unless a number is given: make soak looks for others
 FIXED = "HISTORIES" not in os.environ
 TestAnyOrder.settings = settings(

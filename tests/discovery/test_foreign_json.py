@@ -20,9 +20,9 @@ from kpf_supervise.discovery.pods import Pod, PodSet, read_pod
 from kpf_supervise.kubectl.answers import KubeConfig, Malformed, VersionInfo, decode
 from kpf_supervise.kubectl.contexts import resolve
 from kpf_supervise.model import TARGET_KINDS, Cluster, ForwardError, Target
-from tests.anything import json_value, made, some_bytes, spoilt
+from tests.anything import EXAMPLES, RANDOM, json_value, made, some_bytes, spoilt
 
-EXAMPLES = 2000
+pytestmark = RANDOM
 
 POD: dict[str, Any] = {
     "metadata": {"name": "web-1", "uid": "u", "labels": {"app": "web"}, "resourceVersion": "7"},

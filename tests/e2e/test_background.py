@@ -17,7 +17,8 @@ import pytest
 import trio
 
 from kpf_supervise.sandbox import open_cluster
-from tests.kubectls import KUBECTLS, Kubectl
+from tests import preforked
+from tests.kubectls import KUBECTLS
 from tests.program import PATIENCE, Instance, get, supervising
 
 NEWEST = KUBECTLS[-1]
@@ -122,18 +123,15 @@ async def test_a_state_that_can_not_be_written_is_told_and_harms_nothing(tmp_pat
 
 
 async def detached(instance: Instance, *words: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "kpf_supervise", "--detach", *words]
     with trio.fail_after(PATIENCE):
-        return await trio.run_process(
-            command, env=instance.environment, capture_stdout=True, capture_stderr=True, check=False, stdin=b""
-        )
+        return await preforked.run("-m", "kpf_supervise", "--detach", *words, env=instance.environment)
 
 
-async def test_detached_it_returns_when_it_is_up_and_ends_by_kpfctl(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_detached_it_returns_when_it_is_up_and_ends_by_kpfctl(tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster, supervising(tmp_path, None, cluster.kubeconfig, LAZY) as instance:
         file = tmp_path / "the shop's.yaml"
         file.write_text('forwards: {shop: {target: service/web, ports: ":http"}}')
-        done = await detached(instance, str(file), "--kubectl", kubectl.path)
+        done = await detached(instance, str(file), "--kubectl", NEWEST.path)
         assert done.returncode == 0, done.stderr
         told, _, end = done.stdout.decode().partition("; to end it: ")
         assert shlex.split(end) == ["kpfctl", "-f", str(file), "shutdown"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from kpf_supervise.sandbox import Timing, open_cluster
+from tests.conftest import both
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.load import Load
 from tests.program import PATIENCE, Instance, supervising
@@ -97,6 +98,7 @@ async def test_connections_are_spread_and_a_pod_takes_only_its_own_with_it(tmp_p
             assert await pods_of(kept) == [pod if pod != before[0] else "" for pod in before]
 
 
+@both
 async def test_a_rollout_costs_no_request(kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         config = "forwards: {web: {target: deployment/web, ports: ':http', balance: true}}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kpf_supervise.sandbox import open_cluster, write_kubeconfig
+from tests.conftest import both
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.program import Refused, supervising
 
@@ -14,6 +15,7 @@ NEWEST = KUBECTLS[-1]
 LAZY = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
 
 
+@both
 async def test_what_there_is_to_forward_to(kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         other = cluster.context({"token": "sandbox"})

@@ -19,6 +19,7 @@ import trio.testing
 from kpf_supervise.cli.program import main
 from kpf_supervise.instance.environment import alike, variables
 from kpf_supervise.sandbox import Cluster, open_cluster
+from tests import preforked
 from tests.kubectls import KUBECTLS
 from tests.program import Instance, supervising, until
 
@@ -34,12 +35,10 @@ forwards:
 async def run(folder: Path, cluster: Cluster, config: str, *words: str) -> subprocess.CompletedProcess[bytes]:
     file = folder / "config.yaml"
     file.write_text(config)
-    command = [sys.executable, "-m", "kpf_supervise", str(file), "--kubectl", NEWEST.path, *words]
+    command = ["-m", "kpf_supervise", str(file), "--kubectl", NEWEST.path, *words]
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "HOME": str(folder)}
     with trio.fail_after(30):
-        return await trio.run_process(
-            command, env=environment, capture_stdout=True, capture_stderr=True, check=False, stdin=b""
-        )
+        return await preforked.run(*command, env=environment)
 
 
 async def test_the_command_finds_the_forwards_and_its_code_is_ours(tmp_path: Path) -> None:

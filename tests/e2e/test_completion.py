@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kpf_supervise.sandbox import open_cluster, write_kubeconfig
+from tests import preforked
 from tests.kubectls import KUBECTLS
 from tests.program import Instance, free_port, supervising
 from tests.terminal import Terminal, in_terminal
@@ -35,12 +36,15 @@ SHELLS = {  # how it is started, and what sets completion up
 CLEAR = "\x15"  # Ctrl-U: removes what was typed
 
 
+MODULES = {
+    "kpfctl": ("kpf_supervise.kpfctl", "_KPFCTL_COMPLETE"),
+    "kpf-supervise": ("kpf_supervise", "_KPF_SUPERVISE_COMPLETE"),
+}
+
+
 @asynccontextmanager
-async def completing(shell: str, folder: Path) -> AsyncIterator[tuple[Terminal, Instance, int]]:
-    """The shell, with completion set up, beside an instance. The last value is a local port of the forward `twice`."""
-    if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here")
-    command, setup = SHELLS[shell]
+async def running(folder: Path) -> AsyncIterator[tuple[Instance, int]]:
+    """An instance, and a local port of the forward `twice`."""
     first, second = free_port(), free_port()
     async with open_cluster(folder) as cluster:
         access = cluster.context({"token": "sandbox"})
@@ -48,12 +52,22 @@ async def completing(shell: str, folder: Path) -> AsyncIterator[tuple[Terminal, 
         config = CONFIG.format(first=first, second=second)
         async with supervising(folder, NEWEST, cluster.kubeconfig, config) as instance:
             await instance.told(lambda: len([e for e in instance.events if e["event"] == "idle"]) == 5)
-            environment = instance.environment
-            environment |= {"PATH": f"{BIN}:{environment['PATH']}", "KUBECTL": NEWEST.path}
-            async with in_terminal(command, environment) as terminal:
-                terminal.type(f"{setup}; cd {folder}; echo set up | tr a-z A-Z\n")
-                await terminal.shows("SET UP")
-                yield terminal, instance, first
+            yield instance, first
+
+
+@asynccontextmanager
+async def completing(shell: str, folder: Path) -> AsyncIterator[tuple[Terminal, Instance, int]]:
+    """The shell, with completion set up, beside an instance. The last value is a local port of the forward `twice`."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    command, setup = SHELLS[shell]
+    async with running(folder) as (instance, port):
+        environment = instance.environment
+        environment |= {"PATH": f"{BIN}:{environment['PATH']}", "KUBECTL": NEWEST.path}
+        async with in_terminal(command, environment) as terminal:
+            terminal.type(f"{setup}; cd {folder}; echo set up | tr a-z A-Z\n")
+            await terminal.shows("SET UP")
+            yield terminal, instance, port
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -62,20 +76,10 @@ async def test_tab_completes_what_was_begun(shell: str, tmp_path: Path) -> None:
         for begun, completed in [
             ("kpfctl des", "kpfctl describe "),
             ("kpfctl list --no-h", "kpfctl list --no-headers "),
-            ("kpfctl stop sea", "kpfctl stop search "),
-            ("kpfctl stop --group ba", "kpfctl stop --group backend "),
             (f"kpfctl logs twice/{port}:h", f"kpfctl logs twice/{port}:http "),
             ("kpfctl restart search web/h", "kpfctl restart search web/http "),
-            ("kpfctl start service/sea", "kpfctl start service/search "),
-            ("kpfctl start svc/noe", "kpfctl start svc/noendpoints "),
-            ("kpfctl start pod/db-", "kpfctl start pod/db-0 "),
             ("kpfctl start service/web 18080:ht", "kpfctl start service/web 18080:http "),
-            ("kpfctl start service/db 54", "kpfctl start service/db 5432:db "),
-            ("kpfctl start service/web :ec", "kpfctl start service/web :echo "),
-            ("kpfctl start -l app=search 92", "kpfctl start -l app=search 9200:http "),
-            ("kpfctl start -n da", "kpfctl start -n data "),
             ("kpfctl start --namespace=kube-s", "kpfctl start --namespace=kube-system "),
-            ("kpfctl start --context sand", "kpfctl start --context sandbox "),
             ("kpfctl start --context arn:aws:ek", f"kpfctl start --context {EKS} "),
             (f"kpfctl start --context={EKS[:15]}", f"kpfctl start --context={EKS} "),
             ("kpfctl stop 'sea", "kpfctl stop 'search' "),
@@ -86,13 +90,37 @@ async def test_tab_completes_what_was_begun(shell: str, tmp_path: Path) -> None:
             ("kpf-supervise --log-format js", "kpf-supervise --log-format json "),
             ("kpf-supervise conf", "kpf-supervise config.yaml "),
             ("kpf-supervise config.yaml --group ba", "kpf-supervise config.yaml --group backend "),
-            ("kpf-supervise svc/sea", "kpf-supervise svc/search "),
             ("kpf-supervise service/web 8080:ht", "kpf-supervise service/web 8080:http "),
-            (f"kpf-supervise --context {EKS} -n kube-s", f"kpf-supervise --context {EKS} -n kube-system "),
         ]:
             terminal.type(f"{begun}\t.")  # the dot shows that a blank follows
             await terminal.shows(f"{completed}.")
             terminal.type(CLEAR)
+
+
+async def test_what_the_shells_are_answered(tmp_path: Path) -> None:
+    async with running(tmp_path) as (instance, _):
+        for begun, choices in [
+            ("kpfctl stop sea", ["search"]),
+            ("kpfctl stop --group ba", ["backend"]),
+            ("kpfctl start service/sea", ["service/search"]),
+            ("kpfctl start svc/noe", ["svc/noendpoints"]),
+            ("kpfctl start pod/db-", ["pod/db-0"]),
+            ("kpfctl start service/web 18080:", [f"18080:{port}" for port in ("http", 80, "echo", 9090)]),
+            ("kpfctl start service/db 54", ["5432:db"]),
+            ("kpfctl start service/web :ec", [":echo"]),
+            ("kpfctl start -l app=search 92", ["9200:http"]),
+            ("kpfctl start -n da", ["data"]),
+            ("kpfctl start --context sand", ["sandbox"]),
+            ("kpfctl start --context arn", [EKS]),
+            ("kpf-supervise svc/sea", ["svc/search"]),
+            (f"kpf-supervise --context {EKS} -n kube-s", ["kube-system"]),
+        ]:
+            module, variable = MODULES[begun.split()[0]]
+            asked = {variable: "bash_complete", "COMP_LINE": begun, "KUBECTL": NEWEST.path}
+            done = await preforked.run("-m", module, env=instance.environment | asked)
+            assert [line.split("\t")[:2] for line in done.stdout.decode().splitlines()] == [
+                ["plain", each] for each in choices
+            ], (begun, done)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -38,13 +38,13 @@ def start(name: str = "db-0", local_port: int = 0, remote_port: int | str = 8080
     return given | {"remote_port": remote_port} | more
 
 
-async def test_a_client_written_from_the_specification_alone(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_a_client_written_from_the_specification_alone(tmp_path: Path) -> None:
     """The one of docs/control-protocol.md, run as it is shown: it starts a forward, lists and stops it."""
     page = (Path(__file__).parent.parent.parent / "docs/control-protocol.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     script = script.replace("18080", str(free_port()))
     async with open_cluster(tmp_path) as cluster:
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, ONE) as instance:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, ONE) as instance:
             await instance.all_active("one")
             words = [sys.executable, "-c", script, str(instance.socket)]
             done = await trio.run_process(words, capture_stdout=True, stdin=b"")
@@ -59,10 +59,10 @@ async def test_a_client_written_from_the_specification_alone(kubectl: Kubectl, t
     )
 
 
-async def test_one_is_active_and_another_is_created_and_both_serve(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_one_is_active_and_another_is_created_and_both_serve(tmp_path: Path) -> None:
     port = free_port()
     async with open_cluster(tmp_path) as cluster:
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, ONE) as instance:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, ONE) as instance:
             await instance.all_active("one")
             async with instance.peer() as peer:
                 await peer.call("subscribe")
@@ -86,10 +86,10 @@ async def test_one_is_active_and_another_is_created_and_both_serve(kubectl: Kube
     assert (listed["db-0"]["pod"], listed["db-0"]["context"], listed["one"]["remotePort"]) == ("db-0", "sandbox", 8080)
 
 
-async def test_stopping_one_leaves_the_others_download_whole(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_stopping_one_leaves_the_others_download_whole(tmp_path: Path) -> None:
     size = 30_000_000
     async with open_cluster(tmp_path) as cluster:
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, ONE) as instance, instance.peer() as peer:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, ONE) as instance, instance.peer() as peer:
             await instance.all_active("one")
             await peer.call("portforward:start", **start(id="two"))
             await instance.all_active("one", "two")
@@ -109,9 +109,9 @@ async def test_stopping_one_leaves_the_others_download_whole(kubectl: Kubectl, t
             assert instance.kinds("two") == ["connecting", "active"]
 
 
-async def test_stop_all_ends_every_forward_and_no_instance(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_stop_all_ends_every_forward_and_no_instance(tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, ONE) as instance, instance.peer() as peer:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, ONE) as instance, instance.peer() as peer:
             await peer.call("portforward:start", **start())
             await instance.all_active("one", "db-0")
             assert await peer.call("stop_all") is None
@@ -241,9 +241,9 @@ async def test_subscribe_gives_a_snapshot_and_all_that_follows(tmp_path: Path) -
                 assert {"removed", "kubectl"}.isdisjoint(each["event"] for each in await peer.call("events"))
 
 
-async def test_shutdown_ends_the_instance_and_tells_when(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_shutdown_ends_the_instance_and_tells_when(tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
-        async with supervising(tmp_path, kubectl, cluster.kubeconfig, ONE) as instance, instance.peer() as peer:
+        async with supervising(tmp_path, NEWEST, cluster.kubeconfig, ONE) as instance, instance.peer() as peer:
             await instance.all_active("one")
             children, path = instance.children(), instance.socket
             assert await peer.call("shutdown") is None

@@ -17,7 +17,7 @@ import trio
 import trio.testing
 
 from kpf_supervise.sandbox import CredentialPlugin, certificate, open_cluster, write_kubeconfig
-from tests.conftest import NEWEST, OLDEST
+from tests.conftest import NEWEST, both
 from tests.kubectls import Kubectl
 from tests.plugin import credential, plugin
 from tests.program import Instance, get, supervising, until
@@ -90,7 +90,7 @@ TELLS = {
 }
 
 
-@pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
+@both
 async def test_each_says_what_is_wrong_and_what_to_do(kubectl: Kubectl, tmp_path: Path) -> None:
     """One file with all of them, and a good one that none of them hurts."""
     async with open_cluster(tmp_path) as cluster, AsyncExitStack() as stack:
@@ -149,7 +149,7 @@ async def notice_on(instance: Instance, context: str) -> str:
     return found()[0]
 
 
-@pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
+@both
 async def test_a_login_that_expires_meanwhile(kubectl: Kubectl, tmp_path: Path) -> None:
     """Told once; what works is left alone; what can't start fails, and starts by itself after the login."""
     config = """

@@ -18,6 +18,8 @@ import yaml
 from kpf_supervise.control.client import Client, NoAnswer
 from kpf_supervise.kubectl.process import lines
 from kpf_supervise.sandbox import open_cluster, write_kubeconfig
+from tests import preforked
+from tests.conftest import both
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.program import PATIENCE, get, supervising
 
@@ -154,6 +156,7 @@ CAN_NOT_WORK = [
 ]
 
 
+@both
 async def test_start_of_what_can_not_work_says_so_and_starts_nothing(kubectl: Kubectl, tmp_path: Path) -> None:
     config = 'forwards: {it: {target: service/web, ports: ":http", lazy: true}}'
     async with open_cluster(tmp_path) as cluster:
@@ -267,11 +270,8 @@ async def test_following_goes_on_until_ctrl_c_or_the_instances_end(tmp_path: Pat
                 stack.enter_context(trio.fail_after(PATIENCE))
                 followers = []
                 for words in FOLLOWING:
-                    process = await trio.lowlevel.open_process(
-                        [sys.executable, "-m", "kpf_supervise.kpfctl", *words.split()],
-                        stdout=subprocess.PIPE,
-                        env=instance.environment,
-                    )
+                    command = ["-m", "kpf_supervise.kpfctl", *words.split()]
+                    process = await preforked.start(command, instance.environment, stdout=subprocess.PIPE)
                     assert process.stdout is not None
                     told = await stack.enter_async_context(aclosing(lines(process.stdout)))
                     followers.append((words, process, told))
@@ -298,10 +298,8 @@ async def test_the_one_of_several_is_named(tmp_path: Path) -> None:
         instance_socket = instance.socket
         other = tmp_path / "other.yaml"
         other.write_text(config.replace("it:", "that:"))
-        command = [sys.executable, "-m", "kpf_supervise", str(other)]
-        process = await trio.lowlevel.open_process(
-            command, env=instance.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        command = ["-m", "kpf_supervise", str(other)]
+        process = await preforked.start(command, instance.environment, stderr=subprocess.PIPE)
         assert process.stderr is not None
         async with process.stderr:
             async with aclosing(lines(process.stderr)) as told:

@@ -17,6 +17,7 @@ import trio
 import trio.testing
 
 from kpf_supervise.sandbox import Cluster, open_cluster
+from tests.conftest import both
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.program import PATIENCE, free_port, get, supervising, until
 
@@ -57,6 +58,7 @@ async def test_fifty_forwards_end_within_two_seconds_and_leave_nothing(tmp_path:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@both
 async def test_no_kubectl_outlives_it(how: int, kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         config = 'forwards: {it: {target: service/web, ports: ":http"}}'

@@ -20,6 +20,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
 from kpf_supervise.sandbox import Cluster, open_cluster
+from tests import preforked
 from tests.kubectls import KUBECTLS
 from tests.program import PATIENCE, Instance, free_port, get, supervising
 
@@ -270,12 +271,9 @@ async def test_edits_of_the_file_apply(tmp_path: Path) -> None:
 
 
 async def run(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "kpf_supervise", "--kubectl", NEWEST.path, *words]
     environment = {**os.environ, "HOME": str(folder), "NO_PROXY": "intranet"}
     with trio.fail_after(2 * PATIENCE):
-        return await trio.run_process(
-            command, env=environment, capture_stdout=True, capture_stderr=True, check=False, stdin=b""
-        )
+        return await preforked.run("-m", "kpf_supervise", "--kubectl", NEWEST.path, *words, env=environment)
 
 
 async def test_a_command_finds_the_proxy_and_no_file_is_needed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from kpf_supervise.sandbox import open_cluster, write_kubeconfig
-from tests.conftest import NEWEST, OLDEST
+from tests.conftest import both
 from tests.kubectls import Kubectl
 from tests.plugin import credential, plugin
 from tests.program import PATIENCE, Instance, Refused, get, supervising
@@ -41,7 +41,7 @@ def started_by(instance: Instance) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
+@both
 async def test_nothing_secret_is_shown_or_kept(kubectl: Kubectl, tmp_path: Path) -> None:
     """Of an instance in the background, with a kubectl that says as much as it can: its log, its state, its answers."""
     home = tmp_path / "home"

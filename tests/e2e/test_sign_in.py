@@ -20,14 +20,12 @@ import trio.testing
 from kpf_supervise.forwarding.tunnel import START_TIMEOUT
 from kpf_supervise.kubectl.process import TIMEOUT
 from kpf_supervise.sandbox import Cluster, CredentialPlugin, open_cluster, write_kubeconfig
-from tests.conftest import NEWEST, OLDEST
+from tests.conftest import NEWEST, OLDEST, both
 from tests.kubectls import Kubectl
 from tests.plugin import credential
 from tests.plugin import plugin as plugin_script
 from tests.program import PATIENCE, Instance, get, supervising, until
 from tests.terminal import in_terminal
-
-both = pytest.mark.parametrize("kubectl", dict.fromkeys([OLDEST, NEWEST]), ids=lambda kubectl: kubectl.label)
 
 
 class Scene:
@@ -75,10 +73,10 @@ async def scene(
 
 
 @both
-async def test_twenty_forwards_take_one_run(kubectl: Kubectl, tmp_path: Path) -> None:
+async def test_ten_forwards_take_one_run(kubectl: Kubectl, tmp_path: Path) -> None:
     plugin = CredentialPlugin(tmp_path / "plugin")
     plugin.behave(takes=0.5)
-    async with scene(tmp_path, kubectl, 20, plugin) as found:
+    async with scene(tmp_path, kubectl, 10, plugin) as found:
         await found.instance.all_active(*found.names)
         assert len(plugin.runs) == 1
         assert (await get(found.instance.port("f0"))).startswith(b"web-")

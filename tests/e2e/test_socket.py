@@ -15,6 +15,7 @@ import trio
 
 from kpf_supervise import __version__
 from kpf_supervise.sandbox import open_cluster
+from tests import preforked
 from tests.e2e.test_control import LAZY, NEWEST, ONE, start
 from tests.program import Instance, Refused, free_port, get, supervising
 
@@ -59,11 +60,8 @@ def imported(instance: Instance) -> list[str]:
 
 
 async def second(instance: Instance, file: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "kpf_supervise", str(file), *words]
     with trio.fail_after(20):
-        return await trio.run_process(
-            command, env=instance.environment, capture_stdout=True, capture_stderr=True, check=False, stdin=b""
-        )
+        return await preforked.run("-m", "kpf_supervise", str(file), *words, env=instance.environment)
 
 
 async def test_a_second_instance_is_refused_and_a_dead_ones_socket_replaced(tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ from kpf_supervise.model import (
     Status,
     Target,
 )
-from tests.anything import json_value, made, text
+from tests.anything import EXAMPLES, RANDOM, json_value, made, text
+
+pytestmark = RANDOM
 
 FORGED = "Error\x1b]0;owned\x07\r\n21:00:00 web              active        all is well\u202e\u2028\ud800"
 
@@ -83,7 +85,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(each)
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(event=made(an_event))
 @example(event=Event(time=0, forward=FORGED, kind=FORGED, message=FORGED, pod=FORGED))
 def test_an_event_is_one_printable_line(event: Event) -> None:
@@ -95,7 +97,7 @@ def test_an_event_is_one_printable_line(event: Event) -> None:
     )
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(status=made(a_status))
 @example(status=Status(forward=Forward(id="a", target=Target("pod", "a"), remote=1), context=FORGED, pods=(FORGED,)))
 def test_a_forward_has_only_printable_texts(status: Status) -> None:
@@ -103,7 +105,7 @@ def test_a_forward_has_only_printable_texts(status: Status) -> None:
     assert status.problem is None or str(status.problem).isprintable()
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(value=made(json_value))
 @example(value={"forward": FORGED, "event": "active", "message": FORGED, "time": "2023-11-14T22:13:20Z"})
 def test_what_another_program_answers_is_printable_too(value: Any) -> None:

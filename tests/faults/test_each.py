@@ -12,6 +12,7 @@ import trio.testing
 
 from kpf_supervise.sandbox import open_cluster
 from kpf_supervise.sandbox.store import Object
+from tests.conftest import both
 from tests.kubectls import KUBECTLS, Kubectl
 from tests.program import get, supervising
 
@@ -58,6 +59,7 @@ NOT_READY = {
 }
 
 
+@both
 async def test_without_a_ready_pod_it_waits_and_says_for_what(kubectl: Kubectl, tmp_path: Path) -> None:
     names = {f"f{number}": what for number, what in enumerate(NOT_READY)}
     config = "forwards:\n" + "".join(f'  {name}: {{{what}, ports: ":80"}}\n' for name, what in names.items())
@@ -98,6 +100,7 @@ async def test_each_new_reason_of_the_pod_is_told(tmp_path: Path) -> None:
                 assert step == "See: kubectl --context=sandbox --namespace=dev describe pods"
 
 
+@both
 async def test_scaled_to_nothing_and_back(kubectl: Kubectl, tmp_path: Path) -> None:
     """A held connection is answered by the first pod that gets ready."""
     async with open_cluster(tmp_path) as cluster:
@@ -148,6 +151,7 @@ async def test_nothing_listens_on_the_port(kubectl: Kubectl, tmp_path: Path) -> 
             await instance.until("active", "it")
 
 
+@both
 async def test_an_api_server_that_is_down_at_the_start(kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         await cluster.stop_api()

@@ -12,7 +12,7 @@ import trio
 
 from kpf_supervise.sandbox import Timing, open_cluster, write_kubeconfig
 from kpf_supervise.sandbox.watch import End
-from tests.conftest import NEWEST
+from tests.conftest import NEWEST, both
 from tests.kubectls import Kubectl
 from tests.load import Load
 from tests.program import Instance, get, supervising, until
@@ -50,6 +50,7 @@ HAPPENS: list[tuple[Callable[[Instance], Awaitable[None]], End | None, str]] = [
 
 
 @pytest.mark.long
+@both
 async def test_whatever_happens_to_it_is_told_and_costs_no_request(kubectl: Kubectl, tmp_path: Path) -> None:
     # the pod works on until the news of its end is there, also on a busy machine
     async with open_cluster(tmp_path, Timing(terminate=5)) as cluster:
@@ -121,6 +122,7 @@ async def test_contexts_of_the_same_user_and_cluster_share_one(tmp_path: Path) -
             assert len(instance.kubectls("proxy")) == 2
 
 
+@both
 async def test_a_login_that_changes_the_kubeconfig_is_used_without_a_restart(kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         cluster.tokens.add("of-today")

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from kpf_supervise.sandbox import open_cluster
+from tests.conftest import both
 from tests.kubectls import Kubectl
 from tests.program import get, supervising
 
@@ -49,6 +50,7 @@ async def test_forbidden_names_the_rule_to_ask_for(kubectl: Kubectl, tmp_path: P
             assert "may not create pods/portforward in namespace dev" in failed["message"]
 
 
+@both
 async def test_without_the_right_to_watch_it_works_on_its_childs_end_alone_until_it_is_given(
     kubectl: Kubectl, tmp_path: Path
 ) -> None:
@@ -83,6 +85,7 @@ async def test_without_the_right_to_watch_it_works_on_its_childs_end_alone_until
             await instance.until("waiting", "two", cause="no-ready-pod")
 
 
+@both
 async def test_without_the_right_to_list_a_pod_named_in_full_works(kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         cluster.faults.forbid("watch", "pods")
@@ -93,6 +96,7 @@ async def test_without_the_right_to_list_a_pod_named_in_full_works(kubectl: Kube
             assert await get(instance.port("it")) == b"db-0\n"
 
 
+@both
 async def test_a_namespace_that_is_not_there(kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         config = "forwards: {it: {target: pod/web, namespace: nosuchns, ports: '0:80'}}"
@@ -101,6 +105,7 @@ async def test_a_namespace_that_is_not_there(kubectl: Kubectl, tmp_path: Path) -
             assert failed["message"] == "there is no namespace nosuchns. See: kubectl --context=sandbox get namespaces"
 
 
+@both
 async def test_credentials_that_are_not_accepted(kubectl: Kubectl, tmp_path: Path) -> None:
     async with open_cluster(tmp_path) as cluster:
         cluster.faults.answer(401)

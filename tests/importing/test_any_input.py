@@ -67,6 +67,7 @@ def checked(data: bytes) -> str:
     return made.text
 
 
+@pytest.mark.random
 @pytest.mark.timeout(60 + CASES / 50)
 @settings(max_examples=CASES, deadline=None, derandomize=FIXED, database=None)
 @given(text=TEXTS)
@@ -77,6 +78,7 @@ def test_any_lines(text: str) -> None:
     checked(text.encode(errors="surrogatepass"))
 
 
+@pytest.mark.random
 @pytest.mark.timeout(60 + CASES / 50)
 @settings(max_examples=CASES, deadline=None, derandomize=FIXED, database=None)
 @given(data=st.data(), name=st.sampled_from(sorted(EXAMPLES)))

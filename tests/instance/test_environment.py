@@ -19,12 +19,14 @@ from kpf_supervise.instance.environment import (
     shell_lines,
     variables,
 )
-from tests.anything import made, text
+from tests.anything import EXAMPLES, RANDOM, made, text
+
+pytestmark = RANDOM
 
 EVIL = "x; echo owned $(echo owned) `echo owned` ' \" \\ \n # & |"
 
 
-@settings(max_examples=2_000, deadline=None, derandomize=True, database=None)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
 @given(made(text), made(text), st.integers())
 @example(EVIL, EVIL, 1)
 @example("", "", 0)

@@ -19,7 +19,9 @@ from kpf_supervise.instance.state_file import SavedState, restore, save
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.model import TEMPLATE, Cluster, Forward, Target
 from kpf_supervise.origin import Origin
-from tests.anything import json_value, made, some_bytes, text
+from tests.anything import EXAMPLES, RANDOM, json_value, made, some_bytes, text
+
+pytestmark = RANDOM
 
 MARK = {"kpf-supervise state": 1}
 WEB = replace(TEMPLATE, id="web", target=Target("service", "web"), local=8080, remote="http")
@@ -165,7 +167,7 @@ def in_memory(tmp_path: Path) -> Iterator[Path]:
 def test_whatever_stands_there_is_no_more_than_a_notice(in_memory: Path) -> None:
     path = in_memory / "state.json"
 
-    @settings(max_examples=2_000, deadline=None, database=None)
+    @settings(max_examples=EXAMPLES, deadline=None, database=None)
     @given(made(a_state))
     def holds(content: bytes) -> None:
         path.write_bytes(content)
