@@ -8,7 +8,7 @@ import re
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessa
 
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.kubectls import KUBECTLS
-from tests.program import PATIENCE, Instance, free_port, get, supervising
+from tests.program import PATIENCE, Instance, Peer, free_port, get, supervising
 
 NEWEST = KUBECTLS[-1]
 WEB = "proxy/web.dev:80"
@@ -71,17 +71,33 @@ async def asked(port: int) -> set[str]:
     return pods
 
 
-async def socks(port: int, host: str, remote: int) -> tuple[trio.SocketStream, int]:
-    """A connection, and the code of the reply."""
+async def greeted(port: int, host: str, remote: int) -> tuple[trio.SocketStream, Callable[[], Awaitable[int]]]:
+    """A connection, and what waits for the code of the reply."""
     stream = await trio.open_tcp_stream("localhost", port)
     name = host.encode()
     await stream.send_all(b"\x05\x01\x00" + b"\x05\x01\x00\x03" + bytes([len(name)]) + name + struct.pack("!H", remote))
+
+    async def answer() -> int:
+        data = b""
+        with trio.fail_after(PATIENCE):
+            while len(data) < 12 and (more := await stream.receive_some(12 - len(data))):
+                data += more
+        assert data[:3] == b"\x05\x00\x05"
+        return data[3]
+
+    return stream, answer
+
+
+async def socks(port: int, host: str, remote: int) -> tuple[trio.SocketStream, int]:
+    """A connection, and the code of the reply."""
+    stream, answer = await greeted(port, host, remote)
+    return stream, await answer()
+
+
+async def until_held(peer: Peer) -> None:
     with trio.fail_after(PATIENCE):
-        answer = b""
-        while len(answer) < 12 and (data := await stream.receive_some(12 - len(answer))):
-            answer += data
-    assert answer[:3] == b"\x05\x00\x05"
-    return stream, answer[3]
+        while not (await peer.list())[WEB]["held"]:
+            await trio.sleep(0.02)
 
 
 async def test_four_ways_to_one_forward_which_holds_while_the_pods_are_replaced(tmp_path: Path) -> None:
@@ -227,6 +243,29 @@ async def test_a_hold_that_ends_says_why(tmp_path: Path) -> None:
         cluster.scale("deployment/web", 1)
         await cluster.settled()
         assert (await asked(port)).pop().startswith("web-")
+
+
+async def test_a_held_client_is_served_after_an_outage_or_told_that_its_forward_was_stopped(tmp_path: Path) -> None:
+    async with proxying(tmp_path) as (cluster, instance, port), instance.peer() as peer:
+        await asked(port)
+        await cluster.stop_api()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asked, port)
+            stream, answer = await greeted(port, "db.dev", 5432)
+            await instance.told(lambda: any("It is retried until it answers" in e["message"] for e in instance.events))
+            assert list(await peer.list()) == [WEB], "what db.dev is could not be asked for"
+            await cluster.start_api()
+        assert await answer() == 0
+        await stream.aclose()
+
+        cluster.scale("deployment/web", 0)
+        await instance.until("waiting", WEB)
+        stream, answer = await greeted(port, "web.dev", 80)
+        await until_held(peer)
+        await peer.call("portforward:stop", id=WEB)
+        assert await answer() == 1
+        assert await stream.receive_some() == b""
+        await stream.aclose()
 
 
 async def test_a_name_leaves_the_list_and_one_that_is_stopped_stays_stopped(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ class ConnectionAcceptor:
             self.quiet_since = trio.current_time()
             if self._status.forward.lazy:  # it may be the last one
                 self._changed()
+            client.dismiss(self._status.forward.id)
             await trio.aclose_forcefully(client.stream)
             client.manners.ended()
 
