@@ -195,6 +195,21 @@ def remote_port(where: Destination, pod: Pod, remote: int | str) -> int:
     )
 
 
+def untranslated(where: Destination | None, pod: Pod | None, remote: int | str) -> str:
+    """What to do if a pod refuses the port of a headless Service because it listens on the targetPort; "" if it has no
+    other one."""
+    if where is None or where.service is None or pod is None or where.service.spec.cluster_ip != "None":
+        return ""
+    for port in where.service.spec.ports or ():
+        behind = pod.ports.get(port.target_port) if isinstance(port.target_port, str) else port.target_port
+        if remote in (port.port, port.name) and behind not in (None, port.port):
+            return (
+                f"{where.target} is headless, so its port {port.port} is not translated, as in the cluster: use port "
+                f"{behind} of its pods"
+            )
+    return ""
+
+
 def _shown(port: ServicePort) -> str:
     return f"{port.port} ({port.name})" if port.name else str(port.port)
 
