@@ -91,8 +91,8 @@ def test_the_port_of_a_headless_service_that_no_pod_listens_on_is_explained() ->
     script.play("web-1 is ready\n#1 is ready")
     script.play("#1 says remote-refused")
     assert script.world.told == (
-        "kubectl says remote-refused. service/web is headless, so its port 80 is not translated, as in the cluster: use "
-        "port 8080 of its pods"
+        "kubectl says remote-refused. service/web is headless, so its port 80 is not translated, as in the cluster: "
+        "use port 8080 of its pods"
     )
 
 

@@ -162,7 +162,8 @@ async def test_a_forward_behind_the_proxy_has_an_inbox_in_place_of_a_port() -> N
 
     def client(name: str) -> tuple[trio.SocketStream, Client]:
         ours, theirs = map(trio.SocketStream, trio.socket.socketpair())
-        return ours, Client(theirs, name, manners=Manners(refused=lambda problem: str(problem).encode(), ended=lambda: ended.append(name)))
+        manners = Manners(refused=lambda problem: str(problem).encode(), ended=lambda: ended.append(name))
+        return ours, Client(theirs, name, manners=manners)
 
     first = await bind(forward(local=1, proxied=True))
     assert (first.port, first.sockets) == (1, ())
