@@ -105,6 +105,8 @@ async def test_four_ways_to_one_forward_which_holds_while_the_pods_are_replaced(
         for pod in cluster.pods("dev"):
             if pod["metadata"]["labels"].get("app") == "web":
                 cluster.delete_pod(pod["metadata"]["name"])
+        await asked(port)  # each is answered, perhaps by a pod that is about to go
+        await instance.until("moved", WEB)
         pods = await asked(port)
         assert first not in pods
         assert all(pod.startswith("web-") for pod in pods)
