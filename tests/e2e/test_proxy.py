@@ -114,14 +114,21 @@ async def test_four_ways_to_one_forward_which_holds_while_the_pods_are_replaced(
 
 
 async def test_bytes_of_any_kind_and_two_hundred_and_fifty_connections_at_once(tmp_path: Path) -> None:
-    async with proxying(tmp_path) as (_, instance, port), instance.peer() as peer:
+    async with proxying(tmp_path) as (cluster, instance, port), instance.peer() as peer:
         for host in ("db.dev", "db-0.db.dev.svc.cluster.local"):
             database, code = await socks(port, host, 5432)
             assert code == 0
             async with database:
                 await database.send_all(b"hello")
                 assert await database.receive_some(100) == b"hello"
-        assert set(await peer.list()) == {"proxy/db.dev:5432", "proxy/db-0.db.dev:5432"}
+        cluster.faults.forbid("list", "pods")
+        database, code = await socks(port, "db-0.db.dev", 8080)
+        await database.aclose()
+        assert code == 0, "a pod's own name needs no list of them"
+        cluster.faults.clear()
+        assert set(await peer.list()) == {
+            f"proxy/{it}" for it in ("db.dev:5432", "db-0.db.dev:5432", "db-0.db.dev:8080")
+        }
 
         websocket = WSConnection(ConnectionType.CLIENT)
         async with await trio.open_tcp_stream("localhost", port) as stream:
@@ -158,7 +165,7 @@ async def test_bytes_of_any_kind_and_two_hundred_and_fifty_connections_at_once(t
                     nursery.start_soon(by_name)
         assert sorted(answers) == 125 * [b"echo"] + 125 * [b"ok"]
         assert psutil.Process(instance.process.pid).memory_info().rss - before < 30_000_000
-        assert len(instance.kubectls()) == 4
+        assert len(instance.kubectls()) == 5
 
 
 async def test_what_is_refused_says_why_and_disturbs_nobody(tmp_path: Path) -> None:

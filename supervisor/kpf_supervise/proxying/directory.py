@@ -21,7 +21,7 @@ from kpf_supervise.primitives.backoff import delay
 from kpf_supervise.primitives.signal import Signal
 from kpf_supervise.protocols.names import Name, is_for_browsers, is_of_cluster, read_name
 from kpf_supervise.protocols.refusal import Refused, Why, from_problem
-from kpf_supervise.protocols.services import Destination, find_pod, read_service, to_pod, to_service
+from kpf_supervise.protocols.services import Destination, find_pod, is_pod_of, read_service, to_pod, to_service
 from kpf_supervise.proxying.ways import Directly, ThroughForward, Way
 
 MOST = 50  # names at once, each of which has a kubectl
@@ -190,6 +190,13 @@ class Directory:
             service = read_service(name, await questions.find(path))
             if name.pod is None:
                 return to_service(name, service)
+            path = f"{questions.pods_path}/{name.pod}"
+            try:  # most often it is the pod's own name: that costs less, and needs no right to list pods
+                if is_pod_of(service, await questions.ask(path)):
+                    return to_pod(name, service, name.pod)
+            except ForwardError as trouble:
+                if trouble.problem.cause not in (Cause.NO_SUCH_OBJECT, Cause.FORBIDDEN):
+                    raise
             selector = ",".join(f"{key}={value}" for key, value in (service.spec.selector or {}).items())
             path = f"{questions.pods_path}?limit={_MOST_PODS}{questions.by_labels(selector)}"
             return to_pod(name, service, find_pod(name, await questions.ask(path)))
