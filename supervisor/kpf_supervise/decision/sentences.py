@@ -67,7 +67,8 @@ def ready(step: Step, tunnel: TunnelRecord) -> None:
     elif step.memory.left:
         step.tell(Trigger.READY, f"{step.memory.left} → {where}", kind="moved")
     else:
-        step.tell(Trigger.READY, f"{step.facts.local} → {step.facts.settings.target}, pod {where}")
+        target = f"{step.facts.settings.target}, pod " if tunnel.endpoint.pod is not None else ""
+        step.tell(Trigger.READY, f"{step.facts.local} → {target}{where}")
 
 
 def thinned(step: Step, faulty: TunnelRecord, lost: Sequence[TunnelRecord]) -> None:
