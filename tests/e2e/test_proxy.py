@@ -169,7 +169,16 @@ async def test_bytes_of_any_kind_and_two_hundred_and_fifty_connections_at_once(t
 
 
 async def test_what_is_refused_says_why_and_disturbs_nobody(tmp_path: Path) -> None:
-    async with proxying(tmp_path, "namespaces: [dev]") as (_, instance, port), instance.peer() as peer:
+    async with proxying(tmp_path, "namespaces: [dev]") as (cluster, instance, port), instance.peer() as peer:
+        cluster.faults.forbid("get", "services")
+        stream, code = await socks(port, "db.dev", 5432)
+        await stream.aclose()
+        assert code == 2, "connection not allowed by ruleset"
+        done = await curl("-x", f"http://localhost:{port}", "-w", "%{http_code}", "http://db.dev:5432/")
+        assert "you (sandbox) may not get services in namespace dev. Ask for a role" in done.stdout.decode()
+        assert done.stdout.decode().endswith("\n403")
+        cluster.faults.clear()
+
         replies = {
             ("web.dev", 80): 0,
             ("nosuch.dev", 80): 4,

@@ -125,6 +125,7 @@ class Watches:
             self._end_pauses()
 
     def outage(self, questions: Questions) -> Outage:
+        """Of the cluster that is asked: whoever waits for its end shares one probe with all others."""
         cluster = questions.cluster
         if cluster not in self._outages:
             label = cluster.context or "the cluster"
