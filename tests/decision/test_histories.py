@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from kpf_supervise.decision.decide import decide
 from kpf_supervise.decision.step import Step, WrongTransitionError
 from kpf_supervise.decision.tunnel_states import TUNNEL_TRANSITIONS, TunnelState, TunnelTrigger
-from kpf_supervise.model import Target
+from kpf_supervise.discovery.choice import destination
+from kpf_supervise.model import Reconnect, Target
 from tests.decision.histories_of_balance import BALANCE, CROWD
 from tests.decision.histories_of_faults import FAULTS
 from tests.decision.histories_of_rules import RULES
@@ -79,6 +81,19 @@ def test_where_kubectl_may_open_a_login_window_nothing_starts_before_the_pods_ar
     script.world.signs_in = True
     script.play("nothing is known")
     assert script.world.started == []
+
+
+def test_the_port_of_a_headless_service_that_no_pod_listens_on_is_explained() -> None:
+    target = Target("service", "web")
+    spec = {"selector": {"app": "web"}, "clusterIP": "None", "ports": [{"port": 80, "targetPort": 8080}]}
+    script = Script(World(replace(FORWARD, target=target, remote=80, reconnect=Reconnect(attempts=0))))
+    script.world.target = destination(target, json.dumps({"spec": spec}).encode())
+    script.play("web-1 is ready\n#1 is ready")
+    script.play("#1 says remote-refused")
+    assert script.world.told == (
+        "kubectl says remote-refused. service/web is headless, so its port 80 is not translated, as in the cluster: "
+        "use port 8080 of its pods"
+    )
 
 
 def test_each_fault_of_the_matrix_has_a_history() -> None:

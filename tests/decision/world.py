@@ -66,6 +66,7 @@ class World:
         self.state = State.STOPPED
         self.memory = Memory(tries=Tries(settings.reconnect))
         self.transcript: list[str] = []
+        self.told = ""  # the last message, in full
         self.pods: dict[str, Pod] = {}
         self.listed = 1
         self.renewed = 0
@@ -73,6 +74,7 @@ class World:
         self.known_down = False  # and the watch has noticed that
         self.cut_off = False  # nothing at all comes from it
         self.refuses = False  # it answers, but not what is asked
+        self.target = Destination(settings.target, parse_selector(TARGET.name))  # as it is read
         self.where: Destination | None = None
         self.looks = 0
         self.looking = False
@@ -197,6 +199,7 @@ class World:
             case Tell(trigger=trigger, kind=kind, message=message, left=left):
                 assert left is None or kind == "moved"
                 self.state = TRANSITIONS[self.state][trigger]
+                self.told = message
                 self._note(f"tell {kind or self.state}: {message.partition('. ')[0].replace(' (0.00 s)', '')}")
             case Notice(message):
                 self._note(f"notice: {message}")
@@ -230,7 +233,7 @@ class World:
         self.looks += 1
         self.failure = UNREACHABLE if self.down else None
         if not self.down:
-            self.where = Destination(self.settings.target, parse_selector(TARGET.name))
+            self.where = self.target
 
     def _lose_clients(self, tunnel: TunnelRecord) -> None:
         for client in [client for client, each in self.served.items() if each is tunnel]:

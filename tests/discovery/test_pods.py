@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kpf_supervise.config.selectors import parse_selector
-from kpf_supervise.discovery.choice import Destination, choose, destination, ready, remote_port
+from kpf_supervise.discovery.choice import Destination, choose, destination, ready, remote_port, untranslated
 from kpf_supervise.discovery.objects import Change, Expired
 from kpf_supervise.discovery.pods import Pod, PodSet, read_pod
 from kpf_supervise.model import Cause, ForwardError, Target
@@ -166,7 +166,12 @@ def test_a_services_port_goes_through_its_target_port(remote: int | str, contain
 
 def test_a_headless_services_number_stays_as_it_is() -> None:
     """As kubectl has it: LookupContainerPortNumberByServicePort, 1.20 to 1.36."""
-    assert remote_port(service(ports=PORTS, clusterIP="None"), pod(), 80) == 80
+    headless = service(ports=PORTS, clusterIP="None")
+    assert remote_port(headless, pod(), 80) == 80
+    advice = "service/web is headless, so its port 80 is not translated, as in the cluster: use port 8080 of its pods"
+    assert untranslated(headless, pod(), 80) == untranslated(headless, pod(), "http") == advice
+    assert untranslated(headless, pod(), 9090).endswith("use port 9191 of its pods")
+    assert untranslated(headless, pod(), 7000) == untranslated(service(ports=PORTS), pod(), 80) == ""
 
 
 def test_a_port_that_is_not_there_names_those_that_are() -> None:

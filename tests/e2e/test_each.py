@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from kpf_supervise.sandbox import open_cluster
+from kpf_supervise.sandbox import Timing, open_cluster
 from tests.conftest import NEWEST
 from tests.e2e.test_command import run
 from tests.e2e.test_services import told
@@ -15,7 +15,7 @@ from tests.program import free_port, get, supervising
 async def test_each_pod_of_a_stateful_set_has_its_forward_through_scaling_and_deletion(tmp_path: Path) -> None:
     port = free_port()
     config = f"forwards: {{db: {{target: statefulset/db, ports: '{port}:http', each: true}}}}"
-    async with open_cluster(tmp_path) as cluster:
+    async with open_cluster(tmp_path, Timing(terminate=0.1)) as cluster:
         cluster.scale("statefulset/db", 2)
         await cluster.settled()
         async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance, instance.peer() as peer:
@@ -30,6 +30,13 @@ async def test_each_pod_of_a_stateful_set_has_its_forward_through_scaling_and_de
             assert await get(port) == b"db-0\n", "held until it is back"
             assert await get(port + 1) == b"db-1\n"
             assert instance.kinds("db/1") == ["connecting", "active"]
+
+            cluster.delete_pod("db-1")  # the last one of the set; its pod has ended for a moment before it is gone
+            await instance.until("waiting", "db/1")
+            assert await get(port + 1) == b"db-1\n", "held until it is back"
+            assert {each["message"] for each in instance.events if each["event"] == "notice"} == {
+                "db: statefulset/db has 2 pods: db/0, db/1"
+            }
 
             cluster.scale("statefulset/db", 3)
             assert await told(instance, "came") == "db: db/2 came"

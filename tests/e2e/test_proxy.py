@@ -8,7 +8,7 @@ import re
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -72,17 +72,27 @@ async def asked(port: int) -> set[str]:
     return pods
 
 
-async def socks(port: int, host: str, remote: int) -> tuple[trio.SocketStream, int]:
-    """A connection, and the code of the reply."""
+async def greeted(port: int, host: str, remote: int) -> tuple[trio.SocketStream, Callable[[], Awaitable[int]]]:
+    """A connection, and what waits for the code of the reply."""
     stream = await trio.open_tcp_stream("localhost", port)
     name = host.encode()
     await stream.send_all(b"\x05\x01\x00" + b"\x05\x01\x00\x03" + bytes([len(name)]) + name + struct.pack("!H", remote))
-    with trio.fail_after(PATIENCE):
-        answer = b""
-        while len(answer) < 12 and (data := await stream.receive_some(12 - len(answer))):
-            answer += data
-    assert answer[:3] == b"\x05\x00\x05"
-    return stream, answer[3]
+
+    async def answer() -> int:
+        data = b""
+        with trio.fail_after(PATIENCE):
+            while len(data) < 12 and (more := await stream.receive_some(12 - len(data))):
+                data += more
+        assert data[:3] == b"\x05\x00\x05"
+        return data[3]
+
+    return stream, answer
+
+
+async def socks(port: int, host: str, remote: int) -> tuple[trio.SocketStream, int]:
+    """A connection, and the code of the reply."""
+    stream, answer = await greeted(port, host, remote)
+    return stream, await answer()
 
 
 async def test_four_ways_to_one_forward_which_holds_while_the_pods_are_replaced(tmp_path: Path) -> None:
@@ -96,6 +106,8 @@ async def test_four_ways_to_one_forward_which_holds_while_the_pods_are_replaced(
         for pod in cluster.pods("dev"):
             if pod["metadata"]["labels"].get("app") == "web":
                 cluster.delete_pod(pod["metadata"]["name"])
+        await asked(port)  # each is answered, perhaps by a pod that is about to go
+        await instance.until("moved", WEB)
         pods = await asked(port)
         assert first not in pods
         assert all(pod.startswith("web-") for pod in pods)
@@ -103,14 +115,21 @@ async def test_four_ways_to_one_forward_which_holds_while_the_pods_are_replaced(
 
 
 async def test_bytes_of_any_kind_and_two_hundred_and_fifty_connections_at_once(tmp_path: Path) -> None:
-    async with proxying(tmp_path) as (_, instance, port), instance.peer() as peer:
+    async with proxying(tmp_path) as (cluster, instance, port), instance.peer() as peer:
         for host in ("db.dev", "db-0.db.dev.svc.cluster.local"):
             database, code = await socks(port, host, 5432)
             assert code == 0
             async with database:
                 await database.send_all(b"hello")
                 assert await database.receive_some(100) == b"hello"
-        assert set(await peer.list()) == {"proxy/db.dev:5432", "proxy/db-0.db.dev:5432"}
+        cluster.faults.forbid("list", "pods")
+        database, code = await socks(port, "db-0.db.dev", 8080)
+        await database.aclose()
+        assert code == 0, "a pod's own name needs no list of them"
+        cluster.faults.clear()
+        assert set(await peer.list()) == {
+            f"proxy/{it}" for it in ("db.dev:5432", "db-0.db.dev:5432", "db-0.db.dev:8080")
+        }
 
         websocket = WSConnection(ConnectionType.CLIENT)
         async with await trio.open_tcp_stream("localhost", port) as stream:
@@ -147,11 +166,20 @@ async def test_bytes_of_any_kind_and_two_hundred_and_fifty_connections_at_once(t
                     nursery.start_soon(by_name)
         assert sorted(answers) == 125 * [b"echo"] + 125 * [b"ok"]
         assert psutil.Process(instance.process.pid).memory_info().rss - before < 30_000_000
-        assert len(instance.kubectls()) == 4
+        assert len(instance.kubectls()) == 5
 
 
 async def test_what_is_refused_says_why_and_disturbs_nobody(tmp_path: Path) -> None:
-    async with proxying(tmp_path, "namespaces: [dev]") as (_, instance, port), instance.peer() as peer:
+    async with proxying(tmp_path, "namespaces: [dev]") as (cluster, instance, port), instance.peer() as peer:
+        cluster.faults.forbid("get", "services")
+        stream, code = await socks(port, "db.dev", 5432)
+        await stream.aclose()
+        assert code == 2, "connection not allowed by ruleset"
+        done = await curl("-x", f"http://localhost:{port}", "-w", "%{http_code}", "http://db.dev:5432/")
+        assert "you (sandbox) may not get services in namespace dev. Ask for a role" in done.stdout.decode()
+        assert done.stdout.decode().endswith("\n403")
+        cluster.faults.clear()
+
         replies = {
             ("web.dev", 80): 0,
             ("nosuch.dev", 80): 4,
@@ -228,6 +256,27 @@ async def test_a_hold_that_ends_says_why(tmp_path: Path) -> None:
         cluster.scale("deployment/web", 1)
         await cluster.settled()
         assert (await asked(port)).pop().startswith("web-")
+
+
+async def test_a_held_client_is_served_after_an_outage_or_told_that_its_forward_was_stopped(tmp_path: Path) -> None:
+    async with proxying(tmp_path) as (cluster, instance, port), instance.peer() as peer:
+        await asked(port)
+        await cluster.stop_api()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asked, port)
+            stream, answer = await greeted(port, "db.dev", 5432)
+            await instance.told(lambda: any("It is retried until it answers" in e["message"] for e in instance.events))
+            assert list(await peer.list()) == [WEB], "what db.dev is could not be asked for"
+            await cluster.start_api()
+        assert await answer() == 0
+        await stream.aclose()
+
+        stream, answer = await greeted(port, "noendpoints.dev", 80)
+        await instance.until("waiting", "proxy/noendpoints.dev:80")
+        await peer.call("portforward:stop", id="proxy/noendpoints.dev:80")
+        assert await answer() == 1
+        assert await stream.receive_some() == b""
+        await stream.aclose()
 
 
 async def test_a_name_leaves_the_list_and_one_that_is_stopped_stays_stopped(tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ async def test_a_command_waits_until_the_services_are_listed_or_is_told_why_they
         done = await run(tmp_path, cluster, config, "--", sys.executable, "-c", "print('never')")
         assert (done.returncode, done.stdout) == (1, b"")
         assert b"you (sandbox) may not list services in namespace dev: services are not followed there" in done.stderr
+        assert b"; none of them is forwarded until that is allowed, which is tried every 5 minutes. Ask" in done.stderr
         assert b"resources [services], verbs [list, watch]" in done.stderr or b"verbs [list]" in done.stderr
         cluster.faults.clear()
         done = await run(tmp_path, cluster, "services: [{namespace: devv}]", "--", sys.executable, "-c", "print('ran')")

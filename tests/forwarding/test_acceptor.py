@@ -1,4 +1,4 @@
-"""Connections to a local port while there is no tunnel: held, counted, and let go."""
+"""Connections to a local port while there is no tunnel: held, counted, and let go; who accepts, and until when."""
 
 from __future__ import annotations
 
@@ -82,3 +82,39 @@ async def test_who_has_to_wait_again_is_counted_again() -> None:
         assert await client.receive_some() == b""
         counters = it.status.counters
         assert (counters.connections, it.waits, counters.unserved) == (1, 2, {"hold-over": 1})
+
+
+async def test_it_rests_once_it_has_no_clients_and_those_who_come_later_wait_on_the_socket() -> None:
+    forward = replace(TEMPLATE, id="it", address="127.0.0.1")
+    listening = await bind(forward)
+    acceptor = ConnectionAcceptor(Status(forward=forward), listening, lambda: None, lambda: None)
+
+    async def connect() -> trio.SocketStream:
+        stream = await trio.open_tcp_stream("127.0.0.1", listening.port)
+        await trio.testing.wait_all_tasks_blocked()
+        return stream
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            ended = trio.Event()
+
+            async def run() -> None:
+                await acceptor.run()
+                ended.set()
+
+            nursery.start_soon(run)
+            first = await connect()
+            acceptor.rest()
+            await trio.testing.wait_all_tasks_blocked()
+            second = await connect()
+            assert (acceptor.clients, ended.is_set()) == (2, False), "while it has a client, it accepts"
+            for each in (first, second):
+                await trio.aclose_forcefully(each)
+            await trio.testing.wait_all_tasks_blocked()
+            acceptor.rest()
+            await ended.wait()
+        later = await trio.open_tcp_stream("127.0.0.1", listening.port)
+        listening.sockets[0].accept()[0].close()
+        assert await later.receive_some() == b""
+        await trio.aclose_forcefully(later)
+    listening.close()

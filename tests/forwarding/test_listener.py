@@ -156,12 +156,14 @@ async def test_the_holders_options_are_not_shown() -> None:
 
 
 async def test_a_forward_behind_the_proxy_has_an_inbox_in_place_of_a_port() -> None:
-    """Clients wait in it while the forward is started again; the last one to close it closes those connections."""
+    """Clients wait in it while the forward is started again; the last one to close it tells them why, and closes those
+    connections."""
     ended: list[str] = []
 
     def client(name: str) -> tuple[trio.SocketStream, Client]:
         ours, theirs = map(trio.SocketStream, trio.socket.socketpair())
-        return ours, Client(theirs, name, manners=Manners(ended=lambda: ended.append(name)))
+        manners = Manners(refused=lambda problem: str(problem).encode(), ended=lambda: ended.append(name))
+        return ours, Client(theirs, name, manners=manners)
 
     first = await bind(forward(local=1, proxied=True))
     assert (first.port, first.sockets) == (1, ())
@@ -177,6 +179,7 @@ async def test_a_forward_behind_the_proxy_has_an_inbox_in_place_of_a_port() -> N
     second.close()
     assert ended == ["b"]
     (kept, closed) = users
+    assert await closed.receive_some() == b"the forward web has ended while it held the connection"
     assert await closed.receive_some() == b""
     await trio.aclose_forcefully(taken.stream)
     for user in (kept, closed):

@@ -197,3 +197,30 @@ async def test_of_a_dormant_forward_there_is_only_its_port_until_the_first_conne
         await supervisor.apply({Origin.SERVICES: []})
         assert listening(port) == 0
         assert states(board) == {}
+
+
+async def test_a_dormant_forward_that_has_been_used_is_only_its_port_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[trio.Event] = []  # one for each time that it runs; it has come to rest when that is set
+
+    class Used:
+        """In the place of a forwarder, whose client comes and goes."""
+
+        def __init__(self, *_: Any) -> None:
+            runs.append(trio.Event())
+
+        def begin(self) -> None:
+            return
+
+        async def run(self) -> None:
+            await runs[-1].wait()
+
+    monkeypatch.setattr("kpf_supervise.instance.entry.Forwarder", Used)
+    async with supervising() as (supervisor, board, _):
+        await supervisor.apply({Origin.SERVICES: [service("a", dormant=True)]})
+        port = board.statuses["shop/a"].port
+        assert port is not None
+        async with await trio.open_tcp_stream("127.0.0.1", port):
+            for count in (1, 2, 3):
+                await trio.testing.wait_all_tasks_blocked()
+                assert len(runs) == count, "who waits on the socket rings again"
+                runs[-1].set()

@@ -11,7 +11,7 @@ from kpf_supervise.kubectl.answers import Malformed
 from kpf_supervise.model import Target
 from kpf_supervise.protocols.names import Name
 from kpf_supervise.protocols.refusal import Refused, Why
-from kpf_supervise.protocols.services import find_pod, read_service, to_pod, to_service
+from kpf_supervise.protocols.services import find_pod, is_pod_of, read_service, to_pod, to_service
 
 HTTP, METRICS = {"name": "http", "port": 8080}, {"name": "metrics", "port": 9090}
 DNS = {"name": "dns", "port": 53, "protocol": "UDP"}
@@ -80,6 +80,15 @@ def test_a_pod_of_a_headless_service_by_its_name_or_its_hostname() -> None:
     assert (to.target, to.id) == (Target("pod", "db-0"), "proxy/db-0.db.data:5432"), "any port, as in the cluster"
     by_name = to_pod(Name("db", "data", "db-1"), headless, "x-1")
     assert (by_name.target, by_name.id) == (Target("pod", "x-1"), "proxy/db-1.db.data:8080")
+
+
+def test_a_pod_is_of_a_service_that_selects_it() -> None:
+    headless = read_service(Name("db", "data", "db-0", 5432), service(HTTP, clusterIP="None", selector={"app": "db"}))
+    for labels, expected in (({"app": "db", "x": "y"}, True), ({"app": "web"}, False), ({}, False), (None, False)):
+        pod = json.dumps({"metadata": {"name": "db-0", "labels": labels}}).encode()
+        assert is_pod_of(headless, pod) is expected
+    with pytest.raises(Malformed):
+        is_pod_of(headless, b'{"metadata": {"labels": 1}}')
 
 
 def test_only_pods_of_headless_services_have_names() -> None:

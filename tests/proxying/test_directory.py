@@ -35,11 +35,36 @@ class Instance:
     lists: int = 0
     clients: list[Client] = field(default_factory=list)
     namespace: str = "shop"
-    broken: bool = False
+    outages: list[trio.Event] = field(default_factory=list)  # each has ended once it is set
+    troubled: bool = True  # the API server answers nobody, so that its outage is waited for
+    calls: list[str] = field(default_factory=list)  # for a sign-in, one for each client
 
     @property
     def catalog(self) -> Instance:
         return self
+
+    @property
+    def api(self) -> Instance:
+        return self
+
+    @property
+    def login(self) -> Instance:
+        return self
+
+    def call(self) -> None:
+        self.calls.append(self.namespace)
+
+    @property
+    def watches(self) -> Instance:
+        return self
+
+    def outage(self, questions: Instance) -> Instance:
+        return self
+
+    async def over(self, problem: Problem) -> bool:
+        if self.troubled:
+            await self.outages[-1].wait()
+        return self.troubled
 
     async def questions(self, cluster: Cluster, namespace: str | None) -> Instance:
         return replace(self, namespace=namespace or "shop")
@@ -50,7 +75,7 @@ class Instance:
     async def find(self, path: str) -> bytes:
         self.asked.append(path)
         await trio.sleep(1)
-        if self.broken:
+        if self.outages and not self.outages[-1].is_set():
             raise ForwardError(Problem(Cause.API_UNREACHABLE, "the API server does not answer"))
         namespace, _, service = path.split("/")
         if service not in SERVICES.get(namespace, ()):
@@ -162,6 +187,69 @@ async def test_a_name_that_is_stopped_is_refused(autojump_clock: trio.testing.Mo
                 await way.connect()
 
 
+async def test_a_name_that_is_asked_for_during_an_outage_is_held(autojump_clock: trio.testing.MockClock) -> None:
+    template = replace(PROXIED, hold=30.0)
+    async with directory(template=template) as (found, instance), trio.open_nursery() as nursery:
+        instance.outages.append(trio.Event())
+
+        async def recover() -> None:
+            await trio.sleep(20)
+            instance.outages[-1].set()
+
+        nursery.start_soon(recover)
+        with await found.find("web.shop", 80, ""):
+            assert trio.current_time() == pytest.approx(21.1), "asked again as soon as it answers"
+        instance.outages.append(trio.Event())
+        begun = trio.current_time()
+        with await found.find("web.shop", 80, ""):
+            assert trio.current_time() == begun, "it is known, so its forward holds the client"
+        with pytest.raises(Refused, match=r"^the API server does not answer\.$") as caught:
+            await found.find("db.data", 80, "")
+        assert caught.value.why is Why.NOT_IN_TIME
+        assert trio.current_time() == begun + 30
+        await found.change(Proxy(port=1080, template=replace(PROXIED, hold=0.0)))
+        assert await refused(found, "db.data") is Why.NOT_IN_TIME
+        assert trio.current_time() == pytest.approx(begun + 31.1), "not held, but asked for"
+
+
+async def test_a_question_that_alone_fails_is_asked_again_with_growing_pauses(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with directory(template=replace(PROXIED, hold=30.0)) as (found, instance):
+        instance.outages.append(trio.Event())
+        instance.troubled = False
+        assert await refused(found, "web.shop") is Why.NOT_IN_TIME
+        assert trio.current_time() == 30
+        assert 8 < len(instance.asked) < 15
+        assert instance.calls == ["shop"], "a new client may begin a sign-in that has failed"
+
+
+async def test_the_name_that_is_idle_for_longest_makes_room_for_another(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kpf_supervise.proxying.directory.MOST", 2)
+    async with directory(template=replace(PROXIED, idle_timeout=None, hold=30.0)) as (found, instance):
+        for host in ("db.data", "web.shop", "db.data"):
+            with await found.find(host, 80, ""):
+                await trio.sleep(1)
+        with await found.find("web.shop", 80, ""):
+            with await found.find("api.shop", 80, ""):
+                assert list(instance.listed) == ["proxy/web.shop:80", "proxy/api.shop:80"], "web is in use"
+                begun = trio.current_time()
+                assert await refused(found, "db.data") is Why.NOT_IN_TIME
+                assert trio.current_time() == begun + 30, "held until one of them is idle"
+            async with trio.open_nursery() as nursery:
+
+                async def leave() -> None:
+                    with await found.find("api.shop", 80, ""):
+                        await trio.sleep(10)
+
+                nursery.start_soon(leave)
+                await trio.testing.wait_all_tasks_blocked()
+                with await found.find("db.data", 80, ""):
+                    assert list(instance.listed) == ["proxy/web.shop:80", "proxy/db.data:80"]
+
+
 async def test_other_hosts_are_refused_or_reached_directly(autojump_clock: trio.testing.MockClock) -> None:
     async with directory() as (found, instance):
         for host in ("example.com", "www.example.com", "a.b.c.d"):
@@ -174,9 +262,9 @@ async def test_other_hosts_are_refused_or_reached_directly(autojump_clock: trio.
         assert isinstance(await found.find("web.shop", 80, ""), ThroughForward)
         for host in ("nosuch.shop.svc", "nosuch.shop.svc.cluster.local", "nosuch.localhost"):
             assert await refused(found, host) is Why.NO_SUCH_NAME, "it can only be meant as one of the cluster"
-        instance.broken = True
-        assert await refused(found, "example.com") is Why.UNAVAILABLE, "it may be the cluster's"
-        instance.broken = False
+        instance.outages.append(trio.Event())
+        assert await refused(found, "example.com") is Why.NOT_IN_TIME, "it may be the cluster's"
+        instance.outages[-1].set()
         asked = len(instance.asked)
         await found.change(Proxy(port=1080, direct=True, namespaces=("shop",)))
         assert isinstance(await found.find("example.com", 443, ""), Directly)

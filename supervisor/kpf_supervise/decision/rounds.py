@@ -30,7 +30,7 @@ from kpf_supervise.decision.serving import serving
 from kpf_supervise.decision.spread import begin_pauses, end_pauses, to_each_pod
 from kpf_supervise.decision.step import Step
 from kpf_supervise.decision.tunnel_states import Endpoint, Reason, TunnelState, TunnelTrigger
-from kpf_supervise.discovery.choice import remote_port
+from kpf_supervise.discovery.choice import remote_port, untranslated
 from kpf_supervise.model import FINAL, LOGIN, OUTAGE, Cause, ForwardError, Problem, State
 from kpf_supervise.primitives.backoff import delay
 
@@ -225,6 +225,8 @@ def _retry(step: Step, loss: Loss) -> Phase:
     """Use up an attempt, or give up."""
     if loss.endpoint is not None and loss.problem.cause is Cause.REMOTE_REFUSED:
         step.refused(loss.endpoint.pod)
+        better = untranslated(step.sight.where, loss.endpoint.pod, step.facts.settings.remote)
+        loss = replace(loss, problem=replace(loss.problem, next_step=better or loss.problem.next_step))
     if loss.problem.cause in FINAL:
         return _give_up(step, loss.problem)
     tries, pause = step.memory.tries.lost(loss.lived, step.chance)

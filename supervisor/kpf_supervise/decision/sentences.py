@@ -70,7 +70,8 @@ def ready(step: Step, tunnel: TunnelRecord) -> None:
     elif left is not None:
         step.tell(Trigger.READY, f"{left} → {where}", kind="moved", left=why)
     else:
-        step.tell(Trigger.READY, f"{step.facts.local} → {step.facts.settings.target}, pod {where}")
+        target = f"{step.facts.settings.target}, pod " if tunnel.endpoint.pod is not None else ""
+        step.tell(Trigger.READY, f"{step.facts.local} → {target}{where}")
 
 
 def thinned(step: Step, faulty: TunnelRecord, lost: Sequence[TunnelRecord]) -> None:

@@ -208,6 +208,22 @@ def unmapped(service: Service, port: ServicePort) -> int | str | None:
     return behind if service.spec.cluster_ip == "None" and behind != port.port else None
 
 
+def untranslated(where: Destination | None, pod: Pod | None, remote: int | str) -> str:
+    """What to do if a pod refuses the port of a headless Service because it listens on the targetPort; "" if it has no
+    other one."""
+    if where is None or where.service is None or pod is None:
+        return ""
+    for port in where.service.spec.ports or ():
+        behind = unmapped(where.service, port)
+        number = pod.ports.get(behind) if isinstance(behind, str) else behind
+        if remote in (port.port, port.name) and number not in (None, port.port):
+            return (
+                f"{where.target} is headless, so its port {port.port} is not translated, as in the cluster: use port "
+                f"{number} of its pods"
+            )
+    return ""
+
+
 def _shown(port: ServicePort) -> str:
     return f"{port.port} ({port.name})" if port.name else str(port.port)
 

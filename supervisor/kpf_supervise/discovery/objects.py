@@ -31,6 +31,7 @@ class Kind(Generic[Item]):
     name: str  # as in API paths: pods
     read: Callable[[bytes | Raw], Item]
     unfollowed: str  # what it means for the user that they can't be watched
+    unlisted: str = ""  # and that they can't be listed either, if that is something else
 
 
 class Change(NamedTuple, Generic[Item]):

@@ -53,4 +53,9 @@ def read_service(data: bytes | Raw) -> Service:
     )
 
 
-SERVICES = Kind("services", read_service, "those that come and go are noticed every 5 minutes, if they may be listed")
+SERVICES = Kind(
+    "services",
+    read_service,
+    "those that come and go are noticed every 5 minutes",
+    "none of them is forwarded until that is allowed, which is tried every 5 minutes",
+)

@@ -236,9 +236,8 @@ class Watch(Generic[Item]):
         self.denied, self.forbidden = True, problem
         self.blind = self.listed == 0
         self._renew()
-        self._notice(
-            f"{problem.message}: {self._kind.name} are not followed there; {self._kind.unfollowed}. {problem.next_step}"
-        )
+        meaning = (self._kind.unlisted if self.blind else "") or self._kind.unfollowed
+        self._notice(f"{problem.message}: {self._kind.name} are not followed there; {meaning}. {problem.next_step}")
         self._tell(None)
 
     async def _until_allowed(self) -> None:

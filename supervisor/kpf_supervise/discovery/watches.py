@@ -99,7 +99,7 @@ class Watches:
         key = (resolved.cluster, namespace or resolved.namespace)
         if key not in watches:
             questions = Questions(self._server(resolved), *key)
-            watch = watches[key] = Watch(kind, questions, self._board.notice, self._outage(questions))
+            watch = watches[key] = Watch(kind, questions, self._board.notice, self.outage(questions))
             self._nursery.start_soon(unbroken, watch.run, partial(self._failed, kind, watch))
         return watches[key]
 
@@ -124,7 +124,8 @@ class Watches:
         if not login.signing_in and login.problem is None:
             self._end_pauses()
 
-    def _outage(self, questions: Questions) -> Outage:
+    def outage(self, questions: Questions) -> Outage:
+        """Of the cluster that is asked: whoever waits for its end shares one probe with all others."""
         cluster = questions.cluster
         if cluster not in self._outages:
             label = cluster.context or "the cluster"

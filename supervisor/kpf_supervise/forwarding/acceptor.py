@@ -42,17 +42,26 @@ class ConnectionAcceptor:
         self._listening = listening
         self._decide = decide
         self._changed = changed
+        self._accepting = trio.CancelScope()
 
     async def run(self) -> None:
-        """Accept until cancelled, then close the connections. The listeners stay open, since others hold them too."""
-        listening = self._listening.duplicate()
+        """Accept until cancelled, then close the connections; or until it is to `rest`. The listeners stay open, since
+        others hold them too."""
         async with trio.open_nursery() as nursery:
-            if listening.inbox is None:
-                await trio.serve_listeners(self._accepted, listening.listeners())
-            else:
-                with listening.inbox as clients:
+            inbox = self._listening.inbox
+            if inbox is not None:
+                with inbox.duplicate() as clients:
                     async for client in clients:
                         nursery.start_soon(self._serve, client)
+            while inbox is None and (self.clients or not self._accepting.cancel_called):
+                with trio.CancelScope() as self._accepting:
+                    listeners = self._listening.duplicate().listeners()
+                    await trio.serve_listeners(self._accepted, listeners, handler_nursery=nursery)
+                await trio.lowlevel.checkpoint()  # now who was accepted last counts as a client
+
+    def rest(self) -> None:
+        """Accept no more, if there are no clients: `run` returns then."""
+        self._accepting.cancel()
 
     async def _accepted(self, stream: trio.SocketStream) -> None:
         await self._serve(Client(stream))
@@ -109,6 +118,7 @@ class ConnectionAcceptor:
             self.quiet_since = trio.current_time()
             if self._status.forward.lazy:  # it may be the last one
                 self._changed()
+            client.dismiss(self._status.forward.id)
             await trio.aclose_forcefully(client.stream)
             client.manners.ended()
 

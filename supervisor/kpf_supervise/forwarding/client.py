@@ -3,16 +3,18 @@ accepted it elsewhere."""
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
-from kpf_supervise.model import Connection, Problem
+from kpf_supervise.model import Cause, Connection, Problem
 
 HEAD = 64 * 1024  # bytes of a client that are kept for a retry, until the pod's first byte
 
@@ -41,23 +43,33 @@ class Client:
         self.ended = False  # it has sent its FIN
         self.manners = manners
         self.facts = Connection(address_of(stream.socket) if peer is None else peer, time.time())
-        self._welcomed = False
+        self._told = False  # that it is connected, or why not
 
     async def welcome(self) -> None:
         """Say that it is connected, unless that was said. Raises trio.BrokenResourceError if it has left."""
-        if not self._welcomed:
-            self._welcomed = True
+        if not self._told:
+            self._told = True
             if self.manners.opened:
                 await self.stream.send_all(self.manners.opened)
 
     async def turn_away(self, problem: Problem) -> None:
         """Say why it is not connected, unless it was connected once."""
-        last = b"" if self._welcomed else self.manners.refused(problem)
         with trio.move_on_after(_LAST_WORDS):
             try:
-                await self.stream.send_all(last)
+                await self.stream.send_all(self._refusal(problem))
             except _GONE:
                 return
+
+    def dismiss(self, forward: str) -> None:
+        """The forward that holds it ends: say so, unless it was told something. Waits for nothing: the few bytes fit
+        into the buffer of a connection on which nothing was sent yet."""
+        last = self._refusal(Problem(Cause.OTHER, f"the forward {forward} has ended while it held the connection"))
+        with suppress(OSError):
+            os.write(self.stream.socket.fileno(), last)
+
+    def _refusal(self, problem: Problem) -> bytes:
+        told, self._told = self._told, True
+        return b"" if told else self.manners.refused(problem)
 
     async def left(self) -> None:
         """Read ahead while the client is held. Returns when the client has left, otherwise never.

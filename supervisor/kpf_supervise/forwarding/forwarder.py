@@ -41,7 +41,7 @@ from kpf_supervise.forwarding.tunnel import Tunnel
 from kpf_supervise.kubectl.command_line import WEDGE_FREE, port_forward, to_go_on
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
-from kpf_supervise.model import Cluster, ForwardError, Status
+from kpf_supervise.model import Cluster, ForwardError, State, Status
 from kpf_supervise.primitives.backoff import Tries
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.primitives.signal import Signal
@@ -91,19 +91,30 @@ class Forwarder:
         self._decide()
 
     async def run(self) -> None:
-        """Serve until cancelled, then close the connections and end the children."""
+        """Serve until cancelled, then close the connections and end the children. Returns if it is dormant, and rests
+        again after clients have used it."""
         try:
             async with trio.open_nursery() as self._nursery:
                 for each in self._due:
                     self._nursery.start_soon(each)
-                self._nursery.start_soon(self._acceptor.run)
+                self._nursery.start_soon(self._accept, self._nursery.cancel_scope)
                 while True:
                     self._sleep = trio.CancelScope()
                     self._decide()
+                    if self._rests():
+                        self._acceptor.rest()
                     with self._sleep:
                         await self._changed.wait()
         finally:
             self._resolver.close()
+
+    async def _accept(self, all: trio.CancelScope) -> None:
+        await self._acceptor.run()
+        all.cancel()
+
+    def _rests(self) -> bool:
+        unused = not self._acceptor.arrived or self._acceptor.clients or self._tunnels
+        return self.settings.dormant and self.status.state is State.IDLE and not unused
 
     def _decide(self) -> None:
         """Decide from what is known now, and do it: nothing here waits."""

@@ -26,19 +26,20 @@ _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
 class Inbox:
-    """Clients that another listener has accepted. They wait here until the forward takes them."""
+    """Clients that another listener has accepted. They wait here until the `forward` of this id takes them."""
 
     def __init__(
         self,
+        forward: str,
         send: trio.MemorySendChannel[Client] | None = None,
         receive: trio.MemoryReceiveChannel[Client] | None = None,
     ) -> None:
         if send is None or receive is None:
             send, receive = trio.open_memory_channel[Client](math.inf)
-        self.send, self.receive = send, receive
+        self.forward, self.send, self.receive = forward, send, receive
 
     def duplicate(self) -> Inbox:
-        return Inbox(self.send.clone(), self.receive.clone())
+        return Inbox(self.forward, self.send.clone(), self.receive.clone())
 
     def __enter__(self) -> trio.MemoryReceiveChannel[Client]:
         return self.receive
@@ -52,6 +53,7 @@ class Inbox:
         with suppress(trio.WouldBlock, trio.EndOfChannel):
             while self.receive.statistics().open_receive_channels == 1:
                 client = self.receive.receive_nowait()
+                client.dismiss(self.forward)
                 client.stream.socket.close()
                 client.manners.ended()
         self.receive.close()
@@ -139,7 +141,7 @@ async def bind(
     use may be free in a moment."""
     if forward.proxied:
         assert forward.local is not None
-        return Listening(forward.local, (), Inbox())
+        return Listening(forward.local, (), Inbox(forward.id))
     for attempt in range(20):
         port = forward.local or (0 if attempt else forward.prefers or 0)
         bound: list[socket.socket] = []

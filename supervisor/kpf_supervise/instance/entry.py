@@ -100,8 +100,8 @@ class Entry:
         self._shared.nursery.start_soon(self._keep, listening, self._scope, self._ended)
 
     async def _keep(self, listening: Listening, scope: trio.CancelScope, ended: trio.Event) -> None:
-        """Run it until it is stopped. A bug ends its connections, but no other forward. The port stays bound, so the
-        kernel queues connections that arrive before the forward is started again."""
+        """Run it until it is stopped, or is dormant again. A bug ends its connections, but no other forward. The port
+        stays bound, so the kernel queues connections that arrive before the forward is started again."""
         board = self._shared.tools.board
 
         def failed(error: BaseException, pause: float) -> None:
@@ -115,11 +115,17 @@ class Entry:
             assert self._forwarder is not None
             await self._forwarder.run()  # looked up at each start: after a bug it is a new one
 
+        rests = False
         try:
             with scope:
                 await unbroken(serve, failed)
+                rests = not scope.cancel_called
         finally:
-            self._release(listening, True)
+            if rests:
+                self._forwarder = self._scope = self._ended = None
+                self._shared.doorbell.watch(listening, self._wake)
+            else:
+                self._release(listening, True)
             ended.set()
 
     def _release(self, listening: Listening, told: bool) -> None:

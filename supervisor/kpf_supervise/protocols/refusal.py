@@ -45,6 +45,7 @@ class Refused(Exception):
 
 
 _BY_CAUSE = {
+    Cause.FORBIDDEN: Why.DENIED,
     Cause.NO_SUCH_OBJECT: Why.NO_SUCH_NAME,
     Cause.NO_SUCH_NAMESPACE: Why.NO_SUCH_NAME,
     Cause.NO_SUCH_PORT: Why.NO_SUCH_PORT,

@@ -115,11 +115,18 @@ class _PodSpec(Struct):
 
 class _Metadata(Struct):
     name: ObjectName
+    labels: dict[str, str] | None = None
 
 
 class _Pod(Struct):
     metadata: _Metadata
     spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
+
+
+def is_pod_of(service: Service, data: bytes) -> bool:
+    """Whether the service selects this pod. Raises Malformed."""
+    labels = decode(data, _Pod).metadata.labels or {}
+    return (service.spec.selector or {}).items() <= labels.items()
 
 
 def find_pod(name: Name, listing: bytes) -> str:

@@ -86,7 +86,7 @@ class EachSource(Following):
         assert sight.where.selector is not None
         target.known, target.problem = True, None
         matched = [pod for pod in sight.pods if sight.where.selector.matches(pod.labels)]
-        there = {pod.name for pod in matched}
+        there = {pod.name for pod in matched if not pod.ended}
         sets = (
             {each.family[1] for each in target.members if each.family and each.family[0] == STATEFUL}
             if any(each.name not in there for each in target.members)
