@@ -22,6 +22,7 @@ import subprocess
 import sys
 import termios
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -52,12 +53,12 @@ class Process:
         self.stdout = None if stdout is None else trio.lowlevel.FdStream(stdout)
         self.stderr = None if stderr is None else trio.lowlevel.FdStream(stderr)
         self._status = status  # the exit code comes from it
+        weakref.finalize(self, os.close, status)  # not sooner: somebody may be waiting for it
         self._waiting = trio.Lock()
 
     def poll(self) -> int | None:
         if self.returncode is None and select.select([self._status], [], [], 0)[0]:
             self.returncode = int(os.read(self._status, NUMBER))
-            os.close(self._status)
         return self.returncode
 
     async def wait(self) -> int:

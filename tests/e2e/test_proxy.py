@@ -255,6 +255,8 @@ async def test_a_hold_that_ends_says_why(tmp_path: Path) -> None:
         assert instance.kinds(WEB).count("waiting") >= 1
         cluster.scale("deployment/web", 1)
         await cluster.settled()
+        await curl(f"http://web.dev.localhost:{port}/")  # its kubectl may take longer than a second to start
+        await instance.until("active", WEB)
         assert (await asked(port)).pop().startswith("web-")
 
 
