@@ -161,4 +161,4 @@ async def pasting(
         environment = surroundings(folder, kubeconfig, XDG_RUNTIME_DIR=runtime, TMPDIR=str(folder), PATH=path)
         shell = Shell(folder, environment, lines - but, frozenset({*lines, *also}))
         yield shell
-    assert shell.left == set(), "shown, but not pasted"
+    assert shell.left == set(), f"shown, but not pasted: {shell.left}"

@@ -10,7 +10,7 @@ DB = Forward(id="db", target=Target("statefulset", "db"), remote=5432, local=543
 
 
 def test_the_same_file_changes_nothing() -> None:
-    changes = plan({"web": WEB, "db": DB}, [replace(DB), replace(WEB)])
+    changes = plan({"web": WEB, "db": DB}, [replace(DB), replace(WEB, groups=("backend",))])
     assert (changes.stop, changes.start, changes.removed) == ((), (), set())
 
 

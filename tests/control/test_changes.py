@@ -20,7 +20,7 @@ from tests.control.test_jsonrpc import steering
 
 def test_all_that_can_be_seen_of_a_forward_is_told_by_events_or_as_a_counter() -> None:
     by_events = {"state", "since", "problem", "attempt", "attempts", "retry_at"}
-    elsewhere = {"open", "log", "counters"}  # `describe`, `logs`, metrics
+    elsewhere = {"open", "log", "counters", "left"}  # `describe`, `logs`, metrics, leases
     assert {each.name for each in fields(Status)} | {"restarts"} == {*UNTOLD} | by_events | elsewhere
 
 

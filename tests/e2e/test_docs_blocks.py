@@ -27,7 +27,7 @@ from tests.test_docs import PAGES, ROOT
 README = ("README.md",)
 COMMAND_LINE = ("command-line.md", "configuration.md", "importing.md", "teams.md")
 PROXY = ("proxy.md",)
-SCRIPTS = ("scripts-and-agents.md",)
+SCRIPTS = ("scripts-and-agents.md", "ci.md")
 ASKING = ("asking-the-cluster.md",)
 CONTROL = ("running-as-a-service.md", "kpfctl.md", "panel.md", "troubleshooting.md")
 NOT_RUN = {  # why → lines
@@ -76,10 +76,12 @@ def test_every_line_of_a_block_is_run_or_has_a_reason() -> None:
 
 
 def test_every_block_is_of_a_language_that_a_test_reads() -> None:
-    """The Python block is run in test_control.py; yaml, ini and xml are read in test_docs.py and test_background.py."""
+    """The Python block is run in test_control.py; yaml, ini and xml are read in test_docs.py and test_background.py, and
+    json is read here."""
     languages = {language for page in PAGES.values() for language in re.findall(r"(?m)^```(\w+)$", page)}
-    assert languages == {"sh", "python", "yaml", "ini", "xml", "text"}
+    assert languages == {"sh", "python", "yaml", "json", "ini", "xml", "text"}
     assert [page for page in PAGES for _ in blocks(page, "python")] == ["control-protocol.md"]
+    assert all(json.loads(block) for page in PAGES for block in blocks(page, "json"))
 
 
 def test_every_command_of_the_programs_has_a_call_that_is_shown() -> None:
@@ -205,8 +207,6 @@ async def test_the_pages_on_the_command_line_and_the_file(tmp_path: Path) -> Non
         async with shell.keep("kpf-supervise --proxy 1080") as running:
             await running.says("any name of the cluster is reached through")
         assert "all would work" in await shell.paste("kpf-supervise --check --live forwards.yaml")
-        cluster.store.add("namespaces", objects.namespace("shop"))
-        cluster.store.add("services", objects.service("web", "shop", [{"port": 80}], {"app": "web"}))
         await shell.paste("kpf-supervise --init -n shop > kpf.yaml")
         assert "service/web" in (tmp_path / "kpf.yaml").read_text()
         for line, ids in (
@@ -293,6 +293,10 @@ async def test_the_page_for_scripts(tmp_path: Path) -> None:
             assert (facts["id"], facts["state"], facts["shared"]) == ("db", "active", False)
             printed = await shell.paste(then=to_psql.replace("5432", str(facts["remote"])))
             assert printed == f"-h localhost -p {facts['port']}\n"
+            for_a_command, first_step, later_step = shown("ci.md")
+            assert re.fullmatch(r"the database is at localhost:\d+\n", await shell.paste(for_a_command))
+            first = await shell.paste(first_step)
+            assert first == f"the database is at {await shell.paste(later_step)}"
         finally:
             await shell.paste(then="kpfctl shutdown")
 
@@ -362,6 +366,9 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
             await shell.paste("kpfctl stop --group backend")
             assert await states() == declared | more | {"db": "stopped"}
 
+            await shell.paste(then="kpfctl stop web/http")
+            assert await shell.paste("kpfctl start web/http", then="kpfctl wait web/http") == "web/http\n"
+
             active = {name for name, state in (await states()).items() if state == "active"}
             for line, whom in (("kpfctl restart web/http", {"web/http"}), ("kpfctl restart --all", active)):
                 before = await shell.forwards()
@@ -396,6 +403,7 @@ async def test_the_pages_on_controlling_an_instance(tmp_path: Path) -> None:
             await shell.paste("kpfctl reload")
             assert (await states())["new"] == "idle"
             words = await shell.paste('eval "$(kpfctl completion bash)"', shell="bash", then="complete -p kpfctl")
+            assert "written to " in await shell.paste("kpfctl completion bash --install")
             assert re.match("complete .*-F _kpf_complete kpfctl$", words)
             await shell.paste("kpfctl -f forwards.yaml shutdown")
             await trio.to_thread.run_sync(instance.wait, PATIENCE)

@@ -55,6 +55,7 @@ async def test_only_the_forwards_of_a_group_start_and_the_others_can_be_started(
             assert (await ctl("start", "--group", "backend")).stdout == ""  # they run
             assert (await ctl("stop", "--group", "frontend", "--group", "backend")).returncode == 0
             assert {each["state"] for each in (await peer.list()).values()} == {"stopped"}
+            assert (await ctl("start", "web", "--wait")).stdout == "web\n"
             wrong = await ctl("restart", "--group", "bakcend")
             assert wrong.returncode == 1
             assert wrong.stderr == 'kpfctl: no forward is in the group "bakcend". There is: all, backend, frontend\n'

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +281,14 @@ async def test_one_sign_in_for_all_that_is_asked(tmp_path: Path) -> None:
         assert by_id(report)["other"]["rights"]["create pods/portforward"]
 
 
+def words_of_children(pid: int) -> set[str]:
+    found = set[str]()
+    for child in psutil.Process(pid).children():
+        with suppress(psutil.Error):  # it has ended meanwhile
+            found |= set(child.cmdline())
+    return found
+
+
 @pytest.mark.long
 async def test_a_cluster_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
     config = """
@@ -300,7 +308,7 @@ async def test_a_cluster_that_does_not_answer_is_given_up(tmp_path: Path) -> Non
                 [sys.executable, "-m", "kpf_supervise", "--kubectl", NEWEST.path, "--init", "--context", "silent"],
                 env=surroundings(tmp_path, kubeconfig),
             )
-            await until(lambda: any("proxy" in each.cmdline() for each in psutil.Process(process.pid).children()))
+            await until(lambda: "proxy" in words_of_children(process.pid))
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 130
 

@@ -94,6 +94,9 @@ def test_every_verb_takes_groups() -> None:
     instance.calls.clear()
     assert run(instance, "start", "--group", "back").stdout == "api\n"
     assert instance.calls == [("restart", "api")]
+    assert [run(instance, "start", *ids).stdout for ids in (["api"], ["db"], ["a*"])] == ["api\n", "", "api\n"]
+    assert "Name the port to forward" in run(instance, "start", "nosuch").stderr
+    assert "Name the port to forward" in run(instance, "start", "api", "-n", "shop").stderr
     for verb in ("logs", "describe"):
         done = run(Instance(), verb)
         assert (done.exit_code, "Name the forwards, or a group of them: --group NAME." in done.stderr) == (2, True)

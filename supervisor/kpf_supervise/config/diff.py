@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kpf_supervise.model import Forward
 
@@ -21,10 +21,16 @@ class Plan:
 
 
 def plan(running: Mapping[str, Forward | None], wanted: Iterable[Forward]) -> Plan:
-    """The plan that leads from the running forwards to the wanted ones. A forward with unchanged settings is in neither
-    list. A running forward given as None is restarted whatever its settings."""
+    """The plan that leads from the running forwards to the wanted ones. A forward with unchanged settings, its groups
+    aside, is in neither list. A running forward given as None is restarted whatever its settings."""
     new = {forward.id: forward for forward in wanted}
     return Plan(
-        stop=tuple(id for id, forward in running.items() if new.get(id) != forward),
-        start=tuple(forward for id, forward in new.items() if running.get(id) != forward),
+        stop=tuple(id for id, forward in running.items() if not _same(forward, new.get(id))),
+        start=tuple(forward for id, forward in new.items() if not _same(running.get(id), forward)),
     )
+
+
+def _same(running: Forward | None, wanted: Forward | None) -> bool:
+    if running is None or wanted is None:
+        return False
+    return running == wanted or replace(running, groups=wanted.groups) == wanted

@@ -19,6 +19,7 @@ UNTOLD = (
     "restarts",
     "connections",
     "held",
+    "lease",
     "bytes_in",
     "bytes_out",
 )

@@ -221,7 +221,8 @@ class Supervisor:
             entry = self._entries[forward.id] = Entry(self._board.add(forward, origin), self._shared)
             entry.by_user = forward.id not in running and self.stopped_earlier.recalls(forward, origin)
         for id, each in listed.items():
-            self._entries[id].status.origin = each.origin
+            status = self._entries[id].status
+            status.origin, status.forward = each.origin, each.forward  # one that goes on may be in other groups
         ready, processes = [], Processes()
         begins = [self._entries[forward.id] for forward in changes.start]
         freed = [e for e in self._entries.values() if e.lost and self._ports.became_free(e.forward)]

@@ -60,11 +60,11 @@ def _check_words(words: Words, every: bool) -> None:
         raise click.UsageError("Name the forwards, or use --all.")
 
 
-def start_stopped(groups: Sequence[str], wait: bool, timeout: float, keep_waiting: bool) -> None:
-    """Start those forwards of the groups that do not listen, print their ids, and with `wait` do what the verb does."""
+def start_stopped(words: Words, wait: bool, timeout: float, keep_waiting: bool) -> None:
+    """Start those of the forwards that do not listen, print their ids, and with `wait` do what the verb does."""
     with connect() as client:
         forwards = client.call("portforward:list")
-        ids = resolve(Words(groups=groups), forwards)
+        ids = resolve(words, forwards)
         for id in [each["id"] for each in forwards if each["id"] in ids and not each["listening"]]:
             client.call("restart", id=id)
             click.echo(id)

@@ -24,7 +24,7 @@ from kpf_supervise.kpfctl.group import (
     main,
     timeout_option,
 )
-from kpf_supervise.kpfctl.ids import Forwards
+from kpf_supervise.kpfctl.ids import Forwards, Words, meant
 from kpf_supervise.model import FINAL, Cause, Target
 from kpf_supervise.panel.cells import local
 
@@ -33,6 +33,7 @@ _KNOWN = ("active", "idle", "waiting", "reconnecting", "failed")  # states that 
 _EXAMPLES = (
     "kpfctl start service/web 8081:http 9091:9090 -n shop --wait",
     "kpfctl start -l app=search 9200 --lazy",
+    "kpfctl start web/http",
     "kpfctl start --group backend --wait",
 )
 
@@ -41,7 +42,7 @@ _EXAMPLES = (
 @click.argument(
     "words",
     nargs=-1,
-    metavar="TARGET [LOCAL:]REMOTE... | --group NAME",
+    metavar="TARGET [LOCAL:]REMOTE... | ID... | --group NAME",
     shell_complete=complete_target_and_ports,
 )
 @click.option("-l", "--selector", help="Instead of a TARGET: a label selector, as for kubectl -l.")
@@ -81,14 +82,20 @@ def start(
     What can't work, such as a service that does not exist or may not be read, is told at once and not started. With
     --keep-waiting, it is started all the same.
 
-    With --group instead of a TARGET, start those forwards of the file's group that are stopped, as they are declared.
+    With IDs or --group instead of a TARGET, start those of these forwards that are stopped, as they are declared.
     """
     if groups:
         if words or selector or name or any(options.values()):
             raise click.UsageError("--group starts forwards as they are declared: leave out all else but --wait.")
-        start_stopped(groups, wait, timeout, keep_waiting)
+        start_stopped(Words(groups=groups), wait, timeout, keep_waiting)
         return
-    what, pairs = _read(words, selector, options)
+    try:
+        what, pairs = _read(words, selector, options)
+    except click.UsageError:
+        if selector or name or any(options.values()) or not _are_ids(words):
+            raise
+        start_stopped(Words(words), wait, timeout, keep_waiting)
+        return
     with connect() as client:
         ids = _start(client, what, pairs, name, options)
         missing: Forwards = []
@@ -129,6 +136,16 @@ def _read(words: Sequence[str], selector: str | None, options: dict[str, Any]) -
         options["kubeconfig"] = str(options["kubeconfig"].absolute())
     options["lazy"] = options["lazy"] or None  # None: the file's default
     return what, pairs
+
+
+def _are_ids(words: Sequence[str]) -> bool:
+    """Whether each word means forwards that are listed."""
+    try:
+        with connect() as client:
+            forwards = client.call("portforward:list")
+    except (NoAnswer, Refused):
+        return False
+    return bool(words) and all(meant(word, forwards) for word in words)
 
 
 def _start(client: Client, what: Target, pairs: list[Port], name: str | None, options: dict[str, Any]) -> list[str]:
