@@ -76,8 +76,7 @@ def test_every_line_of_a_block_is_run_or_has_a_reason() -> None:
 
 
 def test_every_block_is_of_a_language_that_a_test_reads() -> None:
-    """The Python block is run in test_control.py; yaml, ini and xml are read in test_docs.py and test_background.py, and
-    json is read here."""
+    """The Python block is run in test_control.py; others are read in test_docs.py, test_background.py and here."""
     languages = {language for page in PAGES.values() for language in re.findall(r"(?m)^```(\w+)$", page)}
     assert languages == {"sh", "python", "yaml", "json", "ini", "xml", "text"}
     assert [page for page in PAGES for _ in blocks(page, "python")] == ["control-protocol.md"]
