@@ -16,7 +16,7 @@ from kpf_supervise.decision.tunnel_states import Check, TunnelRecord, TunnelStat
 from kpf_supervise.model import Cause, Problem, State, Target
 from tests.decision.world import FORWARD, TARGET, World, pod
 
-HISTORIES = int(os.environ.get("HISTORIES", "250"))  # make soak plays 10,000
+HISTORIES = int(os.environ.get("HISTORIES", "150"))  # make soak plays 10,000
 PODS = st.sampled_from(["web-1", "web-2", "web-3"])
 SAID = st.sampled_from([Cause.REMOTE_REFUSED, Cause.POD_GONE, Cause.STALLED, Cause.LOST])
 ENDS = st.sampled_from(

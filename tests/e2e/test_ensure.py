@@ -18,6 +18,7 @@ import psutil
 import trio
 
 from kpf_supervise.sandbox import Cluster, CredentialPlugin, open_cluster, write_kubeconfig
+from tests import preforked
 from tests.kubectls import KUBECTLS
 from tests.program import PATIENCE, get, supervising, surroundings, until
 
@@ -36,14 +37,7 @@ class Scripts:
 
     async def kpfctl(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         with trio.fail_after(2 * PATIENCE):
-            done = await trio.run_process(
-                [sys.executable, "-m", "kpf_supervise.kpfctl", *words],
-                env=self.environment | variables,
-                stdin=b"",
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
-            )
+            done = await preforked.run("-m", "kpf_supervise.kpfctl", *words, env=self.environment | variables)
         return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     async def ensure(self, *words: str, **variables: str) -> int:

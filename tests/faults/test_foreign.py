@@ -72,7 +72,7 @@ async def test_a_line_that_is_no_event_ends_that_watch_alone(tmp_path: Path) -> 
         async with supervising(tmp_path, NEWEST, cluster.kubeconfig, config) as instance:
             pod = (await instance.until("active", "web"))["pod"]
             async with trio.open_nursery() as nursery:
-                load = Load(instance.port("web"))
+                load = Load(instance.port("web"), clients=2)
                 nursery.start_soon(load.run)
                 for line in WATCHED:
                     await load.more(5)

@@ -19,7 +19,7 @@ from kpf_supervise.importing.conversion import convert
 from kpf_supervise.loading.loader import parse
 from tests.importing.examples import EXAMPLES
 
-CASES = int(os.environ.get("HISTORIES", "200"))  # always the same ones, unless a number is given
+CASES = int(os.environ.get("HISTORIES", "100"))  # always the same ones, unless a number is given
 FIXED = "HISTORIES" not in os.environ
 KINDS = {"target", "selector", "ports", "namespace", "context", "kubeconfig", "address", "enabled", "lazy"}
 HOSTILE = "a\x1b]0;owned\x07\nforwards: {evil: 1}\r\n# \u202e\u2028 \ud800 'x' \"y\" : *a &b !!c {{d}} $(e) `f` \\"

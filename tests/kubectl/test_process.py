@@ -175,11 +175,11 @@ async def test_a_child_that_never_gets_ready_has_its_cause() -> None:
     assert child.exited.cause is Cause.POD_NOT_RUNNING
 
 
-async def test_a_million_lines_do_not_stop_a_child() -> None:
+async def test_many_lines_do_not_stop_a_child() -> None:
     """kubectl writes a line for each connection; a full pipe would stop it."""
-    script = "echo 'Forwarding from 127.0.0.1:1 -> 2'; yes 'Handling connection for 1' | head -n 200000"
+    script = "echo 'Forwarding from 127.0.0.1:1 -> 2'; yes 'Handling connection for 1' | head -n 50000"
     child = new_child()
     async with open_orphan_guard() as keeper:
         with trio.fail_after(20):
             await child.run(["sh", "-c", script], keeper, os.environ)
-    assert child.handled == 200_000
+    assert child.handled == 50_000

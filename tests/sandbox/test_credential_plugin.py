@@ -85,6 +85,7 @@ async def test_its_token_is_renewed_whenever_it_expires(client: Client, plugin: 
         with trio.fail_after(PATIENCE):
             while len(plugin.runs) < 3:
                 assert (await proxy.ask("/version"))[0] == 200
+                await trio.sleep(0.05)
     assert client.cluster.tokens.refused == 0
 
 

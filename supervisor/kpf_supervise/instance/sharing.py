@@ -171,12 +171,21 @@ class Sharing:
             while status.state not in (State.ACTIVE, State.IDLE):
                 if self._board.statuses.get(status.forward.id) is not status or status.state is State.STOPPED:
                     raise ForwardError(Problem(Cause.OTHER, f"{status.forward.id} was stopped meanwhile"))
-                if status.hopeless and status.problem is not None:
-                    raise ForwardError(status.problem)
+                if (final := self._final(status)) is not None:
+                    raise ForwardError(final)
                 if await anext(events, None) is None:
                     raise Ending
             return
         raise ForwardError(self._not_yet(status))
+
+    def _final(self, status: Status) -> Problem | None:
+        """Why it can't become active. A sign-in that has succeeded since counts before its failure is forgotten by all
+        who met with it."""
+        problem = status.problem if status.hopeless else None
+        if problem is not None and problem.cause is Cause.CREDENTIALS:
+            logins = list(self._supervisor.logins.of_context(status.context))
+            return problem if not logins or any(login.problem is not None for login in logins) else None
+        return problem
 
     def _not_yet(self, status: Status) -> Problem:
         why = status.problem or next((each.message for each in reversed(status.log) if each.printed), "no answer yet")
