@@ -226,6 +226,26 @@ async def test_a_sign_in_that_takes_its_time_goes_on_after_the_timeout(
         assert trio.current_time() == 105
 
 
+async def test_the_failure_of_a_sign_in_is_not_the_last_word_once_another_one_has_succeeded(
+    instance: Instance, autojump_clock: MockClock
+) -> None:
+    instance.problem = expired = Problem(Cause.CREDENTIALS, "it has expired")
+    instance.signing_in = [login := SimpleNamespace(signing_in="", problem=None)]
+    async with instance.runs():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(instance.ensure)
+            await trio.sleep(2)
+            (status,) = instance.board.statuses.values()
+            assert status.hopeless
+            instance.problem = None
+            await instance.restart(status.forward.id)
+        assert (status.state, trio.current_time()) == (State.ACTIVE, 3)
+        instance.problem = login.problem = expired
+        instance.board.changed(status, Trigger.GIVE_UP, "again", problem=expired)
+        with pytest.raises(ForwardError, match="it has expired"):
+            await instance.ensure()
+
+
 async def test_whoever_gives_up_takes_nothing_from_those_that_wait_on(
     instance: Instance, autojump_clock: MockClock
 ) -> None:
