@@ -18,6 +18,7 @@ import trio
 
 from kpf_supervise.kubectl.process import lines
 from kpf_supervise.sandbox import CredentialPlugin, open_cluster, write_kubeconfig
+from tests import preforked
 from tests.kubectls import KUBECTLS
 from tests.program import PATIENCE, Instance, get, supervising, surroundings
 
@@ -194,3 +195,21 @@ async def test_a_cluster_that_does_not_answer_holds_up_nobody(tmp_path: Path) ->
         begun = time.monotonic()
         assert await offered(plugged(tmp_path, kubeconfig), "service/") == [":0"]
         assert time.monotonic() - begun < 15, "kubectl itself would wait without end"
+
+
+async def test_each_way_to_start_signs_in_once(tmp_path: Path) -> None:
+    plugin = CredentialPlugin(tmp_path / "plugin")
+    program = ["-m", "kpf_supervise", "--kubectl", NEWEST.path]
+    async with open_cluster(tmp_path) as cluster:
+        cluster.tokens.ask()
+        kubeconfig = write_kubeconfig(tmp_path / "secure", dev=cluster.context(plugin.user))
+        for arguments, printed in (
+            (["service/web", ":http", "-n", "dev", "--", "sh", "-c", 'curl -sS "$KPF_WEB_ADDR"'], "web-"),
+            (["--init", "-n", "dev"], "# The services of namespace dev of context dev"),
+            (["--check", "--live", "service/web", ":http", "--context", "dev"], "kubectl "),
+        ):
+            before = len(plugin.runs)
+            with trio.fail_after(PATIENCE):
+                done = await preforked.run(*program, *arguments, env=surroundings(tmp_path, kubeconfig))
+            assert done.stdout.decode().startswith(printed), done.stderr
+            assert len(plugin.runs) == before + 1, arguments
