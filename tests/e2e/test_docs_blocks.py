@@ -45,6 +45,8 @@ NOT_RUN = {  # why → lines
         'make bench ARGS="--only far,login"',
         'make bench ARGS="--target service/NAME --port PORT --namespace NAMESPACE"',
         "make screenshots",
+        "make man",
+        "make zipapp",
     },
     "it needs the extra web, and a browser: tests/e2e/test_panel_web.py": {"kpfctl panel --web"},
     "it installs or removes a program of the reader": {
