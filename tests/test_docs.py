@@ -22,7 +22,7 @@ from kpf_supervise.kpfctl import program
 from kpf_supervise.kpfctl.group import main as ctl
 from kpf_supervise.loading.loader import parse
 from kpf_supervise.model import TARGET_KINDS, TEMPLATE, Cause, State, Status
-from kpf_supervise.panel.keys import KEYS, MOVES
+from kpf_supervise.panel_state.keys import KEYS, MOVES
 from tests.faults.matrix import FAULTS, row
 
 ROOT = Path(__file__).parent.parent

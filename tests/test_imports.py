@@ -28,6 +28,8 @@ ROOMS = [
     "sign_in",
     "api",
     "events",
+    "runtime",
+    "watching",
     "discovery",
     "decision",
     "forwarding",
@@ -38,7 +40,10 @@ ROOMS = [
     "proxying",
     "metrics",
     "control",
+    "panel_state",
+    "panel_widgets",
     "panel",
+    "shell_completion",
     "kpfctl",
     "inspection",
     "app",
@@ -95,12 +100,12 @@ PURE = [
     "kubectl.proxy",
     "events.serialize",
     "events.summary",
-    "discovery.api_objects",
-    "discovery.objects",
-    "discovery.pods",
-    "discovery.services",
+    "watching.api_objects",
+    "watching.objects",
+    "watching.pods",
+    "watching.services",
     "discovery.choice",
-    "discovery.listing",
+    "watching.listing",
     "discovery.sight",
     "decision.tunnel_states",
     "decision.facts",
@@ -116,7 +121,7 @@ PURE = [
     "sources.members",
     "sources.namespaces",
     "inspection.file_from_cluster",
-    "instance.environment",
+    "runtime.environment",
     "instance.leases",
     "instance.origins",
     "instance.stopped",
@@ -132,15 +137,19 @@ PURE = [
     "control.jsonrpc",
     "control.methods",
     "kpfctl.ids",
-    "panel.state",
-    "panel.columns",
-    "panel.cells",
-    "panel.ending",
-    "panel.keys",
-    "panel.starting",
-    "panel.words",
+    "panel_state.state",
+    "panel_state.columns",
+    "panel_state.cells",
+    "panel_state.ending",
+    "panel_state.keys",
+    "panel_state.starting",
+    "panel_state.words",
 ]
-PANEL = ["actions", "begin", "driver", "following", "footer", "hands", "link", "program", "screens", "table"]
+PANEL = [
+    *(f"panel_state/{name}" for name in ("hands", "link")),
+    *(f"panel_widgets/{name}" for name in ("begin", "footer", "screens", "table")),
+    *(f"panel/{name}" for name in ("actions", "driver", "following", "program")),
+]
 FOLDER = Path(kpf_supervise.__file__).parent
 LONGEST = 300  # lines of a file
 
@@ -207,7 +216,7 @@ def test_the_sandbox_is_apart() -> None:
 
 def test_asyncio_is_only_in_the_process_of_the_panel_and_trio_is_not() -> None:
     """`child` is the end that the supervisor has of it."""
-    of_panel = {FOLDER / f"panel/{name}.py" for name in PANEL}
+    of_panel = {FOLDER / f"{name}.py" for name in PANEL}
     served = FOLDER / "panel/web.py"  # a process of its own, too
     for file in FOLDER.rglob("*.py"):
         found = imports(file)
@@ -233,7 +242,9 @@ def test_asyncio_is_only_in_the_process_of_the_panel_and_trio_is_not() -> None:
         "loading",
         "events",
         "control",
-        "instance",
+        "runtime",
+        "panel_state",
+        "panel_widgets",
         "panel",
         "kubectl",
     }

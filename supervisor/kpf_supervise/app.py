@@ -22,14 +22,9 @@ from kpf_supervise.control.unix_socket import Running, control_socket
 from kpf_supervise.events.board import Board
 from kpf_supervise.events.log import print_events
 from kpf_supervise.events.notifications import notify, ring_on
-from kpf_supervise.instance.command import Command, until_ready
 from kpf_supervise.instance.desired_state import DesiredState
-from kpf_supervise.instance.detach import say_up, shutdown_line
-from kpf_supervise.instance.paths import owns_terminal, socket_of
-from kpf_supervise.instance.sandbox_cluster import open_sandbox
 from kpf_supervise.instance.sharing import Sharing
 from kpf_supervise.instance.supervisor import Supervisor
-from kpf_supervise.instance.systemd import tell_service_manager
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
 from kpf_supervise.metrics.keeper import MetricsKeeper
 from kpf_supervise.model import Cluster
@@ -37,6 +32,11 @@ from kpf_supervise.panel.child import run_panel
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.open_files import raise_limit, shortage_told
 from kpf_supervise.proxying.proxy import ProxyKeeper
+from kpf_supervise.runtime.command import Command, until_ready
+from kpf_supervise.runtime.detach import say_up, shutdown_line
+from kpf_supervise.runtime.paths import owns_terminal, socket_of
+from kpf_supervise.runtime.sandbox_cluster import open_sandbox
+from kpf_supervise.runtime.systemd import tell_service_manager
 from kpf_supervise.sources.sources import Sources
 from kpf_supervise.text import one_line
 

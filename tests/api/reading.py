@@ -14,9 +14,9 @@ import trio.testing
 from kpf_supervise import model
 from kpf_supervise.api.process import READING
 from kpf_supervise.api.server import ApiServer, Interrupted
-from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
 from kpf_supervise.model import ForwardError
+from kpf_supervise.runtime.socket_folder import socket_folder
 from kpf_supervise.sandbox import Cluster
 from tests.kubectls import Kubectl
 from tests.program import PATIENCE

@@ -16,8 +16,8 @@ import pytest
 import trio
 
 from kpf_supervise.control.client import Client, NoAnswer, find
-from kpf_supervise.instance.paths import make_private, runtime_folder, socket_of
-from kpf_supervise.panel.link import Link
+from kpf_supervise.panel_state.link import Link
+from kpf_supervise.runtime.paths import make_private, runtime_folder, socket_of
 
 NOBODY = 65534
 only_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")

@@ -17,12 +17,12 @@ from kpf_supervise.control import jsonrpc
 from kpf_supervise.control.handlers import Handlers
 from kpf_supervise.control.jsonrpc import Refusal
 from kpf_supervise.control.methods import METHODS, arguments
-from kpf_supervise.discovery.listing import Listed, Port
 from kpf_supervise.events.board import Board
 from kpf_supervise.instance.sharing import Shared
 from kpf_supervise.kubectl.answers import KubeConfig
 from kpf_supervise.model import TEMPLATE, Cluster, Forward, Status, Target
 from kpf_supervise.sign_in.login import Login
+from kpf_supervise.watching.listing import Listed, Port
 from tests.anything import EXAMPLES, RANDOM, json_value, made, text
 
 pytestmark = RANDOM

@@ -27,10 +27,10 @@ from kpf_supervise.decision.facts import (
 )
 from kpf_supervise.decision.tunnel_states import TunnelRecord, TunnelState
 from kpf_supervise.discovery.choice import Destination
-from kpf_supervise.discovery.pods import Pod, PodSet
 from kpf_supervise.discovery.sight import Sight
 from kpf_supervise.model import TRANSITIONS, Cause, Forward, Problem, Reconnect, State, Target
 from kpf_supervise.primitives.backoff import Tries
+from kpf_supervise.watching.pods import Pod, PodSet
 
 TARGET = Target("selector", "app=web")
 FORWARD = Forward(id="web", target=TARGET, remote=8080, reconnect=Reconnect(attempts=3, initial=0.5, max=4))

@@ -12,14 +12,14 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kpf_supervise.discovery.api_objects import Named, ObjectList
 from kpf_supervise.discovery.choice import choose, destination, remote_port
-from kpf_supervise.discovery.listing import read_names, read_ports, read_targets
-from kpf_supervise.discovery.objects import Expired
-from kpf_supervise.discovery.pods import Pod, PodSet, read_pod
 from kpf_supervise.kubectl.answers import KubeConfig, Malformed, VersionInfo, decode
 from kpf_supervise.kubectl.contexts import resolve
 from kpf_supervise.model import TARGET_KINDS, Cluster, ForwardError, Target
+from kpf_supervise.watching.api_objects import Named, ObjectList
+from kpf_supervise.watching.listing import read_names, read_ports, read_targets
+from kpf_supervise.watching.objects import Expired
+from kpf_supervise.watching.pods import Pod, PodSet, read_pod
 from tests.anything import EXAMPLES, RANDOM, json_value, made, some_bytes, spoilt
 
 pytestmark = RANDOM

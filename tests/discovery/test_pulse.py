@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from kpf_supervise.discovery import sleep_detector
-from kpf_supervise.discovery.watch import Pulse
+from kpf_supervise.watching import sleep_detector
+from kpf_supervise.watching.watch import Pulse
 
 
 def test_a_real_server_may_be_silent_for_one_and_a_half_of_its_minutes() -> None:

@@ -17,7 +17,7 @@ import trio
 import trio.testing
 
 from kpf_supervise.cli.program import main
-from kpf_supervise.instance.environment import alike, variables
+from kpf_supervise.runtime.environment import alike, variables
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests import preforked
 from tests.kubectls import KUBECTLS
@@ -122,7 +122,7 @@ async def test_a_signal_goes_to_the_command_and_all_ends_with_it(tmp_path: Path)
 async def commanding(folder: Path, script: str, ready: bool = True) -> AsyncIterator[Instance]:
     """An instance whose command is this script, which has touched `ready`; one that ignores SIGTERM has less GRACE."""
     if "trap ''" in script:
-        (folder / "sitecustomize.py").write_text("import kpf_supervise.instance.command as c\nc.GRACE = 1.0\n")
+        (folder / "sitecustomize.py").write_text("import kpf_supervise.runtime.command as c\nc.GRACE = 1.0\n")
     words = ["--", "sh", "-c", f"cd {folder}; echo $$ > pid; {script}"]
     async with open_cluster(folder) as cluster:
         more = {"PYTHONPATH": str(folder)}

@@ -10,16 +10,16 @@ import trio
 
 from kpf_supervise import model
 from kpf_supervise.api.server import ApiServer
-from kpf_supervise.discovery.outage import Outage
-from kpf_supervise.discovery.pods import PODS, Pod, read_pod
-from kpf_supervise.discovery.questions import Questions
-from kpf_supervise.discovery.watch import Watch
-from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
 from kpf_supervise.primitives.signal import Signal
+from kpf_supervise.runtime.socket_folder import socket_folder
 from kpf_supervise.sandbox import Cluster, content, open_cluster
 from kpf_supervise.sandbox.store import Object
 from kpf_supervise.sandbox.watch import End
+from kpf_supervise.watching.outage import Outage
+from kpf_supervise.watching.pods import PODS, Pod, read_pod
+from kpf_supervise.watching.questions import Questions
+from kpf_supervise.watching.watch import Watch
 from tests.conftest import NEWEST
 
 CROWD = 2000
@@ -49,7 +49,7 @@ async def test_no_event_is_lost_or_told_twice_when_a_stream_ends_is_cut_or_has_e
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "kpf_supervise.discovery.watch._BRIEF", 0.05
+        "kpf_supervise.watching.watch._BRIEF", 0.05
     )  # seconds: the pauses between streams that end at once
     notices: list[str] = []
     told: list[Pod | None] = []  # None: all were listed anew

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from kpf_supervise.instance.paths import name_of
+from kpf_supervise.runtime.paths import name_of
 from kpf_supervise.sandbox import Cluster, open_cluster
 from tests.conftest import NEWEST
 from tests.e2e.test_text import FORGED

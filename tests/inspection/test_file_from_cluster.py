@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from kpf_supervise.config.contents import Config
-from kpf_supervise.discovery.listing import Workload, read_workload
 from kpf_supervise.inspection import file_from_cluster
 from kpf_supervise.inspection.file_from_cluster import Offer, Place, file_of, local_ports, read_offer
 from kpf_supervise.loading.loader import parse
 from kpf_supervise.sandbox import objects
+from kpf_supervise.watching.listing import Workload, read_workload
 
 SHOP = Place("kind-dev", "shop")
 HTTP = {"name": "http", "port": 80, "targetPort": "http"}

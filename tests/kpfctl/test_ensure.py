@@ -16,11 +16,11 @@ from click.testing import CliRunner, Result
 from kpf_supervise.control import client
 from kpf_supervise.control.unix_socket import control_socket
 from kpf_supervise.events import serialize
-from kpf_supervise.instance.background import background_socket, in_background
-from kpf_supervise.instance.paths import runtime_folder, socket_of
 from kpf_supervise.kpfctl import ensure, program
 from kpf_supervise.kpfctl.group import main
 from kpf_supervise.model import TEMPLATE, State, Status, Target
+from kpf_supervise.runtime.background import background_socket, in_background
+from kpf_supervise.runtime.paths import runtime_folder, socket_of
 
 Asked = list[tuple[Any, ...]]
 

@@ -9,9 +9,9 @@ import pytest
 
 from kpf_supervise.control.client import Refused
 from kpf_supervise.kpfctl import program
-from kpf_supervise.kpfctl.completion import complete_groups, complete_ids
 from kpf_supervise.kpfctl.group import main
 from kpf_supervise.kpfctl.ids import Words, resolve, selected
+from kpf_supervise.shell_completion.completion import complete_groups, complete_ids
 
 FORWARDS: list[dict[str, Any]] = [
     {"id": id, "localPort": port, "groups": groups}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from kpf_supervise.events.serialize import port_forward
 from kpf_supervise.kpfctl.rendering import row, table
 from kpf_supervise.model import TEMPLATE, Cause, Problem, State, Status
-from kpf_supervise.panel.cells import local
+from kpf_supervise.panel_state.cells import local
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
 

@@ -14,8 +14,8 @@ from textual.pilot import Pilot
 from kpf_supervise.control.client import Refused
 from kpf_supervise.events.serialize import port_forward
 from kpf_supervise.model import TEMPLATE, State, Status
-from kpf_supervise.panel.link import Lost
 from kpf_supervise.panel.program import Panel
+from kpf_supervise.panel_state.link import Lost
 
 NOW = 1_700_000_000.0
 TIME = "2023-11-14T22:13:20Z"

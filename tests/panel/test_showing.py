@@ -12,8 +12,8 @@ from kpf_supervise.control.client import Refused
 from kpf_supervise.events.serialize import moment
 from kpf_supervise.model import State
 from kpf_supervise.panel import following, program
-from kpf_supervise.panel.ending import ENDED, GONE
 from kpf_supervise.panel.program import Panel
+from kpf_supervise.panel_state.ending import ENDED, GONE
 from tests.panel.instance import NOW, Instance, event, forward, played, showing
 
 FOREIGN = "[red]x[/red] [@click=app.quit]y[/] [link=http://a]"

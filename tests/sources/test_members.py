@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from kpf_supervise.discovery.choice import Destination, choose, destination
-from kpf_supervise.discovery.pods import Pod, PodSet
 from kpf_supervise.model import Forward, Target
 from kpf_supervise.sources.members import Member, forwards_of, members
-from tests.discovery.test_pods import pod
+from kpf_supervise.watching.pods import Pod, PodSet
+from tests.watching.test_pods import pod
 
 SET = ("StatefulSet", "db")
 DB = Forward(id="db", target=Target("statefulset", "db"), remote=5432, local=5432)

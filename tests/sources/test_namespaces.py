@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from kpf_supervise.config.contents import ServiceGroup
-from kpf_supervise.discovery.objects import Change, ObjectSet
-from kpf_supervise.discovery.services import SERVICES, Service, ServicePort, read_service
 from kpf_supervise.model import TEMPLATE, Cluster
 from kpf_supervise.sources.namespaces import Addresses, Known, forwards_of
+from kpf_supervise.watching.objects import Change, ObjectSet
+from kpf_supervise.watching.services import SERVICES, Service, ServicePort, read_service
 
 HTTP = ServicePort(80, "http", "TCP")
 GROUP = ServiceGroup(template=TEMPLATE)

@@ -15,13 +15,13 @@ from kpf_supervise.control.cluster_methods import answer
 from kpf_supervise.control.jsonrpc import Refusal
 from kpf_supervise.control.methods import arguments
 from kpf_supervise.discovery.catalog import Catalog
-from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
-from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import open_orphan_guard
 from kpf_supervise.model import TEMPLATE, Cluster, ForwardError
+from kpf_supervise.runtime.socket_folder import socket_folder
 from kpf_supervise.sign_in.logins import Logins
+from kpf_supervise.watching.watches import Watches
 
 _PATIENCE = 2.0  # seconds
 

@@ -16,7 +16,7 @@ from kpf_supervise.cli.kubectl import chosen_kubectl, not_runnable
 from kpf_supervise.cli.words import default_file, is_file
 from kpf_supervise.config.words import is_target
 from kpf_supervise.control.methods import METHODS
-from kpf_supervise.kpfctl.completion import Items, beginning, ports, targets
+from kpf_supervise.shell_completion.completion import Items, beginning, ports, targets
 
 _FILES = [CompletionItem("", type="file")]
 _CONFIGS = ("*.yaml", "*.yml")

@@ -15,9 +15,9 @@ from kpf_supervise.inspection.local import held_by
 from kpf_supervise.inspection.making import make
 from kpf_supervise.inspection.report import document, lines
 from kpf_supervise.inspection.session import Session, ask
-from kpf_supervise.instance.paths import socket_of
 from kpf_supervise.kpfctl.rendering import takes_all
 from kpf_supervise.model import Cluster, ForwardError
+from kpf_supervise.runtime.paths import socket_of
 
 
 def print_made(binary: str, cluster: Cluster, namespace: str | None, sandbox: bool) -> int:

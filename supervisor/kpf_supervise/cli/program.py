@@ -226,7 +226,7 @@ def main(
             raise click.UsageError("--detach can't be combined with a COMMAND: the instance ends when the COMMAND ends")
         if config is not None and settings.mark is None:
             raise click.UsageError("--detach reads CONFIG twice, and a pipe is read only once. Name a file")
-        from kpf_supervise.instance.detach import detach as start_apart
+        from kpf_supervise.runtime.detach import detach as start_apart
 
         arguments = [word for word in sys.argv[1:] if word != "--detach"]
         sys.exit(start_apart(arguments, config, settings.forwards))
@@ -234,8 +234,8 @@ def main(
     import trio
 
     from kpf_supervise.app import Job, run
-    from kpf_supervise.instance.environment import alike
-    from kpf_supervise.instance.paths import has_terminal
+    from kpf_supervise.runtime.environment import alike
+    from kpf_supervise.runtime.paths import has_terminal
 
     if command and (pair := alike(each.id for each in settings.only(groups).forwards if each.enabled)):
         raise click.UsageError(f"{pair[0]} and {pair[1]} would share their KPF_… variables: rename one")
@@ -268,7 +268,7 @@ def program(name: str = "kpf-supervise") -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # prints ? for a character that Latin-1, for example, lacks
     if _COMPLETE in os.environ:  # the shell asks
-        import kpf_supervise.kpfctl.shells  # noqa: F401  tells click how to answer
+        import kpf_supervise.shell_completion.shells  # noqa: F401  tells click how to answer
     try:
         main(prog_name=name, complete_var=_COMPLETE)
     finally:

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 from kpf_supervise.control import jsonrpc
 from kpf_supervise.control.unix_socket import check_owner
-from kpf_supervise.instance.background import in_background
-from kpf_supervise.instance.paths import distrust, runtime_folder, socket_of
+from kpf_supervise.runtime.background import in_background
+from kpf_supervise.runtime.paths import distrust, runtime_folder, socket_of
 
 TIMEOUT = 10.0  # seconds to wait for an instance's answer
 _SHOWN = 3  # targets of an instance that are named

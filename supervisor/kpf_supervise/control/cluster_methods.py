@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kpf_supervise.discovery.catalog import Catalog
-from kpf_supervise.discovery.listing import Port
 from kpf_supervise.kubectl.kubeconfigs import paths_of
 from kpf_supervise.model import ANYWHERE, Cluster, Forward, Target
 from kpf_supervise.text import one_line
+from kpf_supervise.watching.listing import Port
 
 
 async def answer(

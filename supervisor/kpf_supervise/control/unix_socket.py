@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kpf_supervise.instance.paths import make_private, user_name
 from kpf_supervise.model import LONGEST_SOCKET
 from kpf_supervise.primitives.unix_peer import Connected, peer_pid, peer_uid
+from kpf_supervise.runtime.paths import make_private, user_name
 
 _BACKLOG = 1024  # connections that the kernel queues for us
 

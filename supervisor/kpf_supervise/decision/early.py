@@ -7,7 +7,7 @@ from kpf_supervise.decision.facts import Adopt
 from kpf_supervise.decision.step import Step
 from kpf_supervise.decision.tunnel_states import Endpoint, Reason, TunnelRecord, TunnelState, TunnelTrigger
 from kpf_supervise.discovery.choice import STATEFUL
-from kpf_supervise.discovery.pods import Pod
+from kpf_supervise.watching.pods import Pod
 
 
 def start(step: Step) -> None:

@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 from kpf_supervise.counters import Unserved
 from kpf_supervise.decision.tunnel_states import Endpoint, Reason, TunnelRecord, TunnelState
-from kpf_supervise.discovery.pods import Pod
 from kpf_supervise.discovery.sight import Departure, Left, Sight
 from kpf_supervise.model import Forward, Problem, Reconnect, State, Trigger
 from kpf_supervise.primitives.backoff import Tries
+from kpf_supervise.watching.pods import Pod
 
 Incarnation = tuple[str, int]  # see Pod
 _UNLIMITED = Tries(Reconnect(attempts=None))

@@ -9,8 +9,8 @@ from kpf_supervise.decision.facts import Incarnation, Pause
 from kpf_supervise.decision.step import Step
 from kpf_supervise.decision.tunnel_states import Endpoint, Reason, TunnelRecord, TunnelState, TunnelTrigger
 from kpf_supervise.discovery.choice import remote_port
-from kpf_supervise.discovery.pods import Pod
 from kpf_supervise.model import Cause, ForwardError
+from kpf_supervise.watching.pods import Pod
 
 _STARTING, _SERVING = TunnelState.STARTING, TunnelState.SERVING
 

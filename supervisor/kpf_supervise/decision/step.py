@@ -15,8 +15,8 @@ from kpf_supervise.decision.tunnel_states import (
     TunnelState,
     TunnelTrigger,
 )
-from kpf_supervise.discovery.pods import Pod
 from kpf_supervise.model import TRANSITIONS, Trigger
+from kpf_supervise.watching.pods import Pod
 
 
 class WrongTransitionError(Exception):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
-from kpf_supervise.discovery.pods import Pod
 from kpf_supervise.model import Problem
+from kpf_supervise.watching.pods import Pod
 
 
 class TunnelState(StrEnum):

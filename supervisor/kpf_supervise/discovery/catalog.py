@@ -13,12 +13,12 @@ import trio
 
 from kpf_supervise.api.errors import no_answer
 from kpf_supervise.discovery.choice import destination, path_of
-from kpf_supervise.discovery.listing import Listed, Port, read_names, read_ports, read_targets
-from kpf_supervise.discovery.questions import Questions
-from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.kubectl.answers import KubeConfig, Malformed
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem, Target
+from kpf_supervise.watching.listing import Listed, Port, read_names, read_ports, read_targets
+from kpf_supervise.watching.questions import Questions
+from kpf_supervise.watching.watches import Watches
 
 KINDS = ("service", "deployment", "statefulset", "daemonset", "pod")  # ReplicaSets are a Deployment's, nearly always
 _MOST = "?limit=500"  # objects of a kind that are listed: more than anybody chooses from

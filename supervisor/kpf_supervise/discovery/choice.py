@@ -9,12 +9,12 @@ import msgspec
 from msgspec import Raw
 
 from kpf_supervise.config.selectors import Selector, from_label_selector, from_map, parse_selector
-from kpf_supervise.discovery.api_objects import Service, ServicePort, Workload
-from kpf_supervise.discovery.objects import ObjectSet
-from kpf_supervise.discovery.pods import PASSING, Pod
 from kpf_supervise.kubectl.answers import Malformed, decode
 from kpf_supervise.model import Cause, ForwardError, Problem, Target
 from kpf_supervise.text import shorten
+from kpf_supervise.watching.api_objects import Service, ServicePort, Workload
+from kpf_supervise.watching.objects import ObjectSet
+from kpf_supervise.watching.pods import PASSING, Pod
 
 
 @dataclass(frozen=True, slots=True)

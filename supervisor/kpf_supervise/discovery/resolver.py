@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from kpf_supervise.api.errors import no_answer
 from kpf_supervise.discovery.choice import Destination, concerns, destination, path_of
-from kpf_supervise.discovery.objects import ObjectSet
-from kpf_supervise.discovery.pods import PODS, Pod
 from kpf_supervise.discovery.sight import Sight
-from kpf_supervise.discovery.watch import Watch
-from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.kubectl.answers import Malformed
 from kpf_supervise.model import FINAL, Cluster, Forward, ForwardError, Problem
 from kpf_supervise.sign_in.login import Login
+from kpf_supervise.watching.objects import ObjectSet
+from kpf_supervise.watching.pods import PODS, Pod
+from kpf_supervise.watching.watch import Watch
+from kpf_supervise.watching.watches import Watches
 
 
 class TargetResolver:

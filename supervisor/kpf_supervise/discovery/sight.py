@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kpf_supervise.discovery.choice import Choice, Destination, choose, concerns, ready
-from kpf_supervise.discovery.objects import ObjectSet
-from kpf_supervise.discovery.pods import Pod, PodSet
 from kpf_supervise.kubectl.command_line import command
 from kpf_supervise.model import FINAL, Cause, Cluster, Problem, Target
+from kpf_supervise.watching.objects import ObjectSet
+from kpf_supervise.watching.pods import Pod, PodSet
 
 
 class Left(StrEnum):

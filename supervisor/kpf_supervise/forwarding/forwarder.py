@@ -33,7 +33,6 @@ from kpf_supervise.decision.facts import (
 )
 from kpf_supervise.decision.tunnel_states import Endpoint, Patience, TunnelState
 from kpf_supervise.discovery.resolver import TargetResolver
-from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.forwarding.acceptor import ConnectionAcceptor
 from kpf_supervise.forwarding.listener import Listening, shown
@@ -46,6 +45,7 @@ from kpf_supervise.primitives.backoff import Tries
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
 from kpf_supervise.primitives.signal import Signal
 from kpf_supervise.sign_in.login import Login
+from kpf_supervise.watching.watches import Watches
 
 _BUSY = 1.0  # seconds for which a starting kubectl counts as busy; healthy ones take 0.1
 

@@ -11,9 +11,6 @@ import trio
 
 from kpf_supervise.api.errors import no_answer
 from kpf_supervise.api.process import REVIEWS
-from kpf_supervise.discovery.pods import Pod, PodSet, read_pod
-from kpf_supervise.discovery.questions import Questions
-from kpf_supervise.discovery.services import Service, read_service
 from kpf_supervise.inspection.findings import CheckedCluster
 from kpf_supervise.inspection.rights import Right, read_review, review
 from kpf_supervise.inspection.session import Session
@@ -22,6 +19,9 @@ from kpf_supervise.kubectl.answers import Malformed, Version, decode
 from kpf_supervise.kubectl.command_line import command
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem
 from kpf_supervise.text import one_line
+from kpf_supervise.watching.pods import Pod, PodSet, read_pod
+from kpf_supervise.watching.questions import Questions
+from kpf_supervise.watching.services import Service, read_service
 
 _T = TypeVar("_T")
 _VERSION = "/version"  # every user may read it: ClusterRole system:public-info-viewer

@@ -8,15 +8,15 @@ from typing import NamedTuple
 from msgspec import Raw
 
 from kpf_supervise.config.selectors import from_map
-from kpf_supervise.discovery import api_objects
 from kpf_supervise.discovery.choice import unmapped
-from kpf_supervise.discovery.listing import Port, Workload
-from kpf_supervise.discovery.services import Service, read_service
 from kpf_supervise.importing.found import Entry, Found
 from kpf_supervise.importing.writing import write
 from kpf_supervise.kubectl.answers import decode
 from kpf_supervise.loading.loader import LARGEST
 from kpf_supervise.sources.namespaces import leads_nowhere
+from kpf_supervise.watching import api_objects
+from kpf_supervise.watching.listing import Port, Workload
+from kpf_supervise.watching.services import Service, read_service
 
 _PRIVILEGED = 1024  # only root may listen below
 _RAISED = 8000  # what is added to such a port: 80 becomes 8080, 443 becomes 8443

@@ -22,8 +22,6 @@ from kpf_supervise.discovery.choice import (
     service_port,
     unmapped,
 )
-from kpf_supervise.discovery.pods import Pod, PodSet
-from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.discovery.sight import Sight
 from kpf_supervise.inspection.clusters import Clusters
 from kpf_supervise.inspection.findings import Checked, Report
@@ -37,6 +35,8 @@ from kpf_supervise.sources.following import some
 from kpf_supervise.sources.members import forwards_of as forwards_of_members
 from kpf_supervise.sources.members import members
 from kpf_supervise.sources.namespaces import Addresses, Known, forwards_of
+from kpf_supervise.watching.pods import Pod, PodSet
+from kpf_supervise.watching.questions import Questions
 
 _WEBSOCKETS = (1, 31)  # the kubectl that asks for them first
 

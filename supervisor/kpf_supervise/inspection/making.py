@@ -6,11 +6,11 @@ from functools import partial
 
 import trio
 
-from kpf_supervise.discovery.listing import Workload, read_workload
 from kpf_supervise.forwarding.listener import taken
 from kpf_supervise.inspection.file_from_cluster import Made, Place, file_of, read_offer
 from kpf_supervise.inspection.session import Session
 from kpf_supervise.model import Cluster, ForwardError
+from kpf_supervise.watching.listing import Workload, read_workload
 
 _KINDS = ("deployment", "statefulset", "daemonset")
 

@@ -8,7 +8,7 @@ from typing import Any
 from kpf_supervise.inspection.findings import Checked, CheckedCluster, Report
 from kpf_supervise.kpfctl.rendering import table
 from kpf_supervise.model import Problem
-from kpf_supervise.panel.cells import NOTHING
+from kpf_supervise.panel_state.cells import NOTHING
 
 _CLUSTERS = ("CONTEXT", "SERVER", "USER", "LOGIN")
 _FORWARDS = ("ID", "TARGET", "PORT", "PODS", "RIGHTS", "LOCAL", "WORKS")

@@ -11,20 +11,20 @@ import trio
 
 from kpf_supervise.api.process import ASKING_RIGHTS
 from kpf_supervise.api.server import ApiServer
-from kpf_supervise.discovery.questions import Questions
-from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.events.log import print_events
-from kpf_supervise.instance.paths import owns_terminal
-from kpf_supervise.instance.sandbox_cluster import open_sandbox
-from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard, open_orphan_guard
 from kpf_supervise.model import Cluster
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.signal import Signal
+from kpf_supervise.runtime.paths import owns_terminal
+from kpf_supervise.runtime.sandbox_cluster import open_sandbox
+from kpf_supervise.runtime.socket_folder import socket_folder
 from kpf_supervise.sign_in.login import Login
 from kpf_supervise.sign_in.logins import Logins
+from kpf_supervise.watching.questions import Questions
+from kpf_supervise.watching.watches import Watches
 
 _STDERR = 2
 _SLOW = 1.5  # seconds after which a sign-in that is waited for is told

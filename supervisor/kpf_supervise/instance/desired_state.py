@@ -11,13 +11,13 @@ import trio
 
 from kpf_supervise.config.contents import Config, Proxy, proxied
 from kpf_supervise.events.board import Board
-from kpf_supervise.instance.paths import name_of, state_folder
 from kpf_supervise.instance.state_file import SavedState, restore, save
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.loading.watcher import FileWatcher
 from kpf_supervise.model import Cluster, Forward
 from kpf_supervise.origin import SOURCES, Origin
+from kpf_supervise.runtime.paths import name_of, state_folder
 from kpf_supervise.sources.sources import Sources
 
 

@@ -11,8 +11,6 @@ import trio
 
 from kpf_supervise.config.diff import plan
 from kpf_supervise.discovery.catalog import Catalog
-from kpf_supervise.discovery.sleep_detector import on_wake
-from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.forwarding.client import Client
 from kpf_supervise.forwarding.doorbell import Doorbell
@@ -21,7 +19,6 @@ from kpf_supervise.forwarding.listener import OF_A_FORWARD, OF_SERVICES, Fix, Li
 from kpf_supervise.instance.entry import Entry, Shared
 from kpf_supervise.instance.local_ports import LocalPorts
 from kpf_supervise.instance.origins import Origins
-from kpf_supervise.instance.socket_folder import socket_folder
 from kpf_supervise.instance.stopped import StoppedEarlier
 from kpf_supervise.kubectl.contexts import Contexts
 from kpf_supervise.kubectl.orphan_guard import OrphanGuard
@@ -29,7 +26,10 @@ from kpf_supervise.model import Cause, Cluster, Forward, ForwardError, Problem, 
 from kpf_supervise.origin import SOURCES, Origin
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.primitives.priority_limiter import PriorityLimiter
+from kpf_supervise.runtime.socket_folder import socket_folder
 from kpf_supervise.sign_in.logins import Logins
+from kpf_supervise.watching.sleep_detector import on_wake
+from kpf_supervise.watching.watches import Watches
 
 
 def _fix(origin: Origin) -> Fix:

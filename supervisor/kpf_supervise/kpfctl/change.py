@@ -21,7 +21,7 @@ from kpf_supervise.kpfctl.group import (
     timeout_option,
 )
 from kpf_supervise.kpfctl.ids import Forwards, Words, resolve
-from kpf_supervise.panel.cells import reason
+from kpf_supervise.panel_state.cells import reason
 
 _LONGEST_END = 30.0  # seconds
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from kpf_supervise.kpfctl.group import example, main
-from kpf_supervise.kpfctl.shells import PROGRAMS, SHELLS
+from kpf_supervise.shell_completion.shells import PROGRAMS, SHELLS
 
 _FIRST_LINE = "# Completion of kpfctl and kpf-supervise, written by: kpfctl completion"
 

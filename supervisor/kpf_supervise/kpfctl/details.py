@@ -17,7 +17,7 @@ from kpf_supervise.kpfctl.group import connect, example, ids_to_show, main, no_h
 from kpf_supervise.kpfctl.ids import Words, resolve
 from kpf_supervise.kpfctl.rendering import print_table, takes_all
 from kpf_supervise.model import KUBECTL
-from kpf_supervise.panel.cells import NOTHING, age, amount, declared_by, lease, local, where
+from kpf_supervise.panel_state.cells import NOTHING, age, amount, declared_by, lease, local, where
 
 _EVENTS = 10  # the last ones that are shown
 

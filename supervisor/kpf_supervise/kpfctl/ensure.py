@@ -14,19 +14,19 @@ from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.words import read_words
 from kpf_supervise.control.jsonrpc import Refusal
 from kpf_supervise.control.methods import arguments
-from kpf_supervise.instance.environment import reached_at
-from kpf_supervise.kpfctl.completion import (
-    chosen_socket,
-    complete_contexts,
-    complete_namespaces,
-    complete_target_and_ports,
-)
 from kpf_supervise.kpfctl.group import example, main, read_duration, timeout_option
 from kpf_supervise.kpfctl.rendering import takes_all
 from kpf_supervise.kpfctl.sharing import ensure as ensure_at
 from kpf_supervise.kpfctl.sharing import ensure_anywhere, seconds
 from kpf_supervise.kubectl.kubeconfigs import paths_of
 from kpf_supervise.model import Cluster
+from kpf_supervise.runtime.environment import reached_at
+from kpf_supervise.shell_completion.completion import (
+    chosen_socket,
+    complete_contexts,
+    complete_namespaces,
+    complete_target_and_ports,
+)
 
 _EXAMPLES = (
     'ADDR=$(kpfctl ensure statefulset/db 5432 -n shop) && psql -h "${ADDR%:*}" -p "${ADDR##*:}"',

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from kpf_supervise.instance import environment
 from kpf_supervise.kpfctl.group import any_ids, connect, example, main
 from kpf_supervise.kpfctl.ids import Words, selected
+from kpf_supervise.runtime import environment
 
 _OUTPUTS = {
     "shell": environment.shell_lines,

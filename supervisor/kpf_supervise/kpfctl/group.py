@@ -13,8 +13,8 @@ import click
 from kpf_supervise.config.errors import Mistake
 from kpf_supervise.config.values import parse_timeout
 from kpf_supervise.control.client import TIMEOUT, Client, NoAnswer, Refused
-from kpf_supervise.kpfctl.completion import chosen_socket, complete_groups, complete_ids, complete_sockets
 from kpf_supervise.kpfctl.ids import Words
+from kpf_supervise.shell_completion.completion import chosen_socket, complete_groups, complete_ids, complete_sockets
 from kpf_supervise.version import described
 
 

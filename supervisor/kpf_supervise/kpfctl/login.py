@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from kpf_supervise.control.client import Client, Refused
-from kpf_supervise.kpfctl.completion import chosen_socket, complete_logins
 from kpf_supervise.kpfctl.group import example, main
+from kpf_supervise.shell_completion.completion import chosen_socket, complete_logins
 
 _PATIENCE = 24 * 3600.0  # seconds: a sign-in takes as long as its user
 

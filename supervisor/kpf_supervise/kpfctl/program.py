@@ -17,7 +17,7 @@ from kpf_supervise.kpfctl import (  # noqa: F401  each declares its verbs
     start,
 )
 from kpf_supervise.kpfctl.group import main
-from kpf_supervise.kpfctl.shells import PROGRAMS
+from kpf_supervise.shell_completion.shells import PROGRAMS
 
 
 def program() -> None:

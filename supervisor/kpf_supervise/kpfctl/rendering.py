@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from kpf_supervise.kpfctl.ids import Forwards
-from kpf_supervise.panel.cells import NOTHING, age, amount, local, pods, seconds_of
+from kpf_supervise.panel_state.cells import NOTHING, age, amount, local, pods, seconds_of
 
 _Columns = dict[str, Callable[[dict[str, Any], float], str]]  # by title: the cell, from a forward and the time
 

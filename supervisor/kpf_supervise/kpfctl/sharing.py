@@ -16,11 +16,11 @@ from typing import Any
 
 from kpf_supervise.control.client import Client, Gone, NoAnswer, Refused, running
 from kpf_supervise.control.jsonrpc import ENDING, METHOD_NOT_FOUND
-from kpf_supervise.instance.background import background_socket
-from kpf_supervise.instance.detach import NotUp, begin, log_of
-from kpf_supervise.instance.paths import make_private, runtime_folder
 from kpf_supervise.kubectl.kubeconfigs import paths_of
 from kpf_supervise.model import ANYWHERE, Cause
+from kpf_supervise.runtime.background import background_socket
+from kpf_supervise.runtime.detach import NotUp, begin, log_of
+from kpf_supervise.runtime.paths import make_private, runtime_folder
 
 _QUICK = 5.0  # seconds within which any instance that works answers a plain question
 _MARGIN = 15.0  # seconds beyond the time limit: kubectl is asked what the kubeconfig says, and what failed is stopped

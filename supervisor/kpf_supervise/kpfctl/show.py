@@ -13,8 +13,6 @@ import click
 
 from kpf_supervise.control.client import Client, NoAnswer
 from kpf_supervise.events.serialize import line
-from kpf_supervise.instance.paths import has_terminal
-from kpf_supervise.kpfctl.completion import chosen_socket
 from kpf_supervise.kpfctl.group import (
     any_ids,
     connect,
@@ -27,6 +25,8 @@ from kpf_supervise.kpfctl.group import (
 from kpf_supervise.kpfctl.ids import Words, resolve, selected
 from kpf_supervise.kpfctl.rendering import COLUMNS, WIDE, document, print_table, row, table, takes_all
 from kpf_supervise.model import ADDED, KUBECTL, NOTICE, REMOVED
+from kpf_supervise.runtime.paths import has_terminal
+from kpf_supervise.shell_completion.completion import chosen_socket
 
 _LIST = ("kpfctl list -o wide", "kpfctl ls 'web/*' --no-headers", "kpfctl list --group backend", "kpfctl list -w")
 
@@ -140,7 +140,7 @@ def panel(context: click.Context, web: int | None) -> None:
     if not has_terminal():
         raise click.UsageError("The panel needs a terminal. See: kpfctl list -w")
     from kpf_supervise.panel.__main__ import show
-    from kpf_supervise.panel.ending import ENDED
+    from kpf_supervise.panel_state.ending import ENDED
 
     try:
         code, trouble = show(path, own=False)

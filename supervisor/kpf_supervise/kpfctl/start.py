@@ -15,7 +15,6 @@ from kpf_supervise.config.values import parse_children, parse_duration
 from kpf_supervise.config.words import Port, forward_name, read_words
 from kpf_supervise.control.client import Client, NoAnswer, Refused
 from kpf_supervise.kpfctl.change import start_stopped, tell_missing, until_active
-from kpf_supervise.kpfctl.completion import complete_contexts, complete_namespaces, complete_target_and_ports
 from kpf_supervise.kpfctl.group import (
     connect,
     example,
@@ -26,7 +25,8 @@ from kpf_supervise.kpfctl.group import (
 )
 from kpf_supervise.kpfctl.ids import Forwards, Words, meant
 from kpf_supervise.model import FINAL, Cause, Target
-from kpf_supervise.panel.cells import local
+from kpf_supervise.panel_state.cells import local
+from kpf_supervise.shell_completion.completion import complete_contexts, complete_namespaces, complete_target_and_ports
 
 _VERDICT = 3.0  # seconds to find out whether it can work at all; near by, a tenth of one is enough
 _KNOWN = ("active", "idle", "waiting", "reconnecting", "failed")  # states that tell something about the target

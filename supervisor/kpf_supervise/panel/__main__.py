@@ -8,14 +8,14 @@ import sys
 import traceback
 from pathlib import Path
 
-from kpf_supervise.panel.ending import FAILED, NO_TEXTUAL, QUIT
+from kpf_supervise.panel_state.ending import FAILED, NO_TEXTUAL, QUIT
 
 
 def show(socket: Path, own: bool) -> tuple[int, str]:
     """Show the panel until it ends. Returns the exit code, and why there was nothing to show. Raises ImportError if
     Textual can't be loaded. After a bug, the traceback is printed."""
-    from kpf_supervise.panel.link import Link
     from kpf_supervise.panel.program import Panel
+    from kpf_supervise.panel_state.link import Link
 
     panel = Panel(Link(socket), own)
     code = panel.run()

@@ -11,17 +11,17 @@ from textual import work
 from textual.app import App
 
 from kpf_supervise.control.client import Refused
-from kpf_supervise.panel import hands, saving
-from kpf_supervise.panel.begin import BeginPage, Begun
-from kpf_supervise.panel.cells import declared_by, local
 from kpf_supervise.panel.driver import TerminalDriver
-from kpf_supervise.panel.ending import QUIT
-from kpf_supervise.panel.link import Instance
-from kpf_supervise.panel.screens import EventsPage, Question, help_page
-from kpf_supervise.panel.starting import again, free_name
-from kpf_supervise.panel.state import GROUPINGS, SORTS, Forward, Row, View
-from kpf_supervise.panel.table import ForwardTable
-from kpf_supervise.panel.words import Pieces
+from kpf_supervise.panel_state import hands, saving
+from kpf_supervise.panel_state.cells import declared_by, local
+from kpf_supervise.panel_state.ending import QUIT
+from kpf_supervise.panel_state.link import Instance
+from kpf_supervise.panel_state.starting import again, free_name
+from kpf_supervise.panel_state.state import GROUPINGS, SORTS, Forward, Row, View
+from kpf_supervise.panel_state.words import Pieces
+from kpf_supervise.panel_widgets.begin import BeginPage, Begun
+from kpf_supervise.panel_widgets.screens import EventsPage, Question, help_page
+from kpf_supervise.panel_widgets.table import ForwardTable
 
 
 class Actions(App[int], inherit_bindings=False):

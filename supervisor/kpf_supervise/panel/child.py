@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import trio
 
 from kpf_supervise.kubectl.process import lines, read_to_end
-from kpf_supervise.panel.ending import ENDED, GONE, NO_TEXTUAL, QUIT, RESTORE, SIGNAL
+from kpf_supervise.panel_state.ending import ENDED, GONE, NO_TEXTUAL, QUIT, RESTORE, SIGNAL
 
 _GRACE = 1.5  # seconds between SIGTERM and SIGKILL; it waits for its terminal for a second
 _LAST = 100  # lines of its stderr that are kept

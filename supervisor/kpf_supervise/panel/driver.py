@@ -26,8 +26,8 @@ from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Size
 
-from kpf_supervise.panel.ending import RESTORE
-from kpf_supervise.panel.hands import LOOK, in_foreground
+from kpf_supervise.panel_state.ending import RESTORE
+from kpf_supervise.panel_state.hands import LOOK, in_foreground
 
 _PATIENCE = 1.0  # seconds at the end for a terminal that takes no output
 _ESCAPE = constants.ESCAPE_DELAY + 0.01  # seconds after which a lone escape is the key

@@ -13,11 +13,11 @@ from textual import work
 from kpf_supervise.control.client import Refused
 from kpf_supervise.events.summary import Digest
 from kpf_supervise.panel.actions import Actions
-from kpf_supervise.panel.ending import ENDED
-from kpf_supervise.panel.link import Instance, Lost
-from kpf_supervise.panel.screens import EventsPage, TextPage
-from kpf_supervise.panel.state import Event, View
-from kpf_supervise.panel.words import Pieces, details
+from kpf_supervise.panel_state.ending import ENDED
+from kpf_supervise.panel_state.link import Instance, Lost
+from kpf_supervise.panel_state.state import Event, View
+from kpf_supervise.panel_state.words import Pieces, details
+from kpf_supervise.panel_widgets.screens import EventsPage, TextPage
 
 _AGAIN = 1.0  # seconds between two reads of a forward's details, whose changes are not told
 _PAUSE = 0.25  # seconds before a connection that was lost is made again

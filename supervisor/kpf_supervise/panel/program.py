@@ -18,16 +18,16 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import DataTable, Input, Static
 
-from kpf_supervise.panel.columns import PLAIN_SIGNS, SIGNS, Layout
 from kpf_supervise.panel.driver import TerminalDriver
-from kpf_supervise.panel.ending import GONE, QUIT, SIGNAL
 from kpf_supervise.panel.following import Following
-from kpf_supervise.panel.footer import KeyFooter
-from kpf_supervise.panel.keys import KEYS, MOVES
-from kpf_supervise.panel.link import Instance
-from kpf_supervise.panel.screens import text_of
-from kpf_supervise.panel.table import ForwardTable
-from kpf_supervise.panel.words import EMPTY, Pieces, event_line, head, mistakes, note
+from kpf_supervise.panel_state.columns import PLAIN_SIGNS, SIGNS, Layout
+from kpf_supervise.panel_state.ending import GONE, QUIT, SIGNAL
+from kpf_supervise.panel_state.keys import KEYS, MOVES
+from kpf_supervise.panel_state.link import Instance
+from kpf_supervise.panel_state.words import EMPTY, Pieces, event_line, head, mistakes, note
+from kpf_supervise.panel_widgets.footer import KeyFooter
+from kpf_supervise.panel_widgets.screens import text_of
+from kpf_supervise.panel_widgets.table import ForwardTable
 
 _RECENT = 8  # events that a tall terminal shows below the table
 

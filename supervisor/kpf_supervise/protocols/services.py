@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Struct
 
-from kpf_supervise.discovery.api_objects import Name as ObjectName
-from kpf_supervise.discovery.api_objects import ObjectList, Service, ServicePort
 from kpf_supervise.kubectl.answers import Malformed, decode
 from kpf_supervise.model import Target
 from kpf_supervise.protocols.names import Name
 from kpf_supervise.protocols.refusal import Refused, Why
+from kpf_supervise.watching.api_objects import Name as ObjectName
+from kpf_supervise.watching.api_objects import ObjectList, Service, ServicePort
 
 _HTTP = 80
 

@@ -12,7 +12,6 @@ import trio
 
 from kpf_supervise.api.errors import no_answer
 from kpf_supervise.config.contents import Proxy
-from kpf_supervise.discovery.questions import Questions
 from kpf_supervise.instance.supervisor import Supervisor
 from kpf_supervise.kubectl.answers import Malformed
 from kpf_supervise.model import LOGIN, OUTAGE, Cause, Forward, ForwardError, Problem
@@ -23,6 +22,7 @@ from kpf_supervise.protocols.names import Name, is_for_browsers, is_of_cluster, 
 from kpf_supervise.protocols.refusal import Refused, Why, from_problem
 from kpf_supervise.protocols.services import Destination, find_pod, is_pod_of, read_service, to_pod, to_service
 from kpf_supervise.proxying.ways import Directly, ThroughForward, Way
+from kpf_supervise.watching.questions import Questions
 
 MOST = 50  # names at once, each of which has a kubectl
 _FULL = Problem(

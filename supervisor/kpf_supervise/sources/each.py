@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 import trio
 
-from kpf_supervise.discovery.api_objects import StatefulSet
 from kpf_supervise.discovery.choice import STATEFUL
 from kpf_supervise.discovery.resolver import TargetResolver
-from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.kubectl.answers import Malformed, decode
 from kpf_supervise.model import FINAL, Cause, Cluster, Forward, ForwardError, Problem, Target
 from kpf_supervise.sources.following import Following, Put, some
 from kpf_supervise.sources.members import Member, forwards_of, members
+from kpf_supervise.watching.api_objects import StatefulSet
+from kpf_supervise.watching.watches import Watches
 
 _Key = tuple[Cluster, str | None, Target]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from kpf_supervise.discovery.choice import STATEFUL, Destination, remote_port
-from kpf_supervise.discovery.pods import Pod
 from kpf_supervise.model import Forward, ForwardError, Target
+from kpf_supervise.watching.pods import Pod
 
 _Family = tuple[str, str] | None
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from kpf_supervise.config.contents import ServiceGroup
 from kpf_supervise.config.selectors import parse_selector
-from kpf_supervise.discovery.services import Service, ServicePort
 from kpf_supervise.model import Forward, Target
+from kpf_supervise.watching.services import Service, ServicePort
 
 _FREE = range(20_000, 30_000)  # below the ports that systems give to outgoing connections, and below NodePorts
 

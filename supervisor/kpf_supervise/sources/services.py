@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from kpf_supervise.config.contents import ServiceGroup
-from kpf_supervise.discovery.services import Service
-from kpf_supervise.discovery.watch import Watch
-from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.model import Cause, Cluster, ForwardError, Problem, State
 from kpf_supervise.sources.following import Following, Put, some
 from kpf_supervise.sources.namespaces import Addresses, Found, Known, forwards_of
+from kpf_supervise.watching.services import Service
+from kpf_supervise.watching.watch import Watch
+from kpf_supervise.watching.watches import Watches
 
 _Place = tuple[Cluster, str | None]
 

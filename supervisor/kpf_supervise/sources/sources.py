@@ -8,13 +8,13 @@ from functools import partial
 import trio
 
 from kpf_supervise.config.contents import ServiceGroup
-from kpf_supervise.discovery.watches import Watches
 from kpf_supervise.events.board import Board
 from kpf_supervise.model import Cluster, Forward, Problem
 from kpf_supervise.origin import Origin
 from kpf_supervise.primitives.boundary import unbroken
 from kpf_supervise.sources.each import EachSource
 from kpf_supervise.sources.services import ServiceSource
+from kpf_supervise.watching.watches import Watches
 
 
 class Sources:
