@@ -2,7 +2,7 @@
 
 PYTHON ?=# a Python to make the environment with, if not the first that fits
 ARGS ?=# further words for demo, test and bench: make test ARGS="-k relay"
-WORKERS ?= 6# test processes beside each other: most tests wait for a kubectl most of their time
+WORKERS ?= 4# test processes beside each other: most tests wait for a kubectl most of their time
 
 BIN := .venv/bin
 INSTALLED := .venv/installed

@@ -77,7 +77,7 @@ async def test_in_a_forward(tmp_path: Path) -> None:
 
 
 async def test_in_a_watch(tmp_path: Path) -> None:
-    async with broken(tmp_path, "discovery.watch", "Watch._take") as (instance, cluster):
+    async with broken(tmp_path, "watching.watch", "Watch._take") as (instance, cluster):
         cluster.delete_pod("db-0", grace=0)
         notice = await instance.until("notice")
         assert notice["message"].startswith("the watch of pods in namespace dev: an error in kpf-supervise itself: ")
@@ -112,7 +112,7 @@ async def test_in_what_runs_beside_the_forwards(module: str, function: str, tmp_
 async def test_in_the_word_to_the_service_manager(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "m"))
-        async with broken(tmp_path, "instance.systemd", "missing", NOTIFY_SOCKET=str(tmp_path / "m")) as (instance, _):
+        async with broken(tmp_path, "runtime.systemd", "missing", NOTIFY_SOCKET=str(tmp_path / "m")) as (instance, _):
             await instance.until("notice")
 
 
