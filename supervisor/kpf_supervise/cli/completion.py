@@ -16,15 +16,14 @@ from kpf_supervise.cli.kubectl import chosen_kubectl, not_runnable
 from kpf_supervise.cli.words import default_file, is_file
 from kpf_supervise.config.words import is_target
 from kpf_supervise.control.methods import METHODS
-from kpf_supervise.shell_completion.completion import Items, beginning, ports, targets
+from kpf_supervise.shell_completion.completion import Items, beginning, contexts, ports, targets
 
 _FILES = [CompletionItem("", type="file")]
 _CONFIGS = ("*.yaml", "*.yml")
 
 
 def complete_contexts(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    found = _ask(context, "contexts")
-    return beginning([(each["name"], "current" if each["current"] else "") for each in found], incomplete)
+    return contexts(_ask(context, "contexts"), incomplete)
 
 
 def complete_namespaces(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
@@ -44,6 +43,20 @@ def complete_words(context: click.Context, parameter: click.Parameter, incomplet
         return _FILES
     found = beginning([*_configs(incomplete), *targets(_ask(context, "targets"), incomplete)], incomplete)
     return found or _FILES
+
+
+def complete_groups(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Those of the file that stands on the command line already, or of the one that is used without."""
+    from kpf_supervise.config.errors import ConfigError
+    from kpf_supervise.loading.loader import load
+
+    words = [*(context.params.get("words") or ()), *context.args]  # click leaves them there before an option's value
+    path = Path(words[0]) if words else default_file()
+    try:
+        known = load(path).groups if path is not None else []
+    except ConfigError:
+        return []
+    return beginning([(group, "") for group in known], incomplete)
 
 
 def _configs(incomplete: str) -> Iterator[tuple[str, str]]:
@@ -66,17 +79,3 @@ def _ask(context: click.Context, method: str, **params: str) -> list[Any]:
     from kpf_supervise.cli.catalog import ask  # imports trio
 
     return ask(binary, method, params)
-
-
-def complete_groups(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Those of the file that stands on the command line already, or of the one that is used without."""
-    from kpf_supervise.config.errors import ConfigError
-    from kpf_supervise.loading.loader import load
-
-    words = [*(context.params.get("words") or ()), *context.args]  # click leaves them there before an option's value
-    path = Path(words[0]) if words else default_file()
-    try:
-        known = load(path).groups if path is not None else []
-    except ConfigError:
-        return []
-    return beginning([(group, "") for group in known], incomplete)

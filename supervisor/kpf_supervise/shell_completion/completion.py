@@ -77,8 +77,7 @@ def complete_logins(context: click.Context, parameter: click.Parameter, incomple
 
 
 def complete_contexts(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    found = _ask(context, "contexts")
-    return beginning([(each["name"], "current" if each["current"] else "") for each in found], incomplete)
+    return contexts(_ask(context, "contexts"), incomplete)
 
 
 def complete_namespaces(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
@@ -94,6 +93,10 @@ def complete_target_and_ports(context: click.Context, parameter: click.Parameter
         target = words[0]
         return beginning(ports(_ask(context, "ports", target=target), target, incomplete), incomplete)
     return beginning(targets(_ask(context, "targets"), incomplete), incomplete)
+
+
+def contexts(found: list[dict[str, Any]], incomplete: str) -> Items:
+    return beginning([(each["name"], "current" if each["current"] else "") for each in found], incomplete)
 
 
 def targets(found: list[dict[str, Any]], incomplete: str) -> Iterable[tuple[str, str]]:
